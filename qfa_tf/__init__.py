@@ -1,0 +1,1 @@
+"""Quantized supernets: train once, search under a budget, deploy without retraining."""

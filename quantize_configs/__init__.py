@@ -1,0 +1,1 @@
+"""Quantizers and TFMOT quantize configurations for any Keras model."""

@@ -1,0 +1,1 @@
+"""Exact mixed-precision LiteRT export: integer graph, emitter, reference, verification."""
