@@ -1,1 +1,18 @@
 """Quantizers and TFMOT quantize configurations for any Keras model."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "batch_quantizer": ["BatchQuantizer"],
+        "bit_policy": ["BitPolicy"],
+        "calibration": ["calibrate"],
+        "layer_configs": ["LayerQuantizeConfig"],
+        "layer_roles": ["UnsupportedLayerError"],
+        "lsq_quantizer": ["LSQQuantizer"],
+        "model_quantization": ["quantize"],
+        "saving": ["load_model", "save_model"],
+        "scheme": ["BitWidthScheme", "quantize_scope"],
+    },
+)

@@ -1,0 +1,209 @@
+"""BatchQuant: activations quantized on the range of the current batch."""
+
+from collections.abc import Iterable
+
+import tensorflow as tf
+from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
+
+from quantize_configs import range_estimation
+from quantize_configs.bit_widths import BitWidths
+from quantize_configs.fake_quantization import (
+    code_limits,
+    fake_quantize,
+    round_straight_through,
+)
+from quantize_configs.keras_backend import keras
+
+ZERO_POINTS = ("integer", "fractional")
+
+
+class BatchQuantizer(Quantizer):
+    """Activation quantizer of the QFA paper (NeurIPS 2021), for one or several bit-widths.
+
+    The step and zero point come from the range of the batch; per bit-width, a learned factor
+    `gamma = log2(1 + 2^theta)` shrinks or widens the step and a learned offset `beta` moves the
+    zero point:
+
+        q = round(clip(x gamma / D + z, qmin, qmax)),   x_hat = (q - z) D / gamma
+
+    with `z = clip(round(z_B + beta), qmin, qmax)` for `zero_point="integer"` (what an integer
+    runtime can compute) and `z = z_B + beta` for "fractional" (the paper's formula).
+
+    The range comes from the batch in training. Outside training it is the stored one; while
+    `accumulating` is set (see `quantize_configs.calibrate`) it comes from the batch and is also
+    averaged into the stored one.
+
+    Args:
+      num_bits: 2 to 8, or several of them (elastic: `bits` is then given at each call), 32 among
+        them for "no quantization".
+      zero_point: "integer" or "fractional".
+      estimator: "channel_mean", "sample_mean" or "min_max" (see `estimate_range`).
+      signed: Codes are signed; x_hat is the same, only the codes move.
+      learned: Whether `theta` and `beta` exist; without them gamma is 1 and beta is 0.
+      banks: Number of independent sets of learned parameters (one per kernel size in an elastic
+        depthwise convolution).
+    """
+
+    def __init__(
+        self,
+        num_bits: int | Iterable[int] = 4,
+        zero_point: str = "integer",
+        estimator: str = "channel_mean",
+        signed: bool = False,
+        learned: bool = True,
+        banks: int = 1,
+    ):
+        self.bit_widths = BitWidths.parse(num_bits)
+        if zero_point not in ZERO_POINTS:
+            raise ValueError(f"zero_point must be one of {ZERO_POINTS}. Received: {zero_point!r}.")
+        self.zero_point = zero_point
+        self.estimator = range_estimation.check_estimator(estimator)
+        self.signed = signed
+        self.learned = learned
+        self.banks = banks
+
+    def build(self, tensor_shape, name, layer) -> dict[str, tf.Variable]:
+        """Creates the learned parameters on `layer`, and the stored range.
+
+        Returns:
+          Variables by role: `theta` and `beta` float32 [banks * number of bit-widths],
+          `range_low` and `range_high` float32 scalars, `samples` float32 scalar (how many were
+          averaged into the stored range), `accumulating` bool scalar.
+        """
+        variables = self.build_learned(name, layer)
+        for role in ("range_low", "range_high", "samples"):
+            variables[role] = _stored(layer, f"{name}_{role}", tf.float32)
+        variables["accumulating"] = _stored(layer, f"{name}_accumulating", tf.bool)
+        return variables
+
+    def build_learned(self, name, layer) -> dict[str, tf.Variable]:
+        """Creates only the learned parameters, for callers that bring the range themselves."""
+        if not self.learned:
+            return {}
+        shape = [self.banks * len(self.bit_widths.choices)]
+        return {
+            role: layer.add_weight(
+                name=f"{name}_{role}",
+                shape=shape,
+                dtype=tf.float32,
+                initializer=keras.initializers.Zeros(),
+                trainable=True,
+            )
+            for role in ("theta", "beta")
+        }
+
+    def __call__(self, inputs, training, weights, bits=None, bank=0, **kwargs) -> tf.Tensor:
+        """Quantizes `inputs`; the range follows from `training` and the stored statistics.
+
+        Raises:
+          tf.errors.InvalidArgumentError: Outside training, when no range was calibrated.
+        """
+        if training:
+            low, high = self.batch_range(inputs)
+        else:
+            low, high = tf.cond(
+                weights["accumulating"],
+                lambda: self._accumulate(inputs, weights),
+                lambda: _stored_range(weights),
+            )
+        return self.quantize(inputs, low, high, weights, bits, bank)
+
+    def batch_range(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Range of one batch, float32 scalars (see `estimate_range`)."""
+        return range_estimation.estimate_range(inputs, self.estimator)
+
+    def quantize(self, inputs, low, high, weights, bits=None, bank=0) -> tf.Tensor:
+        """Quantizes `inputs` on the grid of the range [low, high].
+
+        Args:
+          inputs: Activations, samples first, channels last.
+          low: float32 scalar, lower end of the range, at most 0.
+          high: float32 scalar, upper end, at least 0.
+          weights: What `build` or `build_learned` returned.
+          bits: int32 scalar tensor or int; required when elastic.
+          bank: int32 scalar, which set of learned parameters.
+
+        Returns:
+          Tensor like `inputs`.
+        """
+        bits = self.bit_widths.select(bits)
+
+        def quantized():
+            scale, zero_point, qmin, qmax = self.grid(low, high, weights, bits, bank)
+            return fake_quantize(inputs, scale, zero_point, qmin, qmax)
+
+        return self.bit_widths.unless_float(bits, inputs, quantized)
+
+    def grid(self, low, high, weights, bits=None, bank=0):
+        """Step, zero point and code limits for a range, float32 scalars."""
+        bits = self.bit_widths.select(bits)
+        qmin, qmax = code_limits(bits, signed=self.signed)
+        step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax)
+        if not self.learned:
+            return step, zero_point, qmin, qmax
+        index = bank * len(self.bit_widths.choices) + self.bit_widths.index(bits)
+        theta, beta = (tf.gather(weights[role], index) for role in ("theta", "beta"))
+        scale = step / learned_factor(theta)
+        zero_point = zero_point + beta
+        if self.zero_point == "integer":
+            rounded = round_straight_through(zero_point)
+            zero_point = tf.clip_by_value(rounded, qmin, qmax)
+        return scale, zero_point, qmin, qmax
+
+    def stored_grid(self, weights, bits=None, bank=0):
+        """The grid of the stored range; see `grid`."""
+        return self.grid(*_stored_range(weights), weights, bits, bank)
+
+    def _accumulate(self, inputs, weights):
+        low, high = self.batch_range(inputs)
+        before = weights["samples"]
+        added = tf.cast(tf.shape(inputs)[0], tf.float32)
+        share = added / (before + added)
+        updates = [
+            weights[role].assign_add((value - weights[role]) * share)
+            for role, value in (("range_low", low), ("range_high", high))
+        ]
+        with tf.control_dependencies(updates):
+            with tf.control_dependencies([weights["samples"].assign_add(added)]):
+                return tf.identity(low), tf.identity(high)
+
+    def get_config(self):
+        """Constructor arguments."""
+        return {
+            "num_bits": self.bit_widths.config(),
+            "zero_point": self.zero_point,
+            "estimator": self.estimator,
+            "signed": self.signed,
+            "learned": self.learned,
+            "banks": self.banks,
+        }
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    __hash__ = None
+
+
+def learned_factor(theta: tf.Tensor) -> tf.Tensor:
+    """gamma = log2(1 + 2^theta): positive, and 1 at theta = 0."""
+    log_two = tf.math.log(2.0)
+    return tf.math.softplus(theta * log_two) / log_two
+
+
+def _stored(layer, name, dtype):
+    zero = keras.initializers.Constant(False if dtype == tf.bool else 0.0)
+    return layer.add_weight(name=name, shape=(), dtype=dtype, initializer=zero, trainable=False)
+
+
+def _stored_range(weights):
+    calibrated = tf.debugging.Assert(
+        weights["samples"] > 0,
+        [
+            "The activation quantizer",
+            weights["samples"].name,
+            "has no range yet. Run quantize_configs.calibrate(model, dataset) on training images "
+            "before evaluating, predicting or converting.",
+        ],
+    )
+    with tf.control_dependencies([] if calibrated is None else [calibrated]):
+        return tf.identity(weights["range_low"]), tf.identity(weights["range_high"])

@@ -1,0 +1,54 @@
+"""Which layer of a model gets how many bits."""
+
+import dataclasses
+import types
+from collections.abc import Iterable, Mapping
+
+from quantize_configs.bit_widths import QUANTIZED_BITS
+
+
+@dataclasses.dataclass(frozen=True)
+class BitPolicy:
+    """Weight and activation bits per layer.
+
+    A pair is (bits of the weight, bits of the layer's input).
+
+    Attributes:
+      default: Pair of every linear layer that `layers` does not name.
+      layers: Pairs by layer name.
+
+    Raises:
+      ValueError: A pair is not two bit-widths from 2 to 8.
+    """
+
+    default: tuple[int, int] = (8, 8)
+    layers: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        object.__setattr__(self, "default", _pair("default", self.default))
+        layers = {name: _pair(f"layer {name!r}", pair) for name, pair in self.layers.items()}
+        object.__setattr__(self, "layers", types.MappingProxyType(layers))
+
+    def of(self, name: str) -> tuple[int, int]:
+        """(weight bits, activation bits) of a layer."""
+        return self.layers.get(name, self.default)
+
+    def check_names(self, linear_layers: Iterable[str]) -> None:
+        """Raises ValueError when the policy names a layer that is not a linear one."""
+        known = list(linear_layers)
+        unknown = sorted(set(self.layers) - set(known))
+        if unknown:
+            raise ValueError(
+                f"The bit policy names {unknown}, which are no convolution or dense layers of the "
+                f"model. Layers that take bits: {known}."
+            )
+
+
+def _pair(place: str, pair) -> tuple[int, int]:
+    bits = tuple(pair) if isinstance(pair, Iterable) else (pair,)
+    if len(bits) != 2 or any(value not in QUANTIZED_BITS for value in bits):
+        raise ValueError(
+            f"Bits of {place} must be a pair (weight bits, activation bits), each from "
+            f"{QUANTIZED_BITS[0]} to {QUANTIZED_BITS[-1]}. Received: {pair!r}."
+        )
+    return bits

@@ -1,0 +1,122 @@
+"""The differentiable fake-quantization core that every quantizer uses.
+
+    x_hat = (round(clip(x / scale + zero_point, qmin, qmax)) - zero_point) * scale
+
+All of `scale`, `zero_point`, `qmin` and `qmax` are tensors, so one traced graph serves every
+bit-width. The arithmetic is float32 under any compute dtype.
+"""
+
+import tensorflow as tf
+
+FLOAT_BITS = 32
+
+
+def code_limits(
+    bits: tf.Tensor, *, signed: bool, narrow_bits: tuple[int, ...] = ()
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Smallest and largest integer code of a bit-width.
+
+    Args:
+      bits: int32 scalar, 1 to 16.
+      signed: Codes are [-2^(b-1), 2^(b-1) - 1] when true, [0, 2^b - 1] otherwise.
+      narrow_bits: Bit-widths at which signed codes leave out the most negative one.
+
+    Returns:
+      (qmin, qmax), float32 scalars.
+    """
+    bits = tf.convert_to_tensor(bits, tf.int32)
+    if not signed:
+        return tf.zeros([]), tf.cast(tf.bitwise.left_shift(1, bits) - 1, tf.float32)
+    half = tf.cast(tf.bitwise.left_shift(1, bits - 1), tf.float32)
+    low = -half
+    if narrow_bits:
+        low += tf.cast(tf.reduce_any(tf.equal(bits, list(narrow_bits))), tf.float32)
+    return low, half - 1.0
+
+
+def round_straight_through(x: tf.Tensor) -> tf.Tensor:
+    """Rounds half to even; the gradient passes unchanged."""
+
+    @tf.custom_gradient
+    def rounded(value):
+        return tf.round(value), lambda upstream: upstream
+
+    return rounded(x)
+
+
+def scale_gradient(x: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Identity whose gradient is multiplied by `factor` (LSQ, section 2.2 of the paper)."""
+
+    @tf.custom_gradient
+    def identity(value):
+        return tf.identity(value), lambda upstream: upstream * factor
+
+    return identity(x)
+
+
+def fake_quantize(
+    x: tf.Tensor,
+    scale: tf.Tensor,
+    zero_point: tf.Tensor | None,
+    qmin: tf.Tensor,
+    qmax: tf.Tensor,
+    *,
+    pass_at_bounds: bool = True,
+) -> tf.Tensor:
+    """Rounds `x` to the grid `(code - zero_point) * scale`, straight-through.
+
+    Gradients, with `inside` where the code before clipping lies in [qmin, qmax]:
+      d x_hat / d x          = 1 inside, 0 outside
+      d x_hat / d scale      = (x_hat - x) / scale inside, x_hat / scale outside
+      d x_hat / d zero_point = 0 inside, -scale outside
+
+    These are LSQ's (equation 3) for `zero_point=None` and BatchQuant's after the chain rule
+    through scale = D / gamma.
+
+    Args:
+      x: Tensor of any shape and floating dtype.
+      scale: float32 step, positive; a scalar or a shape that broadcasts to `x`.
+      zero_point: float32 code of real zero, or None for 0.
+      qmin: float32 scalar, smallest code.
+      qmax: float32 scalar, largest code.
+      pass_at_bounds: Whether `x` exactly at a bound still receives its gradient (BatchQuant) or
+        not (LSQ).
+
+    Returns:
+      Tensor with the shape and dtype of `x`.
+    """
+    compute_dtype = x.dtype
+
+    @tf.custom_gradient
+    def quantized(x, scale, zero_point):
+        position = x / scale + zero_point
+        codes = tf.round(tf.clip_by_value(position, qmin, qmax))
+        x_hat = (codes - zero_point) * scale
+
+        def gradient(upstream):
+            if pass_at_bounds:
+                inside = (position >= qmin) & (position <= qmax)
+            else:
+                inside = (position > qmin) & (position < qmax)
+            inside = tf.cast(inside, tf.float32)
+            to_x = upstream * inside
+            to_scale = upstream * ((x_hat - inside * x) / scale)
+            to_zero_point = (to_x - upstream) * scale
+            return to_x, _sum_to(to_scale, scale), _sum_to(to_zero_point, zero_point)
+
+        return x_hat, gradient
+
+    x_hat = quantized(
+        tf.cast(x, tf.float32),
+        tf.cast(scale, tf.float32),
+        tf.zeros([]) if zero_point is None else tf.cast(zero_point, tf.float32),
+    )
+    return tf.cast(x_hat, compute_dtype)
+
+
+def _sum_to(gradient: tf.Tensor, parameter: tf.Tensor) -> tf.Tensor:
+    """Sums a gradient over the axes along which `parameter` was broadcast."""
+    if parameter.shape.rank == 0:
+        return tf.reduce_sum(gradient)
+    _, axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(gradient), s1=tf.shape(parameter))
+    return tf.reshape(tf.reduce_sum(gradient, axes), tf.shape(parameter))

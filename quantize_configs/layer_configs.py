@@ -1,0 +1,80 @@
+"""TFMOT quantize configurations: which quantizer applies to which part of a layer."""
+
+import tensorflow_model_optimization as tfmot
+
+from quantize_configs.batch_quantizer import BatchQuantizer
+from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES, UnsupportedLayerError
+from quantize_configs.lsq_quantizer import LSQQuantizer
+
+QUANTIZERS = {kind.__name__: kind for kind in (BatchQuantizer, LSQQuantizer)}
+
+
+class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
+    """Quantizes the weight of a layer, its output, both or neither.
+
+    Args:
+      weight_quantizer: For the kernel of a Conv2D, DepthwiseConv2D or Dense; None leaves it.
+      output_quantizer: For the output of the layer; None leaves it.
+    """
+
+    def __init__(self, weight_quantizer=None, output_quantizer=None):
+        self.weight_quantizer = weight_quantizer
+        self.output_quantizer = output_quantizer
+
+    def get_weights_and_quantizers(self, layer):
+        """[(kernel, quantizer)] or []."""
+        if self.weight_quantizer is None:
+            return []
+        return [(getattr(layer, _weight_attribute(layer)), self.weight_quantizer)]
+
+    def get_activations_and_quantizers(self, layer):
+        """Always []: activations are quantized where they are read, not inside the layer."""
+        return []
+
+    def set_quantize_weights(self, layer, quantize_weights):
+        """Puts the quantized kernel in place for one call."""
+        for weight in quantize_weights:
+            setattr(layer, _weight_attribute(layer), weight)
+
+    def set_quantize_activations(self, layer, quantize_activations):
+        """Nothing to set."""
+
+    def get_output_quantizers(self, layer):
+        """[output quantizer] or []."""
+        return [] if self.output_quantizer is None else [self.output_quantizer]
+
+    def get_config(self):
+        """Class names and constructor arguments of the quantizers."""
+        return {
+            role: None
+            if quantizer is None
+            else {"class_name": type(quantizer).__name__, "config": quantizer.get_config()}
+            for role, quantizer in vars(self).items()
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds the configuration from `get_config`."""
+        return cls(
+            **{
+                role: None
+                if entry is None or not isinstance(entry, dict)
+                else QUANTIZERS[entry["class_name"]].from_config(entry["config"])
+                for role, entry in config.items()
+            }
+        )
+
+    def __eq__(self, other):
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = None
+
+
+def _weight_attribute(layer) -> str:
+    try:
+        return WEIGHT_ATTRIBUTES[type(layer)]
+    except KeyError:
+        raise UnsupportedLayerError(
+            f"Layer {layer.name!r} is a {type(layer).__name__} and has no weight to quantize. "
+            f"Layers with one: {', '.join(kind.__name__ for kind in WEIGHT_ATTRIBUTES)}."
+        ) from None

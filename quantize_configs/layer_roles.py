@@ -1,0 +1,88 @@
+"""What each supported Keras layer does to a quantized tensor."""
+
+import enum
+
+from quantize_configs.keras_backend import keras
+
+
+class Role(enum.Enum):
+    """How a layer treats grids."""
+
+    INPUT = "input"
+    LINEAR = "linear"  # reads its own activation grid, has a weight
+    NORMALIZATION = "normalization"  # folded into the linear layer before it
+    ACTIVATION = "activation"  # fused into the operation before it
+    ARITHMETIC = "arithmetic"  # makes a tensor that needs a new grid
+    PASSING = "passing"  # keeps the grid of its input
+
+
+ROLES = {
+    keras.layers.InputLayer: Role.INPUT,
+    keras.layers.Conv2D: Role.LINEAR,
+    keras.layers.DepthwiseConv2D: Role.LINEAR,
+    keras.layers.Dense: Role.LINEAR,
+    keras.layers.BatchNormalization: Role.NORMALIZATION,
+    keras.layers.ReLU: Role.ACTIVATION,
+    keras.layers.Activation: Role.ACTIVATION,
+    keras.layers.Add: Role.ARITHMETIC,
+    keras.layers.AveragePooling2D: Role.ARITHMETIC,
+    keras.layers.GlobalAveragePooling2D: Role.ARITHMETIC,
+    keras.layers.MaxPooling2D: Role.PASSING,
+    keras.layers.Flatten: Role.PASSING,
+    keras.layers.Reshape: Role.PASSING,
+    keras.layers.Dropout: Role.PASSING,
+}
+
+WEIGHT_ATTRIBUTES = {
+    keras.layers.Conv2D: "kernel",
+    keras.layers.DepthwiseConv2D: "depthwise_kernel",
+    keras.layers.Dense: "kernel",
+}
+
+ACTIVATION_NAMES = ("linear", "relu", "relu6")
+
+
+class UnsupportedLayerError(ValueError):
+    """A layer, or the way it is used, has no quantized counterpart."""
+
+
+def role_of(layer: keras.layers.Layer) -> Role:
+    """Role of a layer (not a wrapper), matched by its exact class.
+
+    Raises:
+      UnsupportedLayerError: The class is not in the table.
+    """
+    try:
+        return ROLES[type(layer)]
+    except KeyError:
+        known = ", ".join(sorted(kind.__name__ for kind in ROLES))
+        raise UnsupportedLayerError(
+            f"Layer {layer.name!r} is a {type(layer).__name__}, which cannot be quantized. "
+            f"Supported layers: {known}. Replace it by one of these, or keep it outside the model."
+        ) from None
+
+
+def activation_of(layer: keras.layers.Layer) -> str:
+    """Name of the activation a layer applies: "linear", "relu" or "relu6".
+
+    Raises:
+      UnsupportedLayerError: It applies another function.
+    """
+    if isinstance(layer, keras.layers.ReLU):
+        plain = not layer.negative_slope and not layer.threshold
+        maximum = None if layer.max_value is None else float(layer.max_value)
+        if plain and maximum in (None, 6.0):
+            return "relu" if maximum is None else "relu6"
+        raise UnsupportedLayerError(
+            f"Layer {layer.name!r} must be a plain ReLU, with max_value None or 6. Received: "
+            f"max_value={layer.max_value}, negative_slope={layer.negative_slope}, "
+            f"threshold={layer.threshold}."
+        )
+    function = getattr(layer, "activation", None)
+    name = "linear" if function is None else keras.activations.serialize(function)
+    if name not in ACTIVATION_NAMES:
+        hint = " Take the logits as output and apply it outside." if name == "softmax" else ""
+        raise UnsupportedLayerError(
+            f"Layer {layer.name!r} has the activation {name!r}; allowed: {ACTIVATION_NAMES}.{hint}"
+        )
+    return name

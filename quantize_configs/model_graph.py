@@ -1,0 +1,128 @@
+"""A functional Keras model as a list of layer calls, wrapped by TFMOT or not."""
+
+import dataclasses
+
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
+    QuantizeWrapper,
+)
+
+from quantize_configs.keras_backend import keras, require_functional
+from quantize_configs.layer_roles import Role, UnsupportedLayerError, activation_of, role_of
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCall:
+    """One call of a layer; its output tensor goes by the layer's name.
+
+    Attributes:
+      owner: The layer of the model, a TFMOT wrapper in a quantized model.
+      inputs: Names of the tensors it reads, in order.
+      node: The Keras node, which knows how the arguments were nested.
+    """
+
+    owner: keras.layers.Layer
+    inputs: tuple[str, ...]
+    node: object
+
+    @property
+    def layer(self) -> keras.layers.Layer:
+        """The layer itself, without a wrapper."""
+        return self.owner.layer if isinstance(self.owner, QuantizeWrapper) else self.owner
+
+    @property
+    def name(self) -> str:
+        """Name of the layer, and of the tensor it makes."""
+        return self.layer.name
+
+    @property
+    def role(self) -> Role:
+        """What the layer does to grids."""
+        return role_of(self.layer)
+
+
+class ModelGraph:
+    """The calls of a functional model in topological order.
+
+    Args:
+      model: Functional or sequential `tf_keras` model of supported layers.
+
+    Raises:
+      TypeError, ValueError: `model` is no built functional `tf_keras` model.
+      UnsupportedLayerError: A layer is unknown, nested, shared, or used where it cannot be
+        fused.
+    """
+
+    def __init__(self, model: keras.Model):
+        require_functional(model)
+        self.calls = tuple(_calls(model))
+        self.by_name = {call.name: call for call in self.calls}
+        self.outputs = tuple(_producer(tensor) for tensor in model.outputs)
+        self._readers = {call.name: [] for call in self.calls}
+        for call in self.calls:
+            for name in call.inputs:
+                self._readers[name].append(call)
+        for call in self.calls:
+            self._check_fusion(call)
+
+    def readers(self, name: str) -> list[LayerCall]:
+        """Calls that read a tensor."""
+        return self._readers[name]
+
+    def sole_reader(self, name: str) -> LayerCall | None:
+        """The only call that reads a tensor, None when there are more or it is an output."""
+        readers = self._readers[name]
+        return readers[0] if len(readers) == 1 and name not in self.outputs else None
+
+    def is_fused_away(self, name: str) -> bool:
+        """Whether a tensor exists only inside a fused operation."""
+        reader = self.sole_reader(name)
+        return reader is not None and reader.role in (Role.NORMALIZATION, Role.ACTIVATION)
+
+    def _check_fusion(self, call: LayerCall) -> None:
+        if call.role in (Role.LINEAR, Role.ACTIVATION):
+            activation = activation_of(call.layer)
+        if call.role is Role.NORMALIZATION:
+            producers, needs = (Role.LINEAR,), "a Conv2D, DepthwiseConv2D or Dense without activation"
+        elif call.role is Role.ACTIVATION and activation != "linear":
+            producers = (Role.LINEAR, Role.NORMALIZATION, Role.ARITHMETIC)
+            needs = "a convolution, dense layer, batch normalization, Add or pooling"
+        else:
+            return
+        (source,) = call.inputs
+        producer = self.by_name[source]
+        fits = producer.role in producers and self.sole_reader(source) is call
+        if fits and producer.role is Role.LINEAR:
+            fits = activation_of(producer.layer) == "linear"
+        if not fits:
+            raise UnsupportedLayerError(
+                f"Layer {call.name!r} ({type(call.layer).__name__}) must directly follow {needs} "
+                f"that nothing else reads. It follows {source!r} "
+                f"({type(producer.layer).__name__}), read by {len(self.readers(source))} layers."
+            )
+
+
+def _producer(tensor) -> str:
+    layer = tensor._keras_history.layer
+    return layer.layer.name if isinstance(layer, QuantizeWrapper) else layer.name
+
+
+def _calls(model):
+    seen = set()
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            layer = node.layer
+            if isinstance(layer, keras.Model):
+                raise UnsupportedLayerError(
+                    f"{layer.name!r} is a model inside the model {model.name!r}. Call its layers "
+                    "one by one instead of the whole."
+                )
+            if layer.name in seen:
+                raise UnsupportedLayerError(
+                    f"Layer {layer.name!r} is called more than once, so its grids would have to "
+                    "serve several tensors. Make one layer for each call."
+                )
+            seen.add(layer.name)
+            inputs = () if node.is_input else tuple(map(_producer, node.keras_inputs))
+            call = LayerCall(layer, inputs, node)
+            call.role  # noqa: B018 - raises for an unknown layer
+            yield call

@@ -1,0 +1,132 @@
+"""Quantizing a whole functional Keras model through TFMOT."""
+
+import tensorflow_model_optimization as tfmot
+
+from quantize_configs.batch_quantizer import BatchQuantizer
+from quantize_configs.bit_policy import BitPolicy
+from quantize_configs.keras_backend import keras
+from quantize_configs.layer_configs import LayerQuantizeConfig
+from quantize_configs.layer_roles import Role, UnsupportedLayerError
+from quantize_configs.lsq_quantizer import LSQQuantizer
+from quantize_configs.model_graph import ModelGraph
+from quantize_configs.scheme import BitWidthScheme, quantize_scope
+
+TENSOR_BITS = 8
+
+
+def quantize(
+    model: keras.Model,
+    policy: BitPolicy,
+    *,
+    zero_point: str = "integer",
+    estimator: str = "channel_mean",
+    tensor_quantizers: bool = True,
+) -> keras.Model:
+    """Makes a trainable quantized copy of a functional model.
+
+    In front of every convolution and dense layer, an identity layer named `<layer>.input` holds
+    a `BatchQuantizer` for what the layer reads; its weight gets an `LSQQuantizer`. Tensors that
+    are read by anything else than one such layer (residual sums, pooling inputs, the outputs of
+    the model) get 8-bit quantizers of their own.
+
+    The result is an ordinary Keras model: `compile` and `fit` it, then `calibrate` it, then
+    evaluate or convert it.
+
+    Args:
+      model: Built functional or sequential `tf_keras` model; it is not modified.
+      policy: Bits per layer.
+      zero_point: "integer" or "fractional", see `BatchQuantizer`. Only integer ones can be
+        converted.
+      estimator: Range estimator, see `estimate_range`.
+      tensor_quantizers: Whether to add the 8-bit quantizers. Without them the model cannot be
+        converted.
+
+    Returns:
+      A model of TFMOT wrappers with the weights of `model`.
+
+    Raises:
+      TypeError, ValueError: `model` or `policy` does not fit.
+      UnsupportedLayerError: A layer has no quantized counterpart.
+    """
+    graph = ModelGraph(model)
+    policy.check_names(call.name for call in graph.calls if call.role is Role.LINEAR)
+    if not any(call.role is Role.LINEAR for call in graph.calls):
+        raise UnsupportedLayerError(
+            f"The model {model.name!r} has no Conv2D, DepthwiseConv2D or Dense layer to quantize."
+        )
+    activation_options = {"zero_point": zero_point, "estimator": estimator}
+    with quantize_scope():
+        annotated = _annotate(model, graph, policy, activation_options, tensor_quantizers)
+        quantized = tfmot.quantization.keras.quantize_apply(annotated, BitWidthScheme())
+    check_wrappers(quantized)
+    return quantized
+
+
+def needs_own_grid(graph: ModelGraph, name: str) -> bool:
+    """Whether a tensor must be quantized where it is made.
+
+    Not so when it lives inside a fused operation, when one linear layer alone reads it (through
+    its own quantizer), or when it passes on the grid of another tensor.
+    """
+    if graph.by_name[name].role is Role.PASSING or graph.is_fused_away(name):
+        return False
+    reader = graph.sole_reader(name)
+    return reader is None or reader.role is not Role.LINEAR
+
+
+def check_wrappers(model: keras.Model) -> None:
+    """Raises RuntimeError when a linear layer of a quantized model lost its weight quantizer."""
+    for call in ModelGraph(model).calls:
+        config = getattr(call.owner, "quantize_config", None)
+        if call.role is Role.LINEAR and getattr(config, "weight_quantizer", None) is None:
+            raise RuntimeError(
+                f"Layer {call.name!r} came out of TFMOT without a weight quantizer (its config is "
+                f"{type(config).__name__}). Pass quantize_configs.BitWidthScheme() to "
+                "quantize_apply."
+            )
+
+
+def _annotate(model, graph, policy, activation_options, tensor_quantizers):
+    """Rebuilds `model` with annotated layers and the identity layers that hold quantizers."""
+    annotate = tfmot.quantization.keras.quantize_annotate_layer
+    tensors = {}
+
+    def tensor_quantizer(name):
+        if not tensor_quantizers or not needs_own_grid(graph, name):
+            return None
+        return BatchQuantizer(TENSOR_BITS, estimator="min_max", learned=False)
+
+    def identity(name, quantizer, tensor):
+        layer = keras.layers.Activation("linear", name=name)
+        return annotate(layer, LayerQuantizeConfig(output_quantizer=quantizer))(tensor)
+
+    clones = {}
+    for call in graph.calls:
+        if call.role is Role.INPUT:
+            layer = call.layer
+            tensor = keras.Input(layer.input_shape[0][1:], name=layer.name, dtype=layer.dtype)
+            tensors[call.name] = source = tensor
+            if quantizer := tensor_quantizer(call.name):
+                tensors[call.name] = identity(f"{call.name}.quantized", quantizer, tensor)
+            clones[call.name] = source
+            continue
+        weight_quantizer = None
+        arguments = [tensors[name] for name in call.inputs]
+        if call.role is Role.LINEAR:
+            weight_bits, activation_bits = policy.of(call.name)
+            weight_quantizer = LSQQuantizer(weight_bits)
+            quantizer = BatchQuantizer(activation_bits, **activation_options)
+            arguments = [identity(f"{call.name}.input", quantizer, arguments[0])]
+        config = LayerQuantizeConfig(weight_quantizer, tensor_quantizer(call.name))
+        clone = type(call.layer).from_config(call.layer.get_config())
+        clones[call.name] = clone
+        tensors[call.name] = annotate(clone, config)(
+            arguments if isinstance(call.layer, keras.layers.Add) else arguments[0]
+        )
+    inputs = [clones[tensor._keras_history.layer.name] for tensor in model.inputs]
+    outputs = [tensors[name] for name in graph.outputs]
+    annotated = keras.Model(inputs, outputs, name=model.name)
+    for call in graph.calls:
+        if call.role is not Role.INPUT:
+            clones[call.name].set_weights(call.layer.get_weights())
+    return annotated

@@ -1,0 +1,58 @@
+"""Ranges of activation tensors, estimated from one batch, and the grid that covers a range."""
+
+import tensorflow as tf
+
+ESTIMATORS = ("channel_mean", "sample_mean", "min_max")
+
+
+def estimate_range(x: tf.Tensor, estimator: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Range of a batch, one pair per tensor; carries no gradient.
+
+    BatchQuant's estimator ("channel_mean") averages the extremes of the channels over the batch,
+    so that one outlier cannot stretch the grid of all channels.
+
+    Args:
+      x: Tensor with samples on the first and channels on the last axis.
+      estimator: "channel_mean" (the paper's), "sample_mean" (mean of the samples' extremes) or
+        "min_max" (extremes of the whole tensor).
+
+    Returns:
+      (low, high), float32 scalars with low <= 0 <= high.
+    """
+    x = tf.stop_gradient(tf.cast(x, tf.float32))
+    rank = x.shape.rank
+    axes = {
+        "channel_mean": list(range(rank - 1)),
+        "sample_mean": list(range(1, rank)),
+        "min_max": None,
+    }[check_estimator(estimator)]
+    low = tf.reduce_mean(tf.reduce_min(x, axes))
+    high = tf.reduce_mean(tf.reduce_max(x, axes))
+    return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
+
+
+def check_estimator(estimator: str) -> str:
+    """Returns `estimator` when it is known; raises ValueError otherwise."""
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator must be one of {ESTIMATORS}. Received: {estimator!r}.")
+    return estimator
+
+
+def grid_of_range(
+    low: tf.Tensor, high: tf.Tensor, qmin: tf.Tensor, qmax: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Step and integer zero point of the grid that covers [low, high].
+
+    Computed in float64 and rounded to float32. An empty range gives step 1, zero point 0.
+
+    Returns:
+      (step, zero_point), float32 scalars.
+    """
+    low, high, qmin, qmax = (tf.cast(value, tf.float64) for value in (low, high, qmin, qmax))
+    smallest = tf.constant(1.1920928955078125e-07, tf.float64)  # float32 machine epsilon
+    empty = tf.equal(low, high)
+    step = tf.maximum((high - low) / (qmax - qmin), smallest)
+    step = tf.where(empty, tf.ones_like(step), step)
+    zero_point = tf.clip_by_value(qmin - tf.round(low / step), qmin, qmax)
+    zero_point = tf.where(empty, tf.zeros_like(zero_point), zero_point)
+    return tf.cast(step, tf.float32), tf.cast(zero_point, tf.float32)

@@ -1,0 +1,120 @@
+"""LiteRT options and version of each operator of the integer graph.
+
+Versions follow LiteRT tflite/converter/tools/versioning/op_version.cc: a runtime too old for the
+operand types refuses the file instead of misreading it.
+"""
+
+from tflite_tools.graph import IntegerGraph
+from tflite_tools.operations import Operation, OperationKind
+from tflite_tools.tensors import DataType
+
+#: Axes of the only MEAN the graph has: height and width.
+AXES_OF_MEAN = (1, 2)
+
+_CONVOLUTION_VERSIONS = {DataType.INT8: 3, DataType.INT4: 7}
+_FULLY_CONNECTED_VERSIONS = {DataType.INT8: 4, DataType.INT4: 10, DataType.INT2: 14}
+
+
+def operator_options(schema, graph: IntegerGraph, node: Operation):
+    """Options table and version of one operation.
+
+    Args:
+      schema: Module `ai_edge_litert.schema_py_generated`.
+      graph: The graph the operation belongs to.
+      node: The operation.
+
+    Returns:
+      (options object of the schema's object API or None, version).
+    """
+    return _WRITERS[node.kind](schema, graph, node)
+
+
+def _conv_2d(schema, graph, node):
+    options = schema.Conv2DOptionsT()
+    _set_window(schema, options, node)
+    options.dilationHFactor = options.dilationWFactor = 1
+    return options, _CONVOLUTION_VERSIONS[_weight_type(graph, node)]
+
+
+def _depthwise_conv_2d(schema, graph, node):
+    options = schema.DepthwiseConv2DOptionsT()
+    _set_window(schema, options, node)
+    options.dilationHFactor = options.dilationWFactor = 1
+    options.depthMultiplier = node.attributes.depth_multiplier
+    return options, _CONVOLUTION_VERSIONS[_weight_type(graph, node)]
+
+
+def _fully_connected(schema, graph, node):
+    options = schema.FullyConnectedOptionsT()
+    options.keepNumDims = node.attributes.keep_num_dims
+    _set_activation(schema, options, node)
+    version = _FULLY_CONNECTED_VERSIONS[_weight_type(graph, node)]
+    return options, max(version, 5) if node.attributes.keep_num_dims else version
+
+
+def _add(schema, graph, node):
+    options = schema.AddOptionsT()
+    _set_activation(schema, options, node)
+    return options, 2
+
+
+def _mean(schema, graph, node):
+    options = schema.ReducerOptionsT()
+    options.keepDims = node.attributes.keep_dims
+    return options, 2
+
+
+def _pool_2d(schema, graph, node):
+    options = schema.Pool2DOptionsT()
+    _set_window(schema, options, node)
+    options.filterHeight, options.filterWidth = node.attributes.window
+    return options, 2
+
+
+def _quantize(schema, graph, node):
+    return schema.QuantizeOptionsT(), 1
+
+
+def _dequantize(schema, graph, node):
+    return schema.DequantizeOptionsT(), 2
+
+
+def _reshape(schema, graph, node):
+    options = schema.ReshapeOptionsT()
+    options.newShape = [-1, *graph.tensor(node.outputs[0]).shape[1:]]
+    return options, 1
+
+
+def _pad(schema, graph, node):
+    return schema.PadOptionsT(), 2
+
+
+def _weight_type(graph, node):
+    return graph.tensor(node.inputs[1]).dtype
+
+
+def _set_activation(schema, options, node):
+    options.fusedActivationFunction = getattr(
+        schema.ActivationFunctionType, node.attributes.activation.name
+    )
+
+
+def _set_window(schema, options, node):
+    options.padding = getattr(schema.Padding, node.attributes.padding.name)
+    options.strideH, options.strideW = node.attributes.strides
+    _set_activation(schema, options, node)
+
+
+_WRITERS = {
+    OperationKind.CONV_2D: _conv_2d,
+    OperationKind.DEPTHWISE_CONV_2D: _depthwise_conv_2d,
+    OperationKind.FULLY_CONNECTED: _fully_connected,
+    OperationKind.ADD: _add,
+    OperationKind.MEAN: _mean,
+    OperationKind.MAX_POOL_2D: _pool_2d,
+    OperationKind.AVERAGE_POOL_2D: _pool_2d,
+    OperationKind.QUANTIZE: _quantize,
+    OperationKind.DEQUANTIZE: _dequantize,
+    OperationKind.RESHAPE: _reshape,
+    OperationKind.PAD: _pad,
+}

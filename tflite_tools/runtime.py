@@ -1,0 +1,207 @@
+"""Running a flatbuffer in LiteRT and seeing what the XNNPACK delegate took over."""
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class KernelSet(enum.StrEnum):
+    """CPU kernels of LiteRT; each set rounds in its own way.
+
+    XNNPACK is the default on host and phone (operators it does not take run as BUILTIN), BUILTIN
+    is BUILTIN_WITHOUT_DEFAULT_DELEGATES, REFERENCE is BUILTIN_REF.
+    """
+
+    XNNPACK = "xnnpack"
+    BUILTIN = "builtin"
+    REFERENCE = "reference"
+
+
+class FlatbufferError(ValueError):
+    """Bytes that LiteRT cannot load or run as a model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorRecord:
+    """One operator of the model as LiteRT loaded it.
+
+    Attributes:
+      name: Operator name, for example CONV_2D.
+      outputs: Names of the tensors it writes.
+      delegated: True if it runs inside the XNNPACK delegate.
+    """
+
+    name: str
+    outputs: tuple[str, ...]
+    delegated: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """Outputs of one run and what ran where.
+
+    Attributes:
+      outputs: Output arrays by tensor name, in output order.
+      operators: The model's operators in execution order.
+      partitions: Number of delegate partitions (0 without XNNPACK).
+    """
+
+    outputs: dict[str, np.ndarray]
+    operators: tuple[OperatorRecord, ...]
+    partitions: int
+
+    @property
+    def operator_names(self) -> list[str]:
+        """Names of the operators in execution order."""
+        return [operator.name for operator in self.operators]
+
+    @property
+    def fallbacks(self) -> list[OperatorRecord]:
+        """Operators that run outside the delegate."""
+        return [operator for operator in self.operators if not operator.delegated]
+
+    @property
+    def fully_delegated(self) -> bool:
+        """True if one delegate partition runs the whole model."""
+        return self.partitions == 1 and not self.fallbacks
+
+
+def load(flatbuffer: bytes, kernel_set: KernelSet = KernelSet.XNNPACK, num_threads: int = 1):
+    """Loads a model without allocating its tensors.
+
+    Args:
+      flatbuffer: Bytes of a .tflite file.
+      kernel_set: Kernels to run with.
+      num_threads: CPU threads.
+
+    Returns:
+      An `ai_edge_litert.interpreter.Interpreter`.
+
+    Raises:
+      FlatbufferError: The bytes are no model, truncated or corrupt, or need an unknown operator.
+    """
+    from ai_edge_litert import interpreter as litert
+
+    resolver = {
+        KernelSet.XNNPACK: litert.OpResolverType.AUTO,
+        KernelSet.BUILTIN: litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        KernelSet.REFERENCE: litert.OpResolverType.BUILTIN_REF,
+    }[KernelSet(kernel_set)]
+    try:
+        return litert.Interpreter(
+            model_content=bytes(flatbuffer),
+            experimental_op_resolver_type=resolver,
+            num_threads=num_threads,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise FlatbufferError(
+            f"LiteRT cannot load these {len(flatbuffer)} bytes as a model; the file is truncated, "
+            f"corrupt or not a .tflite file. Export it again. LiteRT says: {error}"
+        ) from error
+
+
+def run(
+    flatbuffer: bytes,
+    inputs: Sequence[np.ndarray],
+    kernel_set: KernelSet = KernelSet.XNNPACK,
+    num_threads: int = 1,
+) -> RunResult:
+    """Runs a model once; the batch of the inputs may differ from that of the model.
+
+    Args:
+      flatbuffer: Bytes of a .tflite file.
+      inputs: One array [N, ...] for each model input, of exactly the model's type and shape apart
+        from the batch, which is the same N for all of them.
+      kernel_set: Kernels to run with.
+      num_threads: CPU threads.
+
+    Returns:
+      Outputs, operators and partitions. Rounding of some built-in kernels depends on the size of
+      the whole batch, so split many images into the same chunks wherever results are compared.
+
+    Raises:
+      FlatbufferError: The bytes are no model, or LiteRT refuses to run it.
+      ValueError: The inputs do not fit.
+    """
+    interpreter = load(flatbuffer, kernel_set, num_threads)
+    arrays = _checked_inputs(interpreter.get_input_details(), inputs)
+    try:
+        for details, array in zip(interpreter.get_input_details(), arrays, strict=True):
+            if tuple(details["shape"]) != array.shape:
+                interpreter.resize_tensor_input(details["index"], array.shape)
+        interpreter.allocate_tensors()
+        for details, array in zip(interpreter.get_input_details(), arrays, strict=True):
+            interpreter.set_tensor(details["index"], array)
+        interpreter.invoke()
+    except (ValueError, RuntimeError) as error:
+        raise FlatbufferError(
+            f"LiteRT loaded the model but cannot run it with {kernel_set} kernels: {error}"
+        ) from error
+    outputs = {
+        details["name"]: interpreter.get_tensor(details["index"])
+        for details in interpreter.get_output_details()
+    }
+    operators, partitions = describe(interpreter)
+    return RunResult(outputs, operators, partitions)
+
+
+def describe(interpreter) -> tuple[tuple[OperatorRecord, ...], int]:
+    """Operators of an allocated LiteRT interpreter and its number of delegate partitions.
+
+    LiteRT keeps the original operators in its node list and appends one DELEGATE node for each
+    partition. The operators inside a partition are those met going back from its outputs to its
+    inputs.
+    """
+    nodes = interpreter._get_ops_details()
+    originals = [node for node in nodes if node["op_name"] != "DELEGATE"]
+    delegates = [node for node in nodes if node["op_name"] == "DELEGATE"]
+    producers = {
+        int(tensor): position
+        for position, node in enumerate(originals)
+        for tensor in node["outputs"]
+    }
+    delegated = set()
+    for delegate in delegates:
+        boundary = {int(tensor) for tensor in delegate["inputs"]}
+        pending = [int(tensor) for tensor in delegate["outputs"]]
+        while pending:
+            tensor = pending.pop()
+            position = producers.get(tensor)
+            if position is None or tensor in boundary or position in delegated:
+                continue
+            delegated.add(position)
+            pending += [int(source) for source in originals[position]["inputs"]]
+    names = {details["index"]: details["name"] for details in interpreter.get_tensor_details()}
+    records = tuple(
+        OperatorRecord(
+            name=node["op_name"],
+            outputs=tuple(names.get(int(tensor), f"#{tensor}") for tensor in node["outputs"]),
+            delegated=position in delegated,
+        )
+        for position, node in enumerate(originals)
+    )
+    return records, len(delegates)
+
+
+def _checked_inputs(details: list[dict], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    if len(inputs) != len(details):
+        raise ValueError(
+            f"The model has {len(details)} input(s): {[item['name'] for item in details]}. "
+            f"Received: {len(inputs)} arrays."
+        )
+    arrays = [np.asarray(array) for array in inputs]
+    for item, array in zip(details, arrays, strict=True):
+        shape, dtype = tuple(int(size) for size in item["shape"]), np.dtype(item["dtype"])
+        if array.dtype != dtype or array.shape[1:] != shape[1:] or array.ndim != len(shape):
+            raise ValueError(
+                f"Input {item['name']!r} needs {dtype} values of shape "
+                f"{('N', *shape[1:])}. Received: {array.dtype} of shape {array.shape}."
+            )
+        if array.shape[0] < 1 or array.shape[0] != arrays[0].shape[0]:
+            raise ValueError(
+                "All inputs need one batch size of at least 1. Received batches: "
+                f"{[candidate.shape[0] for candidate in arrays]}."
+            )
+    return arrays

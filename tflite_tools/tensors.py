@@ -1,0 +1,172 @@
+"""Tensors of the integer graph: element types, quantization parameters, constants."""
+
+import dataclasses
+import enum
+from typing import Any
+
+import numpy as np
+
+
+class DataType(enum.StrEnum):
+    """Element type of a tensor as LiteRT stores it.
+
+    INT4 and INT2 exist only as packed weights; INT16 exists so that a combination with it can be
+    named and refused.
+    """
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+    INT16 = "int16"
+    INT32 = "int32"
+    INT4 = "int4"
+    INT2 = "int2"
+
+    @property
+    def bits(self) -> int:
+        """Bits one element takes in the flatbuffer."""
+        return {"float32": 32, "int32": 32, "int16": 16, "int8": 8, "int4": 4, "int2": 2}[self]
+
+    @property
+    def is_integer(self) -> bool:
+        """True for every type but FLOAT32."""
+        return self is not DataType.FLOAT32
+
+    @property
+    def numpy_type(self) -> np.dtype:
+        """NumPy type that holds one element; INT4 and INT2 codes live in int8 arrays."""
+        return np.dtype("int8" if self in (DataType.INT4, DataType.INT2) else str(self))
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest code of an integer type.
+
+        Raises:
+          ValueError: The type is FLOAT32.
+        """
+        if not self.is_integer:
+            raise ValueError("FLOAT32 has no code limits; ask only for integer types.")
+        return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Quantization:
+    """Affine quantization: real = scale * (code - zero_point).
+
+    The float32 values given are the float32 values in the flatbuffer; nothing is re-derived.
+
+    Attributes:
+      scale: float32, shape [] for one scale per tensor or [channels] for one per channel; positive
+        and finite. Stored read-only.
+      zero_point: Code of real zero.
+      axis: Axis of the tensor that a per-channel scale runs along; ignored for one scale.
+    """
+
+    scale: np.ndarray
+    zero_point: int = 0
+    axis: int = 0
+
+    def __post_init__(self):
+        scale = np.array(self.scale, dtype=np.float32)
+        if scale.ndim > 1 or scale.size == 0:
+            raise ValueError(
+                f"A quantization scale is one number or a vector with one number per channel. "
+                f"Received: an array of shape {scale.shape}."
+            )
+        if not (np.isfinite(scale).all() and (scale > 0).all()):
+            raise ValueError(
+                "Quantization scales must be positive, finite and representable in float32. "
+                f"Received: {self.scale!r}."
+            )
+        if int(self.zero_point) != self.zero_point:
+            raise ValueError(f"A zero point is an integer. Received: {self.zero_point!r}.")
+        scale.setflags(write=False)
+        object.__setattr__(self, "scale", scale)
+        object.__setattr__(self, "zero_point", int(self.zero_point))
+
+    @property
+    def is_per_channel(self) -> bool:
+        """True if the scale is a vector (also when it has a single entry)."""
+        return self.scale.ndim == 1
+
+    @property
+    def scales(self) -> np.ndarray:
+        """The scale as a float32 vector of shape [channels] or [1]."""
+        return np.atleast_1d(self.scale)
+
+    def per_channel(self, channels: int, axis: int = 0) -> "Quantization":
+        """The same quantization with one scale for each of `channels` channels."""
+        return Quantization(np.broadcast_to(self.scales, (channels,)), self.zero_point, axis)
+
+    def __eq__(self, other):
+        if not isinstance(other, Quantization):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self):
+        return hash(self._key())
+
+    def _key(self):
+        axis = self.axis if self.is_per_channel else 0
+        return self.scale.shape, self.scale.tobytes(), self.zero_point, axis
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tensor:
+    """One tensor of the graph, an activation or a constant.
+
+    Attributes:
+      name: Unique in the graph; the name in the flatbuffer and in every report.
+      shape: Dimensions. An activation has batch 1 in the first place; the runtime and the
+        interpreter accept any batch.
+      dtype: Element type.
+      quantization: Scale and zero point; None for FLOAT32.
+      data: Codes of a constant, an integer array of `shape` (INT4 and INT2 unpacked, in int8).
+        None for an activation.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DataType
+    quantization: Quantization | None = None
+    data: np.ndarray | None = None
+
+    def __post_init__(self):
+        if not self.name:
+            raise ValueError("A tensor needs a name, for example that of its layer.")
+        shape = tuple(int(size) for size in self.shape)
+        if any(size < 1 for size in shape):
+            raise ValueError(
+                f"Tensor {self.name!r}: every dimension must be at least 1 (the batch is 1). "
+                f"Received shape: {tuple(self.shape)}."
+            )
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "dtype", DataType(self.dtype))
+        if self.data is not None:
+            object.__setattr__(self, "data", self._stored_codes(self.data))
+
+    def _stored_codes(self, data: Any) -> np.ndarray:
+        values = np.asarray(data)
+        if not self.dtype.is_integer or values.dtype.kind not in "iu":
+            raise ValueError(
+                f"Constant {self.name!r}: constants are integer codes. Received: {values.dtype} "
+                f"values for a {self.dtype} tensor. Quantize them first."
+            )
+        if values.shape != self.shape:
+            raise ValueError(
+                f"Constant {self.name!r}: the data has shape {values.shape}, the tensor "
+                f"{self.shape}."
+            )
+        low, high = self.dtype.limits
+        if values.size and (values.min() < low or values.max() > high):
+            raise ValueError(
+                f"Constant {self.name!r}: {self.dtype} codes lie in [{low}, {high}]. "
+                f"Received codes in [{values.min()}, {values.max()}]."
+            )
+        codes = np.array(values, dtype=self.dtype.numpy_type, order="C")
+        codes.setflags(write=False)
+        return codes
+
+    @property
+    def is_constant(self) -> bool:
+        """True if the tensor carries data."""
+        return self.data is not None

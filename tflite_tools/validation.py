@@ -1,0 +1,175 @@
+"""Checks of an integer graph: structure, shapes, types, quantization, and the support table."""
+
+import math
+
+import numpy as np
+
+from tflite_tools import support
+from tflite_tools.graph import GraphError, IntegerGraph
+from tflite_tools.operations import LINEAR_KINDS, Operation, OperationKind
+from tflite_tools.shapes import ShapeError, output_shape
+from tflite_tools.tensors import DataType, Tensor
+
+#: Largest relative difference of a bias scale from input scale times weight scale.
+_BIAS_SCALE_TOLERANCE = 1e-5
+_INPUT_COUNTS = dict.fromkeys(LINEAR_KINDS, 3) | {OperationKind.ADD: 2}
+_INT32_LIMIT = 1 << 31
+
+
+def validate_graph(graph: IntegerGraph) -> None:
+    """Checks a graph; `IntegerGraph.validate` calls this.
+
+    Raises:
+      GraphError: The structure, a shape, a type or a quantization is wrong.
+      UnsupportedCombinationError: LiteRT computes an operation wrongly or not at all.
+    """
+    _check_names(graph)
+    for tensor in graph.tensors.values():
+        _check_tensor(tensor)
+    available = {*graph.inputs}
+    for operation in graph.operations:
+        _check_wiring(graph, operation, available)
+        _check_shape(graph, operation)
+        support.check_operation(graph, operation)
+        if operation.kind in LINEAR_KINDS:
+            _check_bias(graph, operation)
+            _check_accumulator(graph, operation)
+        available.update(operation.outputs)
+    for name in graph.outputs:
+        if name not in available:
+            raise GraphError(f"Graph output {name!r} is produced by no operation.")
+
+
+def _check_names(graph: IntegerGraph) -> None:
+    if not graph.inputs or not graph.outputs:
+        raise GraphError(
+            "A graph needs at least one input and one output; use add_input and append the names "
+            "of the results to graph.outputs."
+        )
+    for role, names in (("input", graph.inputs), ("output", graph.outputs)):
+        for name in names:
+            if graph.tensor(name).is_constant:
+                raise GraphError(f"Graph {role} {name!r} is a constant; use an activation.")
+        if len(set(names)) != len(names):
+            raise GraphError(f"A graph {role} is listed twice: {names}.")
+
+
+def _check_tensor(tensor: Tensor) -> None:
+    if not tensor.is_constant and tensor.shape[:1] != (1,):
+        raise GraphError(
+            f"Activation {tensor.name!r} has shape {tensor.shape}; the first dimension is the "
+            "batch and must be 1."
+        )
+    if tensor.dtype is DataType.FLOAT32:
+        if tensor.quantization is not None:
+            raise GraphError(f"FLOAT32 tensor {tensor.name!r} must have no quantization.")
+        return
+    if tensor.quantization is None:
+        raise GraphError(f"{tensor.dtype} tensor {tensor.name!r} has no quantization; give it one.")
+    quantization = tensor.quantization
+    low, high = tensor.dtype.limits
+    if not low <= quantization.zero_point <= high:
+        raise GraphError(
+            f"Tensor {tensor.name!r}: the zero point must be a {tensor.dtype} code in "
+            f"[{low}, {high}]. Received: {quantization.zero_point}."
+        )
+    if not quantization.is_per_channel:
+        return
+    if not tensor.is_constant:
+        raise GraphError(f"Activation {tensor.name!r} must have one scale, not one per channel.")
+    axis = quantization.axis
+    if not 0 <= axis < len(tensor.shape) or tensor.shape[axis] != quantization.scale.size:
+        raise GraphError(
+            f"Constant {tensor.name!r} of shape {tensor.shape} has {quantization.scale.size} "
+            f"scales along axis {axis}; give it one scale for each entry of that axis."
+        )
+
+
+def _check_wiring(graph: IntegerGraph, operation: Operation, available: set[str]) -> None:
+    count = _INPUT_COUNTS.get(operation.kind, 1)
+    if len(operation.inputs) != count or len(operation.outputs) != 1:
+        raise GraphError(
+            f"Operation {operation.name!r}: {operation.kind} has {count} input(s) and 1 output. "
+            f"Received: {operation.inputs} -> {operation.outputs}."
+        )
+    constants = operation.inputs[1:] if operation.kind in LINEAR_KINDS else ()
+    for name in operation.inputs:
+        tensor = graph.tensor(name)
+        if tensor.is_constant != (name in constants):
+            expected = "a constant" if name in constants else "an activation"
+            raise GraphError(
+                f"Operation {operation.name!r} ({operation.kind}) needs {expected} where it reads "
+                f"{name!r}."
+            )
+        if not tensor.is_constant and name not in available:
+            raise GraphError(
+                f"Operation {operation.name!r} reads {name!r} before any operation produces it; "
+                "add operations in execution order."
+            )
+    for name in operation.outputs:
+        if graph.tensor(name).is_constant or name in available:
+            raise GraphError(
+                f"Operation {operation.name!r} writes {name!r}, which is a constant, a graph input "
+                "or the result of an earlier operation; every tensor has one producer."
+            )
+
+
+def _check_shape(graph: IntegerGraph, operation: Operation) -> None:
+    declared = graph.tensor(operation.outputs[0]).shape
+    shapes = [graph.tensor(name).shape for name in operation.inputs]
+    try:
+        expected = output_shape(operation.attributes, shapes, declared)
+    except ShapeError as error:
+        raise GraphError(f"Operation {operation.name!r} ({operation.kind}) {error}.") from error
+    if expected != declared:
+        raise GraphError(
+            f"Operation {operation.name!r} ({operation.kind}) produces shape {expected}, but "
+            f"tensor {operation.outputs[0]!r} is declared with {declared}."
+        )
+
+
+def _check_bias(graph: IntegerGraph, operation: Operation) -> None:
+    x, weights, bias = (graph.tensor(name) for name in operation.inputs)
+    if bias.dtype is not DataType.INT32 or bias.quantization.zero_point != 0:
+        raise GraphError(
+            f"Operation {operation.name!r}: the bias must be INT32 with zero point 0. Received: "
+            f"{bias.dtype} with zero point {bias.quantization.zero_point}."
+        )
+    expected = np.float64(x.quantization.scales) * weights.quantization.scales
+    scales = bias.quantization.scales
+    if scales.shape != expected.shape or not np.allclose(
+        scales, expected, rtol=_BIAS_SCALE_TOLERANCE, atol=0
+    ):
+        raise GraphError(
+            f"Operation {operation.name!r}: the bias scale must be the input scale times the "
+            "weight scale of each channel; use graph.add_bias, which sets it."
+        )
+
+
+def worst_case_accumulator(graph: IntegerGraph, operation: Operation) -> int:
+    """Largest magnitude an accumulator of a linear operation can reach, over all int8 inputs."""
+    x, weights, bias = (graph.tensor(name) for name in operation.inputs)
+    zero_point = x.quantization.zero_point
+    low, high = x.dtype.limits
+    largest_input = max(high - zero_point, zero_point - low)
+    channel_axis = 3 if operation.kind is OperationKind.DEPTHWISE_CONV_2D else 0
+    other_axes = tuple(axis for axis in range(weights.data.ndim) if axis != channel_axis)
+    weight_sums = np.abs(weights.data.astype(np.int64)).sum(axis=other_axes)
+    return int((weight_sums * largest_input + np.abs(bias.data.astype(np.int64))).max())
+
+
+def _check_accumulator(graph: IntegerGraph, operation: Operation) -> None:
+    x, weights, _ = (graph.tensor(name) for name in operation.inputs)
+    output = graph.tensor(operation.outputs[0])
+    multiplier = float(
+        (np.float64(x.quantization.scale) * weights.quantization.scales).max()
+        / np.float64(output.quantization.scale)
+    )
+    # The built-in kernels shift the accumulator left when the multiplier is 1 or more.
+    left_shift = max(math.frexp(multiplier)[1], 0)
+    worst = worst_case_accumulator(graph, operation) << left_shift
+    if worst >= _INT32_LIMIT:
+        raise GraphError(
+            f"Operation {operation.name!r}: the accumulator can reach {worst} (2^31 or more) and "
+            "would overflow INT32; use smaller weight or bias codes, that is larger weight scales."
+        )
