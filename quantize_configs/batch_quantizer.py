@@ -141,8 +141,9 @@ class BatchQuantizer(Quantizer):
         step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax)
         if not self.learned:
             return step, zero_point, qmin, qmax
-        index = bank * len(self.bit_widths.choices) + self.bit_widths.index(bits)
-        theta, beta = (tf.gather(weights[role], index) for role in ("theta", "beta"))
+        theta, beta = (
+            self.bit_widths.parameter(weights[role], bits, bank) for role in ("theta", "beta")
+        )
         scale = step / learned_factor(theta)
         zero_point = zero_point + beta
         if self.zero_point == "integer":

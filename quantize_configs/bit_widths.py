@@ -74,6 +74,16 @@ class BitWidths:
             return tf.zeros([], tf.int32)
         return tf.argmax(tf.equal(bits, list(self.choices)), output_type=tf.int32)
 
+    def parameter(self, variable: tf.Variable, bits: tf.Tensor, bank) -> tf.Tensor:
+        """The learned scalar of a bit-width, out of [banks * len(choices)] of them.
+
+        A product with a one-hot vector: exact, and its gradient is dense (sparse ones break in
+        nested conditionals).
+        """
+        index = bank * len(self.choices) + self.index(bits)
+        values = tf.convert_to_tensor(variable)
+        return tf.reduce_sum(values * tf.one_hot(index, values.shape[0], dtype=values.dtype))
+
     def unless_float(self, bits: tf.Tensor, x: tf.Tensor, quantized) -> tf.Tensor:
         """`quantized()`, or `x` itself at 32 bits."""
         if not self.allow_float:

@@ -48,10 +48,11 @@ def scale_gradient(x: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Identity whose gradient is multiplied by `factor` (LSQ, section 2.2 of the paper)."""
 
     @tf.custom_gradient
-    def identity(value):
-        return tf.identity(value), lambda upstream: upstream * factor
+    def identity(value, factor):
+        factor = tf.identity(factor)  # see fake_quantize
+        return tf.identity(value), lambda upstream: (upstream * factor, None)
 
-    return identity(x)
+    return identity(x, factor)
 
 
 def fake_quantize(
@@ -88,7 +89,10 @@ def fake_quantize(
     compute_dtype = x.dtype
 
     @tf.custom_gradient
-    def quantized(x, scale, zero_point):
+    def quantized(*arguments):
+        # What the gradient uses must be made in this very graph: tensors of an outer graph, as
+        # arguments and closures may be, break the gradient of nested tf.cond.
+        x, scale, zero_point, qmin, qmax = map(tf.identity, arguments)
         position = x / scale + zero_point
         codes = tf.round(tf.clip_by_value(position, qmin, qmax))
         x_hat = (codes - zero_point) * scale
@@ -102,7 +106,13 @@ def fake_quantize(
             to_x = upstream * inside
             to_scale = upstream * ((x_hat - inside * x) / scale)
             to_zero_point = (to_x - upstream) * scale
-            return to_x, _sum_to(to_scale, scale), _sum_to(to_zero_point, zero_point)
+            return (
+                to_x,
+                _sum_to(to_scale, scale),
+                _sum_to(to_zero_point, zero_point),
+                None,
+                None,
+            )
 
         return x_hat, gradient
 
@@ -110,6 +120,8 @@ def fake_quantize(
         tf.cast(x, tf.float32),
         tf.cast(scale, tf.float32),
         tf.zeros([]) if zero_point is None else tf.cast(zero_point, tf.float32),
+        qmin,
+        qmax,
     )
     return tf.cast(x_hat, compute_dtype)
 

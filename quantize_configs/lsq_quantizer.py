@@ -84,9 +84,9 @@ class LSQQuantizer(Quantizer):
     def grid(self, weights, bits=None, bank=0):
         """Step (positive) and code limits, float32 scalars."""
         bits = self.bit_widths.select(bits)
-        index = bank * len(self.bit_widths.choices) + self.bit_widths.index(bits)
+        step = self.bit_widths.parameter(weights["step"], bits, bank)
         qmin, qmax = code_limits(bits, signed=self.signed, narrow_bits=self.narrow_bits)
-        return tf.abs(tf.gather(weights["step"], index)), qmin, qmax
+        return tf.abs(step), qmin, qmax
 
     def get_config(self):
         """Constructor arguments."""

@@ -20,9 +20,11 @@ SIGNATURE_KEY = "serving_default"
 
 _FILE_IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
+#: Source: LiteRT tflite/kernels/register_ref.cc.
+_REFERENCE_VERSION_LIMITS = {OperationKind.DEPTHWISE_CONV_2D: 6}
 
 
-def emit(graph: IntegerGraph, *, all_outputs: bool = False) -> bytes:
+def emit(graph: IntegerGraph, *, all_outputs: bool = False, for_reference: bool = False) -> bytes:
     """Serialises a graph.
 
     Args:
@@ -30,6 +32,9 @@ def emit(graph: IntegerGraph, *, all_outputs: bool = False) -> bytes:
       all_outputs: Make every activation an output as well, in order of production after the
         graph's own outputs. This debug model shows the tensors inside a delegate; it computes
         the same numbers.
+      for_reference: Declare no operator version that the BUILTIN_REF resolver lacks (it has
+        DEPTHWISE_CONV_2D up to version 6, INT4 weights need 7). For verification only: an old
+        runtime would misread such a file instead of refusing it.
 
     Returns:
       The bytes of the .tflite file, with batch 1 (the runtime can resize it).
@@ -39,7 +44,7 @@ def emit(graph: IntegerGraph, *, all_outputs: bool = False) -> bytes:
       UnsupportedCombinationError: LiteRT computes an operation wrongly or not at all.
     """
     graph.validate()
-    return _Emitter(graph, all_outputs).serialise()
+    return _Emitter(graph, all_outputs, for_reference).serialise()
 
 
 def read_metadata(flatbuffer: bytes) -> dict | None:
@@ -57,11 +62,12 @@ def read_metadata(flatbuffer: bytes) -> dict | None:
 class _Emitter:
     """Collects the tensors, buffers and operators of one model."""
 
-    def __init__(self, graph: IntegerGraph, all_outputs: bool):
+    def __init__(self, graph: IntegerGraph, all_outputs: bool, for_reference: bool):
         from ai_edge_litert import schema_py_generated as schema
 
         self._schema = schema
         self._graph = graph
+        self._version_limits = _REFERENCE_VERSION_LIMITS if for_reference else {}
         self._outputs = list(graph.outputs)
         if all_outputs:
             inputs_and_outputs = {*graph.inputs, *graph.outputs}
@@ -132,6 +138,7 @@ class _Emitter:
 
     def _operator(self, node: Operation):
         options, version = operator_options(self._schema, self._graph, node)
+        version = min(version, self._version_limits.get(node.kind, version))
         operator = self._schema.OperatorT()
         operator.opcodeIndex = self._operator_codes.setdefault(
             (node.kind, version), len(self._operator_codes)

@@ -3,27 +3,21 @@
 The table is data, `support.json`; this module matches operations against it. A row says what the
 built-in kernels and XNNPACK do with one combination. A refused row is a combination that LiteRT
 computes wrongly, not at all, or that this package has no exact arithmetic for. Conditions narrow
-a row further: breaking one is either refused or makes the operation fall back from XNNPACK to the
-built-in kernels, with the same graph but another rounding.
+a row: breaking one is either refused or makes the operation fall back from XNNPACK to the
+built-in kernels, which give the same network with another rounding.
 """
 
 import dataclasses
 import functools
 import importlib.resources
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tflite_tools.operations import LINEAR_KINDS, Operation
-from tflite_tools.tensors import Quantization
+from tflite_tools.support_rules import RULES
 
 if TYPE_CHECKING:
     from tflite_tools.graph import IntegerGraph
-
-_REFUSE = "refuse"
-_FALL_BACK = "fall back"
 
 
 class UnsupportedCombinationError(ValueError):
@@ -32,7 +26,7 @@ class UnsupportedCombinationError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What the support table says of one accepted operation.
+    """What the support table says of an accepted operation.
 
     Attributes:
       delegated: True if XNNPACK takes the operation.
@@ -44,29 +38,55 @@ class Decision:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Condition:
+class Condition:
+    """A requirement of a row beyond its types.
+
+    Attributes:
+      rule: Name in `support_rules.RULES`.
+      effect: "refuse" or "fall back".
+      requirement: What the operation needs, as a phrase.
+      nearest: Nearest combination that meets it.
+      value: Parameter of the rule.
+    """
+
     rule: str
     effect: str
-    reason: str
+    requirement: str
     nearest: str
     value: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
-class _Row:
+class Row:
+    """One combination of the support table.
+
+    Attributes:
+      operator: LiteRT operator.
+      activation: Type of the first input.
+      weights: Type of the weights; None for operators without.
+      output: Type of the output.
+      builtin: What the built-in kernels do.
+      xnnpack: "delegated", "falls back", "never" or "-".
+      refused: True if the exporter never writes it.
+      reason: Why it is refused or falls back.
+      nearest: Nearest combination that works, or that XNNPACK takes.
+      conditions: Further requirements.
+    """
+
     operator: str
     activation: str
     weights: str | None
     output: str
     builtin: str
     xnnpack: str
-    refused: bool
-    reason: str
-    nearest: str
-    conditions: tuple[_Condition, ...]
+    refused: bool = False
+    reason: str = ""
+    nearest: str = ""
+    conditions: tuple[Condition, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str, str | None, str]:
+    def combination(self) -> tuple[str, str, str | None, str]:
+        """Operator, activation type, weight type and output type."""
         return self.operator, self.activation, self.weights, self.output
 
 
@@ -78,7 +98,7 @@ def check_operation(
     Args:
       graph: The graph the operation belongs to.
       operation: The operation; its tensors are in the graph.
-      require_delegation: Refuse an operation that would fall back from XNNPACK, too.
+      require_delegation: Also refuse an operation that would fall back from XNNPACK.
 
     Returns:
       Whether XNNPACK takes the operation.
@@ -88,81 +108,89 @@ def check_operation(
         combination and the nearest one that works.
     """
     combination = _combination(graph, operation)
-    row = _rows().get(combination)
+    row = rows().get(combination)
     if row is None:
-        known = "; ".join(
-            _describe(*other.key)
-            for other in _rows().values()
+        known = [
+            _phrase(other.combination)
+            for other in rows().values()
             if other.operator == operation.kind and not other.refused
-        )
-        raise _refusal(operation, combination, "LiteRT has no such kernel", known)
+        ]
+        raise _refusal(operation, combination, "there is no such kernel", " or ".join(known))
     if row.refused:
         raise _refusal(operation, combination, row.reason, row.nearest)
-    decision = Decision(row.xnnpack == "delegated", row.reason)
+    decision, nearest = Decision(row.xnnpack == "delegated", row.reason), row.nearest
     for condition in row.conditions:
-        if _RULES[condition.rule](graph, operation, condition.value):
+        if RULES[condition.rule](graph, operation, condition.value):
             continue
-        if condition.effect == _REFUSE:
-            raise _refusal(operation, combination, condition.reason, condition.nearest)
-        if decision.delegated:
-            decision = Decision(False, condition.reason)
-            row = dataclasses.replace(row, nearest=condition.nearest)
+        reason = f"it needs {condition.requirement}"
+        if condition.effect == "refuse":
+            raise _refusal(operation, combination, reason, condition.nearest)
+        decision, nearest = Decision(False, reason), condition.nearest
     if require_delegation and not decision.delegated:
-        raise _refusal(
-            operation, combination, f"XNNPACK does not take it ({decision.reason})", row.nearest
-        )
+        reason = f"XNNPACK does not take it ({decision.reason})"
+        raise _refusal(operation, combination, reason, nearest)
     return decision
 
 
 def table_rows() -> list[dict[str, str]]:
-    """The support table for printing, one dictionary of texts per row.
+    """The support table for printing.
 
     Returns:
-      Rows with the keys "operator", "activation", "weights", "output", "built-in", "XNNPACK",
-      "exported" ("yes" or "refused") and "notes" (reason, nearest combination, conditions).
+      One dictionary of texts per row with the keys "operator", "activation", "weights", "output",
+      "built-in", "XNNPACK", "exported" ("yes" or "refused") and "notes".
     """
-    rows = []
-    for row in _rows().values():
-        notes = [row.reason] if row.reason else []
-        if row.nearest:
-            notes.append(f"use {row.nearest}")
-        notes += [f"{rule.effect} unless {rule.reason}" for rule in row.conditions]
-        rows.append(
-            {
-                "operator": row.operator,
-                "activation": row.activation,
-                "weights": row.weights or "-",
-                "output": row.output,
-                "built-in": row.builtin,
-                "XNNPACK": row.xnnpack,
-                "exported": "refused" if row.refused else "yes",
-                "notes": "; ".join(notes),
-            }
-        )
-    return rows
+    return [_printed(row) for row in rows().values()]
 
 
 @functools.cache
-def _rows() -> dict[tuple, _Row]:
+def rows() -> dict[tuple, Row]:
+    """The rows of `support.json` by combination; do not modify."""
     text = importlib.resources.files("tflite_tools").joinpath("support.json").read_text("utf-8")
     table = json.loads(text)
-    rows = {}
+    conditions = {name: Condition(**entry) for name, entry in table["conditions"].items()}
+    parsed = {}
     for entry in table["rows"]:
-        conditions = tuple(
-            _Condition(**{**table["conditions"][item["name"]], **item.get("set", {})})
-            for item in entry.get("conditions", ())
-        )
-        row = _Row(
-            operator=entry["operator"],
-            activation=entry["activation"],
-            weights=entry.get("weights"),
-            output=entry["output"],
-            builtin=entry["builtin"],
-            xnnpack=entry["xnnpack"],
-            refused=entry.get("refused", False),
-            reason=entry.get("reason", ""),
-            nearest=entry.get("nearest", ""),
-            conditions=conditions,
-        )
-        rows[row.key] = row
-    return rows
+        named = tuple(conditions[name] for name in entry.get("conditions", ()))
+        row = Row(**{**entry, "conditions": named})
+        if row.combination in parsed:
+            raise ValueError(f"support.json lists {_phrase(row.combination)} twice.")
+        parsed[row.combination] = row
+    return parsed
+
+
+def _combination(graph: "IntegerGraph", operation: Operation) -> tuple[str, str, str | None, str]:
+    tensors = [graph.tensor(name) for name in operation.inputs]
+    weights = str(tensors[1].dtype) if operation.kind in LINEAR_KINDS else None
+    output = graph.tensor(operation.outputs[0])
+    return str(operation.kind), str(tensors[0].dtype), weights, str(output.dtype)
+
+
+def _phrase(combination: tuple[str, str, str | None, str]) -> str:
+    operator, activation, weights, output = combination
+    described = f"{operator} from {activation} to {output}"
+    return described if weights is None else f"{described} with {weights} weights"
+
+
+def _refusal(operation, combination, reason, nearest) -> UnsupportedCombinationError:
+    return UnsupportedCombinationError(
+        f"Layer {operation.name!r}: {_phrase(combination)} is refused because {reason}; the "
+        f"nearest that works is {nearest}."
+    )
+
+
+def _printed(row: Row) -> dict[str, str]:
+    notes = [row.reason] if row.reason else []
+    notes += [f"use {row.nearest}"] if row.nearest else []
+    for condition in row.conditions:
+        verb = "refused" if condition.effect == "refuse" else "falls back"
+        notes.append(f"{verb} without {condition.requirement}")
+    return {
+        "operator": row.operator,
+        "activation": row.activation,
+        "weights": row.weights or "-",
+        "output": row.output,
+        "built-in": row.builtin,
+        "XNNPACK": row.xnnpack,
+        "exported": "refused" if row.refused else "yes",
+        "notes": "; ".join(notes),
+    }

@@ -7,6 +7,7 @@ import numpy as np
 from tflite_tools import support
 from tflite_tools.graph import GraphError, IntegerGraph
 from tflite_tools.operations import LINEAR_KINDS, Operation, OperationKind
+from tflite_tools.reference.accumulators import worst_case
 from tflite_tools.shapes import ShapeError, output_shape
 from tflite_tools.tensors import DataType, Tensor
 
@@ -146,20 +147,8 @@ def _check_bias(graph: IntegerGraph, operation: Operation) -> None:
         )
 
 
-def worst_case_accumulator(graph: IntegerGraph, operation: Operation) -> int:
-    """Largest magnitude an accumulator of a linear operation can reach, over all int8 inputs."""
-    x, weights, bias = (graph.tensor(name) for name in operation.inputs)
-    zero_point = x.quantization.zero_point
-    low, high = x.dtype.limits
-    largest_input = max(high - zero_point, zero_point - low)
-    channel_axis = 3 if operation.kind is OperationKind.DEPTHWISE_CONV_2D else 0
-    other_axes = tuple(axis for axis in range(weights.data.ndim) if axis != channel_axis)
-    weight_sums = np.abs(weights.data.astype(np.int64)).sum(axis=other_axes)
-    return int((weight_sums * largest_input + np.abs(bias.data.astype(np.int64))).max())
-
-
 def _check_accumulator(graph: IntegerGraph, operation: Operation) -> None:
-    x, weights, _ = (graph.tensor(name) for name in operation.inputs)
+    x, weights, bias = (graph.tensor(name) for name in operation.inputs)
     output = graph.tensor(operation.outputs[0])
     multiplier = float(
         (np.float64(x.quantization.scale) * weights.quantization.scales).max()
@@ -167,7 +156,8 @@ def _check_accumulator(graph: IntegerGraph, operation: Operation) -> None:
     )
     # The built-in kernels shift the accumulator left when the multiplier is 1 or more.
     left_shift = max(math.frexp(multiplier)[1], 0)
-    worst = worst_case_accumulator(graph, operation) << left_shift
+    depthwise = operation.kind is OperationKind.DEPTHWISE_CONV_2D
+    worst = worst_case(x, weights, bias, depthwise=depthwise) << left_shift
     if worst >= _INT32_LIMIT:
         raise GraphError(
             f"Operation {operation.name!r}: the accumulator can reach {worst} (2^31 or more) and "

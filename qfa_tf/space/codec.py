@@ -12,6 +12,9 @@ from qfa_tf.space.specs import FLOAT_BITS
 if TYPE_CHECKING:
     from qfa_tf.space.space import SearchSpace
 
+_CHUNK = 512
+"""Genomes that are checked at a time; their arrays stay in the second-level cache."""
+
 
 class SkipRule(NamedTuple):
     """Which genes belong to blocks that can be skipped: int32 arrays of one length.
@@ -53,7 +56,8 @@ def as_genomes(space: "SearchSpace", genomes: np.ndarray) -> np.ndarray:
             "genome[None] for a single one. Another length is a genome of another space. "
             f"Received: shape {list(genomes.shape)}"
         )
-    return genomes
+    # Narrower types cannot hold every resolution.
+    return genomes if genomes.dtype.itemsize >= 4 else genomes.astype(np.int32)
 
 
 def build_validity_table(space: "SearchSpace") -> np.ndarray:
@@ -71,21 +75,31 @@ def build_validity_table(space: "SearchSpace") -> np.ndarray:
 def validate(space: "SearchSpace", genomes: np.ndarray) -> None:
     """Raises GenomeError at the first gene that holds a value it must not hold."""
     genomes = as_genomes(space, genomes)
-    table = space.validity_table
-    values = np.where((genomes < 0) | (genomes >= table.shape[1]), table.shape[1] - 1, genomes)
-    values += np.arange(space.n_genes, dtype=values.dtype) * table.shape[1]
-    valid = table.ravel()[values]
-    rule = space.skip_rule
+    for start in range(0, len(genomes), _CHUNK):
+        valid = _valid(space, genomes[start : start + _CHUNK])
+        if not valid.all():
+            row, column = np.argwhere(~valid)[0]
+            _refuse(space, genomes, start + row, column)
+
+
+def _valid(space: "SearchSpace", genomes: np.ndarray) -> np.ndarray:
+    table, rule = space.validity_table, space.skip_rule
+    # Seen as unsigned, negative values are large ones: both end in the last column, which is False.
+    unsigned = genomes.view(f"u{genomes.dtype.itemsize}")
+    values = np.minimum(unsigned, table.shape[1] - 1).astype(np.int32, copy=False)
+    valid = table.ravel().take(values + space.validity_offsets)
     missing = (genomes[:, rule.columns] == 0) & ~rule.skipped(genomes)
-    if valid.all() and not missing.any():
-        return
-    valid[:, rule.columns] &= ~missing
-    row, column = np.argwhere(~valid)[0]
+    if missing.any():
+        valid[:, rule.columns] &= ~missing
+    return valid
+
+
+def _refuse(space: "SearchSpace", genomes: np.ndarray, row: int, column: int) -> None:
     gene = space.genes[column]
     allowed = list(gene.choices)
     if gene.name.endswith("_bits"):
         allowed.append(FLOAT_BITS)
-    note = ", or 0 where the block is skipped" if column in rule.columns else ""
+    note = ", or 0 where the block is skipped" if column in space.skip_rule.columns else ""
     raise GenomeError(
         f"Gene {gene.name!r} (column {column}) of genome {row} must be one of {allowed}{note}. "
         f"Received: {genomes[row, column]}"

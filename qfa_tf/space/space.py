@@ -189,6 +189,12 @@ class SearchSpace:
         """bool[n_genes, values + 1]: the values that each gene may hold."""
         return codec.build_validity_table(self)
 
+    @functools.cached_property
+    def validity_offsets(self) -> np.ndarray:
+        """int32[n_genes]: where the row of each gene starts in the flat `validity_table`."""
+        columns = self.validity_table.shape[1]
+        return np.arange(self.n_genes, dtype=np.int32) * np.int32(columns)
+
     def encode(self, arch: Architecture) -> np.ndarray:
         """Returns the canonical genome int32[n_genes] of `arch`.
 

@@ -1,0 +1,71 @@
+"""An inverted-residual block of a supernet."""
+
+import tensorflow as tf
+
+from qfa_tf.layers.site import ElasticSite, SiteChoice, extremes
+from qfa_tf.layers.statistics import Mode, StatisticsLayout
+from quantize_configs.keras_backend import keras
+
+
+class ElasticBlock(keras.layers.Layer):
+    """Expand, depthwise, project, and the sum with the input where shapes allow it.
+
+    Args:
+      sites: The sites of the block by their last name: "expand" (absent at expand ratio 1),
+        "depthwise", "project".
+      has_residual: Whether the input is added to the output.
+      layout: Statistics of the space.
+    """
+
+    def __init__(
+        self,
+        sites: dict[str, ElasticSite],
+        has_residual: bool,
+        layout: StatisticsLayout,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.sites = sites
+        self.has_residual = has_residual
+        self._layout = layout
+
+    def call(self, x, choices: dict[str, SiteChoice], mode: Mode, statistics=None):
+        """Runs the block.
+
+        Args:
+          x: [N, H, W, C].
+          choices: Choice per site, by the keys of `sites`.
+          mode: Where statistics come from.
+          statistics: In FROZEN mode, the whole vector of the subnet.
+
+        Returns:
+          (output, recorded): in CALIBRATE mode `recorded` is the block's part of the statistics
+          vector, an empty vector otherwise.
+        """
+        source = x
+        recorded = {}
+        for key, site in self.sites.items():
+            x, entries = run_site(site, x, choices[key], mode, self._layout, statistics)
+            recorded |= entries
+        if self.has_residual:
+            x += source
+            if mode is Mode.CALIBRATE:
+                recorded[f"{self.name}.sum"] = extremes(x)
+        if mode is Mode.CALIBRATE:
+            return x, self._layout.pack(self.name, recorded)
+        return x, tf.zeros([0])
+
+    def skipped(self, x, mode: Mode):
+        """What `call` returns for a block that the subnet leaves out: its input, no statistics."""
+        size = self._layout.group_size(self.name) if mode is Mode.CALIBRATE else 0
+        return tf.identity(x), tf.zeros([size])
+
+
+def run_site(site: ElasticSite, x, choice, mode: Mode, layout: StatisticsLayout, statistics):
+    """Runs one site; recorded entries carry the site's name."""
+
+    def stored(entry):
+        return layout.read(statistics, f"{site.name}.{entry}")
+
+    x, recorded = site(x, choice, mode, stored)
+    return x, {f"{site.name}.{entry}": value for entry, value in recorded.items()}

@@ -1,0 +1,248 @@
+"""What a search found, and its file `pareto.json`."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from qfa_tf.cost import METRICS
+from qfa_tf.search.constraints import Constraint, parse_constraints
+from qfa_tf.search.pareto import non_dominated
+from qfa_tf.space import Architecture, SearchSpace
+from quantize_configs.files import write_bytes, write_text
+
+SCHEMA_VERSION = 1
+
+
+class ResultError(ValueError):
+    """A `pareto.json` is damaged, was edited, or has another schema version."""
+
+
+class Reference(NamedTuple):
+    """A network found elsewhere, to be drawn beside the front."""
+
+    label: str
+    cost: float
+    accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One evaluated subnet.
+
+    Attributes:
+      genome: Canonical.
+      accuracy: Fraction from 0 to 1 on the split of the search.
+      loss: Mean loss, NaN when there is none.
+      images: Number of images.
+      costs: Maps each cost metric to its value.
+      generation: In which it was first met, from 1.
+    """
+
+    genome: tuple[int, ...]
+    accuracy: float
+    loss: float
+    images: int
+    costs: Mapping[str, float]
+    generation: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """Every evaluated candidate of a search, with what is needed to repeat it.
+
+    Attributes:
+      space: Search space.
+      accounting: Of the cost model.
+      objective: Cost metric that was minimised.
+      constraints: That the chosen candidate meets.
+      bits: Bit-widths that the search was restricted to; None for all.
+      seed: Of the search.
+      population: Size.
+      generations: How many were asked for.
+      checkpoint_key: Weights of the evaluator.
+      calibration_key: Data of the evaluator.
+      split: On which the accuracies were measured.
+      candidates: In the order of evaluation.
+      versions: Of the programs that took part.
+    """
+
+    space: SearchSpace
+    accounting: str
+    objective: str
+    constraints: tuple[Constraint, ...]
+    bits: tuple[int, ...] | None
+    seed: int
+    population: int
+    generations: int
+    checkpoint_key: str
+    calibration_key: str
+    split: str
+    candidates: tuple[Candidate, ...]
+    versions: Mapping[str, str]
+
+    @functools.cached_property
+    def front_indices(self) -> tuple[int, ...]:
+        """Positions in `candidates` of the front, cheapest first.
+
+        The front is that of accuracy against `objective` over all candidates, whether or not they
+        meet a constraint on the accuracy.
+        """
+        accuracy = [candidate.accuracy for candidate in self.candidates]
+        cost = [candidate.costs[self.objective] for candidate in self.candidates]
+        return tuple(non_dominated(accuracy, cost).tolist())
+
+    @property
+    def front(self) -> tuple[Candidate, ...]:
+        """The candidates that no other one dominates, cheapest first."""
+        return tuple(self.candidates[i] for i in self.front_indices)
+
+    @functools.cached_property
+    def chosen_index(self) -> int | None:
+        """Position of the most accurate candidate that meets all constraints, None if none does.
+
+        Of equally accurate ones the cheapest, of equally cheap ones the first evaluated.
+        """
+        allowed = [i for i, candidate in enumerate(self.candidates) if self.meets(candidate)]
+        return min(allowed, key=self._preference, default=None)
+
+    def _preference(self, index: int) -> tuple[float, float]:
+        candidate = self.candidates[index]
+        return -candidate.accuracy, candidate.costs[self.objective]
+
+    @property
+    def chosen(self) -> Candidate | None:
+        """The candidate at `chosen_index`."""
+        return None if self.chosen_index is None else self.candidates[self.chosen_index]
+
+    def meets(self, candidate: Candidate) -> bool:
+        """Whether a candidate meets all constraints."""
+        values = {**candidate.costs, "accuracy": candidate.accuracy}
+        return all(bool(term.satisfied(values[term.metric])) for term in self.constraints)
+
+    def architecture(self, candidate: Candidate) -> Architecture:
+        """Returns the architecture of a candidate."""
+        return self.space.decode(np.array(candidate.genome, np.int32))
+
+    def write_pareto_json(self, path: str | os.PathLike) -> None:
+        """Writes everything to `path`, replacing the file as a whole.
+
+        Raises:
+          FileWriteError: The file cannot be written; the old one is untouched.
+        """
+        content = _to_content(self)
+        fields = {"schema_version": SCHEMA_VERSION, "digest": _digest(content), **content}
+        write_text(path, _to_text(fields))
+
+    def plot_pareto(self, path: str | os.PathLike, references: Sequence[Reference] = ()) -> None:
+        """Writes a PNG of all candidates, the front, the chosen one and `references`.
+
+        Raises:
+          FileWriteError: The file cannot be written; the old one is untouched.
+        """
+        from qfa_tf.search.plot import render_pareto
+
+        write_bytes(path, render_pareto(self, references))
+
+
+def load_pareto_json(path: str | os.PathLike) -> SearchResult:
+    """Reads what `SearchResult.write_pareto_json` wrote.
+
+    Raises:
+      ResultError: Damaged, edited by hand, or of another schema version.
+      FileNotFoundError: There is no such file.
+    """
+    path = pathlib.Path(path)
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    if not isinstance(fields, dict):
+        raise _damaged(path, "it is no JSON object")
+    version = fields.pop("schema_version", None)
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise ResultError(
+            f"{path} must have schema_version {SCHEMA_VERSION}; write it again with this version. "
+            f"Received: {version!r}"
+        )
+    if fields.pop("digest", None) != _digest(fields):
+        raise _damaged(path, "its content does not match its digest")
+    try:
+        return _from_content(fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _to_content(result: SearchResult) -> dict[str, Any]:
+    content = {
+        field.name: getattr(result, field.name)
+        for field in dataclasses.fields(result)
+        if field.name not in ("space", "constraints", "candidates")
+    }
+    content["bits"] = None if result.bits is None else list(result.bits)
+    content["versions"] = dict(result.versions)
+    content["space"] = json.loads(result.space.to_json())
+    content["constraints"] = [str(constraint) for constraint in result.constraints]
+    content["candidates"] = [
+        {
+            "genome": list(candidate.genome),
+            "accuracy": candidate.accuracy,
+            "loss": None if math.isnan(candidate.loss) else candidate.loss,
+            "images": candidate.images,
+            "costs": {metric: candidate.costs[metric] for metric in METRICS},
+            "generation": candidate.generation,
+        }
+        for candidate in result.candidates
+    ]
+    content["front"] = list(result.front_indices)
+    content["chosen"] = result.chosen_index
+    return content
+
+
+def _to_text(fields: dict[str, Any]) -> str:
+    """Returns JSON with one line per field and per candidate, to be read and compared."""
+    lines = []
+    for name, value in fields.items():
+        text = json.dumps(value, allow_nan=False)
+        if name == "candidates":
+            rows = ",\n".join(json.dumps(row, allow_nan=False) for row in value)
+            text = f"[\n{rows}\n]"
+        lines.append(f"{json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _from_content(content: dict[str, Any]) -> SearchResult:
+    content = dict(content)
+    del content["front"], content["chosen"]
+    content["space"] = SearchSpace.from_json(json.dumps(content["space"]))
+    content["constraints"] = parse_constraints(content["constraints"])
+    content["bits"] = None if content["bits"] is None else tuple(content["bits"])
+    content["candidates"] = tuple(
+        Candidate(
+            **{
+                **fields,
+                "genome": tuple(fields["genome"]),
+                "loss": math.nan if fields["loss"] is None else fields["loss"],
+            }
+        )
+        for fields in content["candidates"]
+    )
+    return SearchResult(**content)
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(path: pathlib.Path, reason: object) -> ResultError:
+    return ResultError(
+        f"{path} is damaged or was edited: {reason}. It was left as it is; search again to write "
+        "a new one (evaluations in the store are not repeated)."
+    )

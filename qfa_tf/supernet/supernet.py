@@ -1,0 +1,367 @@
+"""QFASupernet: all subnets of a search space in one graph."""
+
+import functools
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from qfa_tf.layers import ElasticBlock, ElasticSite, Mode, StatisticsLayout
+from qfa_tf.layers.block import run_site
+from qfa_tf.layers.statistics import group_of, has_normalization, input_width, output_width
+from qfa_tf.space import Architecture, SearchSpace
+from qfa_tf.supernet import extraction
+from qfa_tf.supernet.calibration import Calibration
+from qfa_tf.supernet.choices import site_choice
+from quantize_configs.keras_backend import keras, require_tf_keras
+
+CALIBRATION_BATCHES = 30
+
+
+class QFASupernet(keras.Model):
+    """Weight-sharing supernet over kernel, width, depth, resolution and bits.
+
+    The genome of the subnet is a tensor: one traced graph serves all subnets. Images come at the
+    largest resolution of the space (or any other) and are resized to that of the subnet.
+
+    Args:
+      space: Search space.
+      num_classes: Outputs; those of the space when None.
+      zero_point: "integer" (what is trained can be deployed) or "fractional" (the QFA paper to
+        the letter).
+      estimator: Activation range estimator, see `BatchQuantizer`.
+
+    Example:
+      net = QFASupernet(SearchSpace.from_preset("digits_tiny"), num_classes=10)
+      net.compile(optimizer=keras.optimizers.SGD(0.1), training=QFATraining())
+      net.fit(dataset, epochs=10)
+      arch = net.space.largest(bits=4)
+      calibration = net.calibrate(dataset, arch)
+      net.evaluate_architecture(arch, validation, calibration)
+      subnet = net.extract(arch, calibration)
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        num_classes: int | None = None,
+        *,
+        zero_point: str = "integer",
+        estimator: str = "channel_mean",
+        name: str = "qfa_supernet",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        if not isinstance(space, SearchSpace):
+            raise TypeError(
+                f"space must be a SearchSpace. Received: {space!r}. "
+                "Take one from SearchSpace.from_preset(name)."
+            )
+        if num_classes is not None and num_classes != space.num_classes:
+            space = space.replace(num_classes=num_classes)
+        self.space = space
+        self.zero_point = zero_point
+        self.estimator = estimator
+        self.layout = StatisticsLayout(space)
+        self.training_method = None
+        self._sites = {}
+        self._blocks = {}
+        self._build_layers()
+        self._compiled = {
+            mode.value: tf.function(
+                functools.partial(self.run_subnet, mode=mode), reduce_retracing=True
+            )
+            for mode in Mode
+        }
+        self.built = True
+
+    # Structure.
+
+    def _build_layers(self) -> None:
+        blocks = {}
+        for site in self.space.sites:
+            layer = self._make_site(site)
+            layer.build()
+            self._sites[site.name] = layer
+            if site.stage is not None:
+                blocks.setdefault((site.stage, site.block), {})[site.name.split(".")[-1]] = layer
+        for (stage, block), sites in blocks.items():
+            name = f"s{stage}.b{block}"
+            residual = self.space.has_residual(stage, block)
+            self._blocks[name] = ElasticBlock(sites, residual, self.layout, name=name)
+
+    def _make_site(self, site) -> ElasticSite:
+        space, last = self.space, site.name.split(".")[-1]
+        stage = None if site.stage is None else space.stages[site.stage]
+        kernel_sizes, stride, activation = (1,), 1, space.head.activation
+        if site.name == "stem":
+            kernel_sizes, stride = (space.stem.kernel_size,), space.stem.stride
+            activation = space.stem.activation
+        elif stage is not None:
+            activation = "linear" if last == "project" else stage.activation
+            if last == "depthwise":
+                kernel_sizes = stage.kernel_sizes
+                stride = space.block_stride(site.stage, site.block)
+        elif site.name == "classifier":
+            activation = "linear"
+        return ElasticSite(
+            site.kind,
+            input_width(space, site),
+            output_width(space, site),
+            kernel_sizes,
+            weight_bits=site.weight_bits,
+            activation_bits=site.activation_bits,
+            stride=stride,
+            activation=activation,
+            normalization=has_normalization(site.name),
+            use_bias=site.name == "classifier",
+            zero_point=self.zero_point,
+            estimator=self.estimator,
+            name=site.name,
+        )
+
+    def site_layer(self, name: str) -> ElasticSite:
+        """The layer of a site, such as "s1.b0.expand"."""
+        return self._sites[name]
+
+    @property
+    def decayed_weights(self) -> list[tf.Variable]:
+        """Weights that weight decay applies to: kernels and kernel transforms."""
+        return [weight for site in self._sites.values() for weight in site.decayed_weights]
+
+    # One subnet.
+
+    def call(self, images, genome=None, training=False, calibration: Calibration | None = None):
+        """Logits of one subnet.
+
+        Args:
+          images: float [N, H, W, channels].
+          genome: int32 [n_genes], or an Architecture.
+          training: Use the statistics of the batch, with gradients in mind.
+          calibration: Statistics to use outside training. Without one the statistics are those
+            of the batch as well.
+
+        Returns:
+          float32 [N, num_classes].
+        """
+        if genome is None:
+            raise ValueError("Give the genome of the subnet: net(images, genome=space.encode(arch))")
+        genome = self.as_genome(genome)
+        if training or calibration is None:
+            return self._compiled[Mode.TRAIN.value](images, genome)[0]
+        return self._compiled[Mode.FROZEN.value](images, genome, statistics=calibration.statistics)[0]
+
+    def as_genome(self, genome) -> tf.Tensor:
+        """int32 [n_genes] from an Architecture, an array or a tensor, checked where possible."""
+        if isinstance(genome, Architecture):
+            genome = self.space.encode(genome)
+        if not tf.is_tensor(genome):
+            self.space.validate(np.asarray(genome)[None])
+        return tf.ensure_shape(tf.cast(genome, tf.int32), [self.space.n_genes])
+
+    def run_subnet(self, images, genome, *, mode: Mode, statistics=None):
+        """The forward pass that everything else compiles.
+
+        Args:
+          images: float [N, H, W, channels].
+          genome: int32 [n_genes].
+          mode: Where statistics come from.
+          statistics: float32 [layout.size] in FROZEN mode.
+
+        Returns:
+          (logits [N, num_classes], statistics): the vector that was measured in CALIBRATE mode,
+          an empty one otherwise.
+        """
+        space, layout = self.space, self.layout
+        choices = {}
+        x = self._resize(images, genome)
+        recorded = {"stem": {}, "head": {}}
+        parts = {}
+        for site in space.sites:
+            choices[site.name] = choice = site_choice(space, site, genome)
+            if site.stage is not None:
+                if site.name.endswith(".project"):
+                    name = f"s{site.stage}.b{site.block}"
+                    x, parts[name] = self._run_block(name, x, choices, genome, mode, statistics)
+                continue
+            if site.name in ("head.mix", "classifier"):
+                x = tf.reduce_mean(x, [1, 2], keepdims=True)
+            layer = self._sites[site.name]
+            x, entries = run_site(layer, x, choice, mode, layout, statistics)
+            recorded[group_of(site)] |= entries
+        logits = tf.reshape(x, [-1, space.num_classes])
+        if mode is not Mode.CALIBRATE:
+            return logits, tf.zeros([0])
+        parts |= {group: layout.pack(group, entries) for group, entries in recorded.items()}
+        return logits, tf.concat([parts[group] for group in layout.groups], 0)
+
+    def _run_block(self, name, x, choices, genome, mode, statistics):
+        block = self._blocks[name]
+        stage, index = (int(part[1:]) for part in name.split("."))
+        own = {key: choices[f"{name}.{key}"] for key in block.sites}
+
+        def run():
+            return block(x, own, mode, statistics)
+
+        if index < self.space.stages[stage].depths[0]:
+            return run()
+        depth = self.space.lookup(f"s{stage}.depth").read(genome)
+        return tf.cond(depth > index, run, lambda: block.skipped(x, mode))
+
+    def _resize(self, images, genome):
+        resolution = self.space.lookup("resolution").read(genome)
+        return resize(images, resolution)
+
+    # Calibration, evaluation, extraction.
+
+    def calibrate(
+        self, dataset: Iterable, arch: Architecture, batches: int = CALIBRATION_BATCHES
+    ) -> Calibration:
+        """Measures the statistics of one subnet; the supernet is not modified.
+
+        Normalization statistics and activation ranges are means over batches in which both are
+        those of the batch (section 7 of the method notes of QFA); the extremes of site outputs
+        are kept for the 8-bit tensors of deployment.
+
+        Args:
+          dataset: Batches of images or of (images, labels); training images, in the training
+            batch size.
+          arch: The subnet.
+          batches: Most batches to use.
+
+        Raises:
+          ValueError: `dataset` is empty or its images do not fit.
+          ArchitectureError: `arch` is not of this space.
+        """
+        genome = self.as_genome(arch)
+        vectors, counts = [], []
+        for number, batch in enumerate(dataset):
+            if number == batches:
+                break
+            images = self._check_images(batch[0] if isinstance(batch, tuple | list) else batch)
+            vectors.append(self._compiled[Mode.CALIBRATE.value](images, genome)[1].numpy())
+            counts.append(int(images.shape[0]))
+        if not vectors:
+            raise ValueError("The calibration data is empty. Give at least one batch of images.")
+        statistics = self.layout.combine(vectors, counts)
+        return Calibration(arch, self.space.fingerprint, statistics, sum(counts))
+
+    def evaluate_architecture(
+        self, arch: Architecture, dataset: Iterable, calibration: Calibration
+    ) -> dict[str, float]:
+        """Accuracy and cross-entropy of one calibrated subnet.
+
+        Args:
+          arch: The subnet.
+          dataset: Batches of (images, integer labels).
+          calibration: Result of `calibrate` for `arch`.
+
+        Returns:
+          {"accuracy": share of images in [0, 1], "loss": mean cross-entropy, "images": count}.
+        """
+        calibration.check(self.space, arch)
+        genome = self.as_genome(arch)
+        correct, loss, count = 0.0, 0.0, 0
+        for images, labels in dataset:
+            images = self._check_images(images)
+            logits, _ = self._compiled[Mode.FROZEN.value](
+                images, genome, statistics=calibration.statistics
+            )
+            labels = tf.cast(labels, tf.int64)
+            correct += float(tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == labels, tf.float32)))
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss += float(tf.reduce_sum(losses))
+            count += int(images.shape[0])
+        if not count:
+            raise ValueError("The evaluation data is empty. Give at least one batch.")
+        return {"accuracy": correct / count, "loss": loss / count, "images": count}
+
+    def extract(
+        self,
+        arch: Architecture,
+        calibration: Calibration,
+        *,
+        deployment_grids: bool = True,
+    ) -> keras.Model:
+        """One subnet as a functional Keras model quantized through TFMOT.
+
+        Args:
+          arch: The subnet.
+          calibration: Result of `calibrate` for `arch`.
+          deployment_grids: Whether tensors that training leaves in float get 8-bit grids and
+            biases are rounded to the integers of the accumulators, as deployment needs it.
+            Without them the model computes what the supernet computes.
+
+        Returns:
+          Model from images [N, resolution, resolution, channels] to logits.
+        """
+        calibration.check(self.space, arch)
+        return extraction.extract(self, arch, calibration, deployment_grids)
+
+    def _check_images(self, images) -> tf.Tensor:
+        images = tf.convert_to_tensor(images)
+        channels = self.space.input_channels
+        if images.shape.rank != 4 or images.shape[-1] != channels or not images.dtype.is_floating:
+            raise ValueError(
+                f"Images must be floating point with the shape [N, height, width, {channels}]. "
+                f"Received: {images.dtype.name} {list(images.shape)}."
+            )
+        return images
+
+    # Training.
+
+    def compile(self, optimizer, training, **kwargs) -> None:
+        """Prepares `fit`.
+
+        Args:
+          optimizer: A `tf_keras` optimizer.
+          training: `QFATraining`.
+          **kwargs: As for `keras.Model.compile`, except loss and metrics, which the training
+            method brings.
+        """
+        require_tf_keras(optimizer, "optimizer")
+        super().compile(optimizer=optimizer, **kwargs)
+        self.training_method = training.bind(self)
+
+    def train_step(self, data):
+        """One step of the training method on a batch (images, labels)."""
+        if self.training_method is None:
+            raise RuntimeError("Call compile(optimizer=..., training=QFATraining(...)) before fit.")
+        images, labels = data
+        return self.training_method.step(images, labels)
+
+    def test_step(self, data):
+        """Not offered: a supernet has no accuracy of its own."""
+        raise NotImplementedError(
+            "A supernet is evaluated one subnet at a time: "
+            "calibrate(dataset, arch), then evaluate_architecture(arch, dataset, calibration)."
+        )
+
+    def trace_counts(self) -> dict[str, int]:
+        """How often each compiled function was traced; 1 at most, whatever the subnets."""
+        functions = dict(self._compiled)
+        if self.training_method is not None:
+            functions["subnet_gradients"] = self.training_method.subnet_gradients
+        return {
+            name: function.experimental_get_tracing_count() for name, function in functions.items()
+        }
+
+    def get_config(self):
+        """Constructor arguments."""
+        return {
+            "space": self.space.to_json(),
+            "zero_point": self.zero_point,
+            "estimator": self.estimator,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Rebuilds the supernet, with fresh weights, from `get_config`."""
+        config = dict(config)
+        return cls(SearchSpace.from_json(config.pop("space")), **config)
+
+
+def resize(images: tf.Tensor, resolution) -> tf.Tensor:
+    """Bilinear resize to a square; what a deployed subnet must be fed with."""
+    size = tf.stack([resolution, resolution])
+    return tf.cast(tf.image.resize(images, size), images.dtype)

@@ -1,0 +1,108 @@
+"""Rounding primitives of the LiteRT CPU kernels.
+
+A real multiplier M is split into a 31-bit integer q and an exponent e with M ~ q * 2**(e - 31).
+The fixed-point kernels then round twice: at bit 31, half up, and at bit -e, where the treatment
+of ties tells the kernel sets apart. Sources: LiteRT tflite/kernels/internal/quantization_util.cc,
+common.h; gemmlowp fixedpoint.h.
+"""
+
+import math
+
+import numpy as np
+
+from tflite_tools.operations import Activation
+
+INT8_MIN, INT8_MAX = -128, 127
+
+_LIMITS = {
+    Activation.NONE: (-math.inf, math.inf),
+    Activation.RELU: (0.0, math.inf),
+    Activation.RELU6: (0.0, 6.0),
+}
+
+
+def quantize_multiplier(real: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Splits positive multipliers into (q, exponent), both int64 of the shape of `real`.
+
+    `real` is float64. 2**30 <= q < 2**31, or q = 0 for multipliers below 2**-32.
+    """
+    mantissa, exponent = np.frexp(np.asarray(real, np.float64))
+    multiplier = np.floor(mantissa * (1 << 31) + 0.5).astype(np.int64)
+    exponent = exponent.astype(np.int64)
+    carry = multiplier == 1 << 31
+    multiplier = np.where(carry, 1 << 30, multiplier)
+    exponent = exponent + carry
+    vanishes = exponent < -31
+    return np.where(vanishes, 0, multiplier), np.where(vanishes, 0, exponent)
+
+
+def scale_half_up(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """Multiplies integers by q * 2**(e - 31), both roundings half up.
+
+    Args:
+      values: Integers of int32 range, any shape.
+      multiplier: q, broadcast against `values`.
+      exponent: e, broadcast against `values`.
+
+    Returns:
+      int64 of the broadcast shape.
+    """
+    values = np.asarray(values).astype(np.int64)
+    left, right = np.maximum(exponent, 0), np.maximum(-exponent, 0)
+    high = ((values << left) * multiplier + (1 << 30)) >> 31
+    return (high + ((1 << right) >> 1)) >> right
+
+
+def scale_half_away(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """As `scale_half_up`, but the second rounding has ties away from zero."""
+    values = np.asarray(values).astype(np.int64)
+    left, right = np.maximum(exponent, 0), np.maximum(-exponent, 0)
+    high = ((values << left) * multiplier + (1 << 30)) >> 31
+    mask = (np.int64(1) << right) - 1
+    threshold = (mask >> 1) + (high < 0)
+    return (high >> right) + ((high & mask) > threshold)
+
+
+def round_half_away(values: np.ndarray) -> np.ndarray:
+    """Rounds floats to the nearest integer, ties away from zero, in the type of `values`."""
+    magnitude = np.abs(values)
+    whole = np.trunc(magnitude)
+    # `floor(magnitude + 0.5)` would round up the largest number below one half.
+    return np.copysign(whole + (magnitude - whole >= 0.5), values)
+
+
+def saturate(values: np.ndarray, low: int = INT8_MIN, high: int = INT8_MAX) -> np.ndarray:
+    """Clamps codes to [low, high] and stores them as int8."""
+    return np.clip(values, low, high).astype(np.int8)
+
+
+def activation_codes_xnnpack(
+    activation: Activation, scale: np.float32, zero_point: int
+) -> tuple[int, int]:
+    """Output limits in codes: rint(limit / scale + zero_point), in float32."""
+
+    def code(limit):
+        shifted = np.float32(limit) / scale + np.float32(zero_point)
+        return int(np.rint(np.clip(shifted, INT8_MIN, INT8_MAX)))
+
+    return _limit_codes(activation, code)
+
+
+def activation_codes_builtin(
+    activation: Activation, scale: np.float32, zero_point: int
+) -> tuple[int, int]:
+    """Output limits in codes: zero_point + round(limit / scale), ties away from zero."""
+
+    def code(limit):
+        steps = int(round_half_away(np.float32(limit) / scale))
+        return min(max(zero_point + steps, INT8_MIN), INT8_MAX)
+
+    return _limit_codes(activation, code)
+
+
+def _limit_codes(activation, code) -> tuple[int, int]:
+    low, high = _LIMITS[activation]
+    return (
+        INT8_MIN if math.isinf(low) else code(low),
+        INT8_MAX if math.isinf(high) else code(high),
+    )

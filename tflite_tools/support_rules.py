@@ -1,0 +1,88 @@
+"""Predicates behind the conditions of the support table."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tflite_tools.operations import Operation, OperationKind
+
+if TYPE_CHECKING:
+    from tflite_tools.graph import IntegerGraph
+    from tflite_tools.tensors import Tensor
+
+Rule = Callable[["IntegerGraph", Operation, Any], bool]
+
+
+def _tensors(graph: "IntegerGraph", operation: Operation) -> tuple[list["Tensor"], "Tensor"]:
+    inputs = [graph.tensor(name) for name in operation.inputs]
+    return inputs, graph.tensor(operation.outputs[0])
+
+
+def _per_channel_weights(graph, operation, value) -> bool:
+    weights = graph.tensor(operation.inputs[1])
+    axis = 3 if operation.kind is OperationKind.DEPTHWISE_CONV_2D else 0
+    return weights.quantization.is_per_channel and weights.quantization.axis == axis
+
+
+def _weight_zero_point(graph, operation, value) -> bool:
+    return graph.tensor(operation.inputs[1]).quantization.zero_point == value
+
+
+def _weight_code_at_least(graph, operation, value) -> bool:
+    return int(graph.tensor(operation.inputs[1]).data.min()) >= value
+
+
+def _input_channels_multiple_of(graph, operation, value) -> bool:
+    return graph.tensor(operation.inputs[0]).shape[-1] % value == 0
+
+
+def _multiplier_below(graph, operation, value) -> bool:
+    (x, weights, _), output = _tensors(graph, operation)
+    multipliers = x.quantization.scale * weights.quantization.scales / output.quantization.scale
+    return bool((multipliers < np.float32(value)).all())
+
+
+def _ratios(graph, operation) -> np.ndarray:
+    inputs, output = _tensors(graph, operation)
+    scales = np.array([tensor.quantization.scale for tensor in inputs], np.float32)
+    return scales / output.quantization.scale
+
+
+def _scale_ratios(graph, operation, value) -> bool:
+    low, high = value
+    ratios = _ratios(graph, operation)
+    return bool((ratios >= low).all() and (ratios < high).all())
+
+
+def _scale_ratios_closed(graph, operation, value) -> bool:
+    low, high = value
+    ratios = _ratios(graph, operation)
+    return bool((ratios >= low).all() and (ratios <= high).all())
+
+
+def _same_quantization(graph, operation, value) -> bool:
+    (x,), output = _tensors(graph, operation)
+    return x.quantization == output.quantization
+
+
+def _strides_within_window(graph, operation, value) -> bool:
+    attributes = operation.attributes
+    return all(
+        stride <= extent
+        for stride, extent in zip(attributes.strides, attributes.window, strict=True)
+    )
+
+
+#: Rule by name: True if the operation meets the condition with the given value.
+RULES: dict[str, Rule] = {
+    "per_channel_weights": _per_channel_weights,
+    "weight_zero_point": _weight_zero_point,
+    "weight_code_at_least": _weight_code_at_least,
+    "input_channels_multiple_of": _input_channels_multiple_of,
+    "multiplier_below": _multiplier_below,
+    "scale_ratios": _scale_ratios,
+    "scale_ratios_closed": _scale_ratios_closed,
+    "same_quantization": _same_quantization,
+    "strides_within_window": _strides_within_window,
+}
