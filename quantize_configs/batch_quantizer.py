@@ -127,16 +127,12 @@ class BatchQuantizer(Quantizer):
           Tensor like `inputs`.
         """
         bits = self.bit_widths.select(bits)
-
-        def quantized():
-            scale, zero_point, qmin, qmax = self.grid(low, high, weights, bits, bank)
-            return fake_quantize(inputs, scale, zero_point, qmin, qmax)
-
-        return self.bit_widths.unless_float(bits, inputs, quantized)
+        grid = self.grid(low, high, weights, bits, bank)
+        return fake_quantize(inputs, *grid, enabled=self.bit_widths.is_quantized(bits))
 
     def grid(self, low, high, weights, bits=None, bank=0):
         """Step, zero point and code limits for a range, float32 scalars."""
-        bits = self.bit_widths.select(bits)
+        bits = self.bit_widths.limited(self.bit_widths.select(bits))
         qmin, qmax = code_limits(bits, signed=self.signed)
         step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax)
         if not self.learned:

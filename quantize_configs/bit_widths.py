@@ -68,24 +68,32 @@ class BitWidths:
                 raise ValueError(f"bits must be one of {self.config()}. Received: {bits}.")
         return tf.convert_to_tensor(bits, tf.int32)
 
-    def index(self, bits: tf.Tensor) -> tf.Tensor:
-        """Position of `bits` in the learned parameters, int32 scalar (0 for 32 bits)."""
-        if len(self.choices) == 1:
-            return tf.zeros([], tf.int32)
-        return tf.argmax(tf.equal(bits, list(self.choices)), output_type=tf.int32)
-
-    def parameter(self, variable: tf.Variable, bits: tf.Tensor, bank) -> tf.Tensor:
+    def parameter(self, variable: tf.Variable, bits: tf.Tensor, bank=0) -> tf.Tensor:
         """The learned scalar of a bit-width, out of [banks * len(choices)] of them.
 
-        A product with a one-hot vector: exact, and its gradient is dense (sparse ones break in
-        nested conditionals).
-        """
-        index = bank * len(self.choices) + self.index(bits)
-        values = tf.convert_to_tensor(variable)
-        return tf.reduce_sum(values * tf.one_hot(index, values.shape[0], dtype=values.dtype))
+        A masked sum: exact, and its gradient is dense, which nested conditionals need. At 32
+        bits, which has no parameter, it is that of the widest choice, of which
+        `fake_quantize` then makes no use.
 
-    def unless_float(self, bits: tf.Tensor, x: tf.Tensor, quantized) -> tf.Tensor:
-        """`quantized()`, or `x` itself at 32 bits."""
-        if not self.allow_float:
-            return quantized()
-        return tf.cond(bits == FLOAT_BITS, lambda: x, quantized)
+        Args:
+          variable: float32 [banks * len(choices)].
+          bits: int32 scalar.
+          bank: Which set of parameters, an int or int32 scalar.
+        """
+        values = tf.convert_to_tensor(variable)
+        count = len(self.choices)
+        if values.shape[0] == 1:
+            return values[0]
+        widest = self.choices[-1]
+        chosen = tf.equal(tf.minimum(bits, widest), self.choices * (values.shape[0] // count))
+        if values.shape[0] > count:
+            chosen &= tf.equal(bank, [row // count for row in range(values.shape[0])])
+        return tf.reduce_sum(values * tf.cast(chosen, values.dtype))
+
+    def limited(self, bits: tf.Tensor) -> tf.Tensor:
+        """`bits`, with 32 replaced by the widest quantized choice."""
+        return tf.minimum(bits, self.choices[-1]) if self.allow_float else bits
+
+    def is_quantized(self, bits: tf.Tensor) -> tf.Tensor | None:
+        """Whether a call quantizes at all, bool scalar; None when it always does."""
+        return bits != FLOAT_BITS if self.allow_float else None

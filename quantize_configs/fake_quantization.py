@@ -63,6 +63,7 @@ def fake_quantize(
     qmax: tf.Tensor,
     *,
     pass_at_bounds: bool = True,
+    enabled: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Rounds `x` to the grid `(code - zero_point) * scale`, straight-through.
 
@@ -82,6 +83,7 @@ def fake_quantize(
       qmax: float32 scalar, largest code.
       pass_at_bounds: Whether `x` exactly at a bound still receives its gradient (BatchQuant) or
         not (LSQ).
+      enabled: bool scalar; where it is false, `x` is returned and the grid gets no gradient.
 
     Returns:
       Tensor with the shape and dtype of `x`.
@@ -92,7 +94,7 @@ def fake_quantize(
     def quantized(*arguments):
         # What the gradient uses must be made in this very graph: tensors of an outer graph, as
         # arguments and closures may be, break the gradient of nested tf.cond.
-        x, scale, zero_point, qmin, qmax = map(tf.identity, arguments)
+        x, scale, zero_point, qmin, qmax, enabled = map(tf.identity, arguments)
         position = x / scale + zero_point
         codes = tf.round(tf.clip_by_value(position, qmin, qmax))
         x_hat = (codes - zero_point) * scale
@@ -104,24 +106,26 @@ def fake_quantize(
                 inside = (position > qmin) & (position < qmax)
             inside = tf.cast(inside, tf.float32)
             to_x = upstream * inside
-            to_scale = upstream * ((x_hat - inside * x) / scale)
-            to_zero_point = (to_x - upstream) * scale
-            return (
-                to_x,
-                _sum_to(to_scale, scale),
-                _sum_to(to_zero_point, zero_point),
-                None,
-                None,
-            )
+            to_scale = _sum_to(upstream * ((x_hat - inside * x) / scale), scale)
+            to_zero_point = _sum_to((to_x - upstream) * scale, zero_point)
+            if switchable:
+                to_x = tf.where(enabled, to_x, upstream)
+                to_scale, to_zero_point = (
+                    tf.where(enabled, value, tf.zeros_like(value))
+                    for value in (to_scale, to_zero_point)
+                )
+            return to_x, to_scale, to_zero_point, None, None, None
 
-        return x_hat, gradient
+        return tf.where(enabled, x_hat, x) if switchable else x_hat, gradient
 
+    switchable = enabled is not None
     x_hat = quantized(
         tf.cast(x, tf.float32),
         tf.cast(scale, tf.float32),
         tf.zeros([]) if zero_point is None else tf.cast(zero_point, tf.float32),
         qmin,
         qmax,
+        enabled if switchable else tf.constant(True),
     )
     return tf.cast(x_hat, compute_dtype)
 

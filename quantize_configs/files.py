@@ -32,6 +32,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         os.close(handle)
         temporary = pathlib.Path(name)
         yield temporary
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
@@ -43,6 +44,12 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

@@ -69,21 +69,30 @@ class LSQQuantizer(Quantizer):
         steps = 2.0 * magnitude / np.sqrt(tops)
         return np.maximum(steps, np.finfo(np.float32).eps).astype(np.float32)
 
-    def __call__(self, inputs, training, weights, bits=None, bank=0, **kwargs) -> tf.Tensor:
-        """Quantizes `inputs`, a weight tensor; the same in training and outside it."""
+    def __call__(
+        self, inputs, training, weights, bits=None, bank=0, elements=None, **kwargs
+    ) -> tf.Tensor:
+        """Quantizes `inputs`, a weight tensor; the same in training and outside it.
+
+        Args:
+          inputs: Weight.
+          training: Not used.
+          weights: What `build` returned.
+          bits: int32 scalar; required when elastic.
+          bank: Which set of steps, int32 scalar.
+          elements: Number of elements that count for the gradient of the step, int32 scalar, when
+            it is not that of `inputs` (a small kernel padded with zeros).
+        """
         bits = self.bit_widths.select(bits)
-
-        def quantized():
-            step, qmin, qmax = self.grid(weights, bits, bank)
-            elements = tf.cast(tf.size(inputs), tf.float32)
-            step = scale_gradient(step, tf.math.rsqrt(elements * qmax))
-            return fake_quantize(inputs, step, None, qmin, qmax, pass_at_bounds=False)
-
-        return self.bit_widths.unless_float(bits, inputs, quantized)
+        step, qmin, qmax = self.grid(weights, bits, bank)
+        elements = tf.cast(tf.size(inputs) if elements is None else elements, tf.float32)
+        step = scale_gradient(step, tf.math.rsqrt(elements * qmax))
+        enabled = self.bit_widths.is_quantized(bits)
+        return fake_quantize(inputs, step, None, qmin, qmax, pass_at_bounds=False, enabled=enabled)
 
     def grid(self, weights, bits=None, bank=0):
         """Step (positive) and code limits, float32 scalars."""
-        bits = self.bit_widths.select(bits)
+        bits = self.bit_widths.limited(self.bit_widths.select(bits))
         step = self.bit_widths.parameter(weights["step"], bits, bank)
         qmin, qmax = code_limits(bits, signed=self.signed, narrow_bits=self.narrow_bits)
         return tf.abs(step), qmin, qmax

@@ -10,6 +10,7 @@ import tensorflow as tf
 from qfa_tf.layers.kernel_transform import KernelTransform, pad_to
 from qfa_tf.layers.statistics import Mode
 from quantize_configs import BatchQuantizer, LSQQuantizer
+from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
 
 ACTIVATIONS = {"linear": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}
@@ -68,7 +69,7 @@ class ElasticSite(keras.layers.Layer):
       activation: "linear", "relu" or "relu6".
       normalization: Whether batch normalization follows.
       use_bias: Whether a bias is added (without normalization).
-      weight_bits: Bit-widths of the weight; 32 is allowed besides.
+      weight_bits: Bit-widths of the weight; 32 is allowed besides. (32,) for a float site.
       activation_bits: Bit-widths of the input; 32 is allowed besides.
       zero_point: See `BatchQuantizer`.
       estimator: See `BatchQuantizer`.
@@ -104,10 +105,16 @@ class ElasticSite(keras.layers.Layer):
         self.use_bias = use_bias
         self.epsilon = epsilon
         banks = len(self.kernel_sizes)
-        self.weight_quantizer = LSQQuantizer(_with_float(weight_bits), banks=banks)
-        self.activation_quantizer = BatchQuantizer(
-            _with_float(activation_bits), zero_point=zero_point, estimator=estimator, banks=banks
-        )
+        self.weight_quantizer = self.activation_quantizer = None
+        if tuple(weight_bits) != (FLOAT_BITS,):
+            self.weight_quantizer = LSQQuantizer(_with_float(weight_bits), banks=banks)
+        if tuple(activation_bits) != (FLOAT_BITS,):
+            self.activation_quantizer = BatchQuantizer(
+                _with_float(activation_bits),
+                zero_point=zero_point,
+                estimator=estimator,
+                banks=banks,
+            )
 
     def build(self, input_shape=None):
         """Creates the weights; initial kernels as in Once-for-All."""
@@ -139,9 +146,12 @@ class ElasticSite(keras.layers.Layer):
             self.bias = self.add_weight(
                 name="bias", shape=(self.output_width,), initializer="zeros"
             )
-        self.weight_variables = self.weight_quantizer.build(shape, "kernel", self)
-        self.activation_variables = self.activation_quantizer.build_learned("input", self)
-        self.reset_steps()
+        self.weight_variables = self.activation_variables = {}
+        if self.weight_quantizer is not None:
+            self.weight_variables = self.weight_quantizer.build(shape, "kernel", self)
+            self.reset_steps()
+        if self.activation_quantizer is not None:
+            self.activation_variables = self.activation_quantizer.build_learned("input", self)
         super().build(input_shape)
 
     def reset_steps(self) -> None:
@@ -172,13 +182,15 @@ class ElasticSite(keras.layers.Layer):
         """
         bank = self._bank(choice.kernel_size)
         recorded = {}
-        if mode is Mode.FROZEN:
-            low, high = tf.unstack(stored("range"))
-        else:
-            low, high = self.activation_quantizer.batch_range(x)
-        x = self.activation_quantizer.quantize(
-            x, low, high, self.activation_variables, choice.activation_bits, bank
-        )
+        low = high = tf.zeros([])
+        if self.activation_quantizer is not None:
+            if mode is Mode.FROZEN:
+                low, high = tf.unstack(stored("range"))
+            else:
+                low, high = self.activation_quantizer.batch_range(x)
+            x = self.activation_quantizer.quantize(
+                x, low, high, self.activation_variables, choice.activation_bits, bank
+            )
         x = self._convolve(x, self._quantized_kernel(choice, bank), choice.output_width)
         if self.normalization:
             x, mean, variance = self._normalize(x, mode, stored)
@@ -193,28 +205,26 @@ class ElasticSite(keras.layers.Layer):
         return x, recorded
 
     def _bank(self, kernel_size):
+        """Index of the kernel size, which has steps and offsets of its own."""
         if len(self.kernel_sizes) == 1:
             return 0
         return tf.argmax(tf.equal(kernel_size, list(self.kernel_sizes)), output_type=tf.int32)
 
     def _quantized_kernel(self, choice, bank) -> tf.Tensor:
-        largest = self.kernel_sizes[-1]
-
-        def kernel_of(index):
-            size = self.kernel_sizes[index]
-            kernel = self.weight_quantizer(
-                self.transform(tf.convert_to_tensor(self.kernel), size),
-                True,
-                self.weight_variables,
-                bits=choice.weight_bits,
-                bank=index,
-            )
-            return pad_to(kernel, largest)
-
-        if len(self.kernel_sizes) == 1:
-            return kernel_of(0)
-        branches = [lambda index=index: kernel_of(index) for index in range(len(self.kernel_sizes))]
-        return tf.switch_case(bank, branches)
+        """The full kernel at its largest size; smaller kernels stand in the middle of zeros."""
+        kernel = tf.convert_to_tensor(self.kernel)
+        elements = None
+        if len(self.kernel_sizes) > 1:
+            largest = self.kernel_sizes[-1]
+            for size in self.kernel_sizes[:-1]:
+                smaller = pad_to(self.transform(tf.convert_to_tensor(self.kernel), size), largest)
+                kernel = tf.where(tf.equal(choice.kernel_size, size), smaller, kernel)
+            elements = choice.kernel_size**2 * self.output_width
+        if self.weight_quantizer is None:
+            return kernel
+        return self.weight_quantizer(
+            kernel, True, self.weight_variables, choice.weight_bits, bank, elements
+        )
 
     def _convolve(self, x, kernel, width):
         kernel = tf.cast(kernel, x.dtype)
@@ -248,4 +258,4 @@ def extremes(x: tf.Tensor) -> tf.Tensor:
 
 
 def _with_float(bits: Sequence[int]) -> tuple[int, ...]:
-    return tuple(bits) if len(bits) == 1 else (*bits, 32)
+    return tuple(bits) if len(bits) == 1 else (*bits, FLOAT_BITS)

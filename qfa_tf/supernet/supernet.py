@@ -69,7 +69,7 @@ class QFASupernet(keras.Model):
         self._build_layers()
         self._compiled = {
             mode.value: tf.function(
-                functools.partial(self.run_subnet, mode=mode), reduce_retracing=True
+                functools.partial(self.run_subnet, mode=mode), reduce_retracing=True, autograph=False
             )
             for mode in Mode
         }
@@ -323,6 +323,7 @@ class QFASupernet(keras.Model):
         super().compile(optimizer=optimizer, **kwargs)
         self.training_method = training.bind(self)
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, data):
         """One step of the training method on a batch (images, labels)."""
         if self.training_method is None:

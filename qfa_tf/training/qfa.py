@@ -24,7 +24,7 @@ class TrainingStage:
 
     def __post_init__(self):
         object.__setattr__(self, "bits", tuple(self.bits))
-        if self.bits != (FLOAT_BITS,):
+        if self.bits != (FLOAT_BITS,):  # only float: a warm-up
             BitWidths.parse(self.bits)
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps of a stage must be at least 1. Received: {self.steps}.")
@@ -85,6 +85,7 @@ class BoundTraining:
         space = net.space
         bits = [stage.bits for stage in recipe.stages]
         self.sampler = SubnetSampler(space, bits, recipe.random_subnets, recipe.seed)
+        self._has_teacher = bool(recipe.distillation)
         teacher = space.encode(space.largest(bits=FLOAT_BITS))
         self._teacher = tf.constant(teacher, tf.int32)
         ends, total = [], 0
@@ -92,39 +93,62 @@ class BoundTraining:
             total += stage.steps
             ends.append(total)
         self._stage_ends = tf.constant(ends, tf.int64, shape=[len(ends)])
-        self.subnet_gradients = tf.function(self._subnet_gradients, reduce_retracing=True)
+        self.subnet_gradients = tf.function(
+            self._subnet_gradients, reduce_retracing=True, autograph=False
+        )
 
     def stage_of(self, step: tf.Tensor) -> tf.Tensor:
         """Index of the stage that a step belongs to, int32 scalar."""
         return tf.reduce_sum(tf.cast(self._stage_ends <= tf.cast(step, tf.int64), tf.int32))
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles of the subnets of a step, in order."""
+        return ("teacher",) * self._has_teacher + self.sampler.roles
+
+    def genomes(self, step: tf.Tensor) -> tf.Tensor:
+        """Genomes of the subnets of a step, int32 [len(roles), n_genes]."""
+        drawn = self.sampler.draw(step, self.stage_of(step))
+        return tf.concat([self._teacher[None], drawn], 0) if self._has_teacher else drawn
+
     def step(self, images, labels) -> dict[str, tf.Tensor]:
         """Trains one step; returns loss and accuracy per role of subnet."""
-        net, recipe = self._net, self.recipe
-        step = net.optimizer.iterations
-        genomes = self.sampler.draw(step, self.stage_of(step))
-        total, logs = None, {}
-        teacher_logits = tf.zeros([tf.shape(images)[0], net.space.num_classes])
-        subnets = list(zip(self.sampler.roles, tf.unstack(genomes), strict=True))
-        weight = tf.constant(recipe.distillation)
-        if recipe.distillation:
-            subnets.insert(0, ("teacher", self._teacher))
-        for role, genome in subnets:
-            share = tf.zeros([]) if role == "teacher" else weight
-            loss, logits, gradients = self.subnet_gradients(
-                images, labels, genome, teacher_logits, share
-            )
-            if role == "teacher":
-                teacher_logits = logits
-            total = gradients if total is None else [a + b for a, b in zip(total, gradients)]
-            hits = tf.equal(tf.argmax(logits, -1), tf.cast(labels, tf.int64))
-            logs.setdefault(role, []).append((loss, tf.reduce_mean(tf.cast(hits, tf.float32))))
-        norm = self._apply(total)
-        metrics = {"gradient_norm": norm}
-        for role, values in logs.items():
-            metrics[f"{role}_loss"] = tf.add_n([loss for loss, _ in values]) / len(values)
-            metrics[f"{role}_accuracy"] = tf.add_n([hit for _, hit in values]) / len(values)
+        net = self._net
+        genomes = self.genomes(net.optimizer.iterations)
+        count = len(self.roles)
+        # A loop with one call, not one call per subnet: the graph holds a single subnet.
+        _, total, _, results = tf.while_loop(
+            lambda index, *_: index < count,
+            lambda index, *state: self._add_subnet(images, labels, genomes, index, *state),
+            (
+                tf.constant(0),
+                [tf.zeros(variable.shape) for variable in net.trainable_variables],
+                tf.zeros([tf.shape(images)[0], net.space.num_classes]),
+                tf.TensorArray(tf.float32, count, element_shape=[2]),
+            ),
+            parallel_iterations=1,
+        )
+        metrics = {"gradient_norm": self._apply(total)}
+        results = results.stack()
+        for role in dict.fromkeys(self.roles):
+            rows = [row for row, name in enumerate(self.roles) if name == role]
+            loss, accuracy = tf.unstack(tf.reduce_mean(tf.gather(results, rows), 0))
+            metrics |= {f"{role}_loss": loss, f"{role}_accuracy": accuracy}
         return metrics
+
+    def _add_subnet(self, images, labels, genomes, index, total, teacher_logits, results):
+        """Adds the gradients of one subnet to the sum; body of the loop over subnets."""
+        is_teacher = self._has_teacher & (index == 0)
+        share = tf.where(is_teacher, 0.0, self.recipe.distillation)
+        loss, logits, gradients = self.subnet_gradients(
+            images, labels, genomes[index], teacher_logits, share
+        )
+        total = [before + gradient for before, gradient in zip(total, gradients, strict=True)]
+        teacher_logits = tf.where(is_teacher, logits, teacher_logits)
+        hits = tf.equal(tf.argmax(logits, -1), tf.cast(labels, tf.int64))
+        accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
+        results = results.write(index, tf.stack([loss, accuracy]))
+        return index + 1, total, teacher_logits, results
 
     def _subnet_gradients(self, images, labels, genome, teacher_logits, distillation):
         """Loss, logits and gradients of one subnet; traced once for all of them."""
