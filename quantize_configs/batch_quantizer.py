@@ -92,6 +92,7 @@ class BatchQuantizer(Quantizer):
             for role in ("theta", "beta")
         }
 
+    @tf.autograph.experimental.do_not_convert
     def __call__(self, inputs, training, weights, bits=None, bank=0, **kwargs) -> tf.Tensor:
         """Quantizes `inputs`; the range follows from `training` and the stored statistics.
 

@@ -69,6 +69,7 @@ class LSQQuantizer(Quantizer):
         steps = 2.0 * magnitude / np.sqrt(tops)
         return np.maximum(steps, np.finfo(np.float32).eps).astype(np.float32)
 
+    @tf.autograph.experimental.do_not_convert
     def __call__(
         self, inputs, training, weights, bits=None, bank=0, elements=None, **kwargs
     ) -> tf.Tensor:

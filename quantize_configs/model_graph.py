@@ -82,7 +82,10 @@ class ModelGraph:
         if call.role in (Role.LINEAR, Role.ACTIVATION):
             activation = activation_of(call.layer)
         if call.role is Role.NORMALIZATION:
-            producers, needs = (Role.LINEAR,), "a Conv2D, DepthwiseConv2D or Dense without activation"
+            producers, needs = (
+                (Role.LINEAR,),
+                "a Conv2D, DepthwiseConv2D or Dense without activation",
+            )
         elif call.role is Role.ACTIVATION and activation != "linear":
             producers = (Role.LINEAR, Role.NORMALIZATION, Role.ARITHMETIC)
             needs = "a convolution, dense layer, batch normalization, Add or pooling"

@@ -1,1 +1,16 @@
 """Exact mixed-precision LiteRT export: integer graph, emitter, reference, verification."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "benchmarking": ["BenchmarkReport", "benchmark"],
+        "conversion": ["convert"],
+        "graph": ["IntegerGraph"],
+        "runtime": ["KernelSet", "run"],
+        "support": ["UnsupportedCombinationError"],
+        "integer_comparison": ["IntegerReport", "compare_integers"],
+        "verification": ["VerificationReport", "verify"],
+    },
+)

@@ -69,7 +69,9 @@ class QFASupernet(keras.Model):
         self._build_layers()
         self._compiled = {
             mode.value: tf.function(
-                functools.partial(self.run_subnet, mode=mode), reduce_retracing=True, autograph=False
+                functools.partial(self.run_subnet, mode=mode),
+                reduce_retracing=True,
+                autograph=False,
             )
             for mode in Mode
         }
@@ -145,11 +147,15 @@ class QFASupernet(keras.Model):
           float32 [N, num_classes].
         """
         if genome is None:
-            raise ValueError("Give the genome of the subnet: net(images, genome=space.encode(arch))")
+            raise ValueError(
+                "Give the genome of the subnet: net(images, genome=space.encode(arch))"
+            )
         genome = self.as_genome(genome)
         if training or calibration is None:
             return self._compiled[Mode.TRAIN.value](images, genome)[0]
-        return self._compiled[Mode.FROZEN.value](images, genome, statistics=calibration.statistics)[0]
+        return self._compiled[Mode.FROZEN.value](images, genome, statistics=calibration.statistics)[
+            0
+        ]
 
     def as_genome(self, genome) -> tf.Tensor:
         """int32 [n_genes] from an Architecture, an array or a tensor, checked where possible."""

@@ -166,7 +166,8 @@ class BoundTraining:
         smoothing, classes = self.recipe.label_smoothing, self._net.space.num_classes
         targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
         targets += distillation * tf.nn.softmax(teacher_logits)
-        return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
+        # Not softmax_cross_entropy_with_logits, whose gradient assumes targets that sum to one.
+        return -tf.reduce_mean(tf.reduce_sum(targets * tf.nn.log_softmax(logits), -1))
 
     def _apply(self, gradients):
         net, decay = self._net, self.recipe.weight_decay

@@ -83,8 +83,7 @@ class SubnetSampler:
             tf.random.stateless_uniform([rows, n_genes], seed + [1 << 21, 0]),
         )
         position = tf.concat(
-            [self._extreme(uniform[row, n_genes:], row) for row in (0, 1)]
-            + [independent[2:]],
+            [self._extreme(uniform[row, n_genes:], row) for row in (0, 1)] + [independent[2:]],
             0,
         )
         counts, quantized = self._counts[stage], self._quantized_counts[stage]
@@ -95,9 +94,7 @@ class SubnetSampler:
         coin = tf.minimum(coin, tf.gather(coin, self._partner, axis=1))
         both_float = coin < 1.0 - np.sqrt(1.0 - BOTH_FLOAT_PROBABILITY)
         redrawn = self._pick(stage, again, quantized)
-        resolved = tf.where(
-            both_float, FLOAT_BITS, tf.where(values == FLOAT_BITS, redrawn, values)
-        )
+        resolved = tf.where(both_float, FLOAT_BITS, tf.where(values == FLOAT_BITS, redrawn, values))
         return tf.where(mixed, resolved, values)
 
     def _extreme(self, shared: tf.Tensor, row: int) -> tf.Tensor:
@@ -108,7 +105,7 @@ class SubnetSampler:
 
     def _pick(self, stage, position, counts):
         index = tf.cast(position * tf.cast(counts, tf.float32), tf.int32)
-        index = tf.minimum(index, counts - 1)
+        index = tf.clip_by_value(index, 0, tf.maximum(counts - 1, 0))
         table = tf.broadcast_to(
             self._choices[stage], [tf.shape(index)[0], *self._choices.shape[1:]]
         )

@@ -6,7 +6,7 @@ import json
 import pytest
 from random_graphs import GraphBuilder, residual_network
 
-from tflite_tools.benchmark import benchmark
+from tflite_tools.benchmarking import benchmark
 from tflite_tools.emitter import emit
 from tflite_tools.runtime import FlatbufferError
 

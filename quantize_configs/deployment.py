@@ -1,0 +1,88 @@
+"""Moving a calibrated quantized model onto the grids that LiteRT can compute exactly.
+
+Two roundings of deployment are made visible in Keras here, so that both compute the same:
+biases are integers in units of input scale times weight scale, and an 8-bit tensor that is read
+again through another quantizer has a scale of k/256 of the reader's, k an odd integer, which makes
+XNNPACK's requantization exact.
+
+XNNPACK rounds ties of that requantization upwards, and with odd k a tie can occur only at the code
+128 above or 128 below the zero point. The scale is therefore moved off k/256 by a tiny part (far too
+small to change k), in the direction in which Keras, too, rounds that one code upwards.
+"""
+
+import math
+
+from quantize_configs import weight_containers
+from quantize_configs.folding import fold_linear, normalization_as_affine
+from quantize_configs.keras_backend import keras
+from quantize_configs.layer_roles import Role
+from quantize_configs.wrappers import WrappedModel
+
+CODES_OF_8_BITS = 255
+TIE_NUDGE = 2.0**-18
+
+
+def prepare_for_deployment(model: keras.Model, weight_container: str = "auto") -> None:
+    """Adjusts 8-bit ranges and biases of a calibrated quantized model in place.
+
+    Args:
+      model: Result of `quantize`, trained and calibrated.
+      weight_container: The one the model will be converted with (see `tflite_tools.convert`);
+        packed weights have coarser biases.
+
+    Raises:
+      UncalibratedError: A range is missing.
+    """
+    wrapped = WrappedModel(model)
+    for name in wrapped.quantized_outputs():
+        _align_range(wrapped, name)
+    for call in wrapped.graph.calls:
+        if call.role is Role.LINEAR:
+            _align_bias(wrapped, call, weight_container)
+
+
+def reader_steps(wrapped: WrappedModel, name: str) -> list[float]:
+    """Steps of the quantizers that read a tensor, through layers that keep its grid."""
+    steps = []
+    for reader in wrapped.graph.readers(name):
+        if reader.role is Role.PASSING:
+            steps += reader_steps(wrapped, reader.name)
+        elif wrapped.output_quantizer(reader.name) and reader.name.endswith(".input"):
+            steps.append(wrapped.activation_grid(reader.name)[0])
+    return steps
+
+
+def _align_range(wrapped: WrappedModel, name: str) -> None:
+    """Widens the range of an 8-bit tensor until its step is k/256 of its reader's step."""
+    steps = reader_steps(wrapped, name)
+    if not steps or name.endswith(".input"):
+        return
+    step, zero_point, _ = wrapped.activation_grid(name)
+    k = math.ceil(round(256 * step / steps[0], 6))
+    k += 1 - k % 2
+    aligned = steps[0] * k / 256
+    zero_point = round(zero_point * step / aligned)
+    # Codes reach 128 above a zero point in the lower half of [0, 255], 128 below one in the upper.
+    aligned *= 1.0 + (TIE_NUDGE if zero_point < 128 else -TIE_NUDGE)
+    variables = wrapped.output_variables(name)
+    low = -zero_point * aligned
+    variables["range_low"].assign(low)
+    variables["range_high"].assign(low + CODES_OF_8_BITS * aligned)
+
+
+def _align_bias(wrapped: WrappedModel, call, weight_container: str) -> None:
+    """Rounds the folded bias of a layer to whole units of its accumulator."""
+    folded = fold_linear(wrapped, call)
+    container = weight_containers.choose(folded, weight_container)
+    unit = folded.input_scale * folded.scales / weight_containers.code_factor(folded, container)
+    rounding = (folded.bias / unit).round() * unit - folded.bias
+    reader = wrapped.graph.sole_reader(call.name)
+    if reader is not None and reader.role is Role.NORMALIZATION:
+        layer = reader.layer
+        if layer.center:
+            layer.beta.assign(layer.beta.numpy() + rounding)
+        else:
+            gain, _ = normalization_as_affine(layer, 0.0)
+            layer.moving_mean.assign(layer.moving_mean.numpy() - rounding / gain)
+    elif call.layer.use_bias:
+        call.layer.bias.assign(call.layer.bias.numpy() + rounding)

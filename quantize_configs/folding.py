@@ -1,0 +1,119 @@
+"""Linear layers of a quantized model as integers: codes, scales and biases after folding.
+
+    BN(conv(x, s q)) + ... = scale_c * sum(x_code * code_c) * x_scale + bias_c
+
+Batch normalization goes into a scale per output channel and a bias; a negative gain flips the
+sign of the codes, so that scales stay positive.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from quantize_configs.keras_backend import keras
+from quantize_configs.layer_roles import Role, activation_of
+from quantize_configs.model_graph import LayerCall
+from quantize_configs.wrappers import WrappedModel
+
+LARGEST_BIAS = 2**30
+SMALLEST_SCALE = 1e-30
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldedLinear:
+    """One linear layer with everything that is fused into it.
+
+    Attributes:
+      call: The convolution or dense layer.
+      bits: Weight bits.
+      codes: int32, shaped like the Keras weight; within the grid of `bits`, up to flipped rows.
+      scales: float64 [output channels], positive.
+      bias: float64 [output channels].
+      input_scale: Step of the input's grid.
+      activation: "linear", "relu" or "relu6".
+      output: Name of the layer that ends the fused chain.
+    """
+
+    call: LayerCall
+    bits: int
+    codes: np.ndarray
+    scales: np.ndarray
+    bias: np.ndarray
+    input_scale: float
+    activation: str
+    output: str
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether LiteRT can run it as a FULLY_CONNECTED operator."""
+        layer = self.call.layer
+        if isinstance(layer, keras.layers.Dense):
+            return True
+        plain = type(layer) is keras.layers.Conv2D and layer.groups == 1
+        return plain and layer.kernel_size == (1, 1) and layer.strides == (1, 1)
+
+    @property
+    def input_channels(self) -> int:
+        """Input channels of the weight."""
+        return self.codes.shape[-2]
+
+
+def fold_linear(model: WrappedModel, call: LayerCall) -> FoldedLinear:
+    """Integer view of a linear layer.
+
+    Raises:
+      UncalibratedError: The input of the layer has no range.
+    """
+    name = call.name
+    layer = call.layer
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    step, qmin, qmax = model.weight_quantizer(name).grid(model.weight_variables(name))
+    weight, step = model.weight(name).numpy(), np.float32(step)
+    codes = np.round(np.clip(weight / step, np.float32(qmin), np.float32(qmax))).astype(np.int32)
+    channels = codes.shape[-2] * codes.shape[-1] if depthwise else codes.shape[-1]
+    gain, bias = np.ones(channels), np.zeros(channels)
+    if layer.use_bias:
+        bias = layer.bias.numpy().astype(np.float64)
+    activation, output = activation_of(layer), name
+    reader = model.graph.sole_reader(output)
+    if reader is not None and reader.role is Role.NORMALIZATION:
+        gain, bias = normalization_as_affine(reader.layer, bias)
+        output = reader.name
+        reader = model.graph.sole_reader(output)
+    if reader is not None and reader.role is Role.ACTIVATION and activation == "linear":
+        activation, output = _fused_activation(reader), reader.name
+    signs = np.where(gain < 0, -1, 1)
+    shape = (*codes.shape[-2:],) if depthwise else (channels,)
+    codes = codes * signs.reshape(shape).astype(np.int32)
+    input_scale, _, _ = model.activation_grid(call.inputs[0])
+    scales = np.abs(gain) * np.float64(step)
+    codes, scales = _bound_biases(codes, scales, bias, input_scale, shape)
+    (bits,) = model.weight_quantizer(name).bit_widths.choices
+    return FoldedLinear(call, bits, codes, scales, bias, input_scale, activation, output)
+
+
+def normalization_as_affine(layer, bias) -> tuple[np.ndarray, np.ndarray]:
+    """(gain, offset) of a batch normalization that follows a layer with `bias`, float64."""
+    mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+    width = len(mean)
+    gamma = layer.gamma.numpy() if layer.scale else np.ones(width)
+    beta = layer.beta.numpy() if layer.center else np.zeros(width)
+    gain = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + layer.epsilon)
+    return gain, beta + gain * (bias - mean)
+
+
+def _fused_activation(reader: LayerCall) -> str:
+    return activation_of(reader.layer)
+
+
+def _bound_biases(codes, scales, bias, input_scale, shape):
+    """Widens scales so small that the bias would leave int32, and requantizes their rows.
+
+    Such a channel (a gain of nearly zero) is constant up to its bias.
+    """
+    needed = np.maximum(np.abs(bias) / (input_scale * LARGEST_BIAS), SMALLEST_SCALE)
+    ratio = np.minimum(scales / needed, 1.0)
+    if (ratio < 1.0).any():
+        codes = np.round(codes * ratio.reshape(shape)).astype(np.int32)
+        scales = np.maximum(scales, needed)
+    return codes, scales

@@ -1,0 +1,74 @@
+"""Finding the parts of a quantized model by the names of the original layers."""
+
+import tensorflow as tf
+
+from quantize_configs.batch_quantizer import BatchQuantizer
+from quantize_configs.keras_backend import keras
+from quantize_configs.model_graph import ModelGraph
+
+
+class WrappedModel:
+    """A model that `quantize` made, addressed by layer names without TFMOT's prefix.
+
+    Args:
+      model: Quantized model.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.graph = ModelGraph(model)
+
+    def wrapper(self, name: str):
+        """The TFMOT wrapper of a layer."""
+        return self.graph.by_name[name].owner
+
+    def weight(self, name: str) -> tf.Variable:
+        """The float weight that a linear layer is trained with."""
+        return self.wrapper(name)._weight_vars[0][0]
+
+    def weight_quantizer(self, name: str):
+        """The quantizer of a linear layer's weight."""
+        return self.wrapper(name)._weight_vars[0][1]
+
+    def weight_variables(self, name: str) -> dict[str, tf.Variable]:
+        """The variables of a linear layer's weight quantizer."""
+        return self.wrapper(name)._weight_vars[0][2]
+
+    def output_quantizer(self, name: str) -> BatchQuantizer | None:
+        """The quantizer of a layer's output, None when it has none."""
+        return getattr(
+            getattr(self.wrapper(name), "quantize_config", None), "output_quantizer", None
+        )
+
+    def output_variables(self, name: str) -> dict[str, tf.Variable]:
+        """The variables of the quantizer of a layer's output."""
+        return self.wrapper(name)._output_quantizer_vars
+
+    def quantized_outputs(self) -> list[str]:
+        """Names of the layers whose output is quantized."""
+        return [call.name for call in self.graph.calls if self.output_quantizer(call.name)]
+
+    def activation_grid(self, name: str) -> tuple[float, int, int]:
+        """Frozen grid of a layer's output: (step, zero point, bits), unsigned codes.
+
+        Raises:
+          UncalibratedError: No range is stored.
+          ValueError: The zero point is fractional.
+        """
+        quantizer, variables = self.output_quantizer(name), self.output_variables(name)
+        if float(variables["samples"]) <= 0:
+            raise UncalibratedError(
+                f"The quantizer of {name!r} has no range yet. Run quantize_configs.calibrate"
+                "(model, dataset) on training images first."
+            )
+        if quantizer.zero_point != "integer":
+            raise ValueError(
+                f"The quantizer of {name!r} has a fractional zero point, which no integer runtime "
+                "computes. Quantize with zero_point='integer'."
+            )
+        step, zero_point, qmin, _ = quantizer.stored_grid(variables)
+        (bits,) = quantizer.bit_widths.choices
+        return float(step), int(zero_point) - int(qmin), bits
+
+
+class UncalibratedError(ValueError):
+    """A quantized model is used before its activation ranges were measured."""

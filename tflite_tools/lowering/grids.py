@@ -1,0 +1,107 @@
+"""Grids of activations, and moving tensors from one grid to another."""
+
+import dataclasses
+
+import numpy as np
+
+from tflite_tools.graph import DataType, Dequantize, IntegerGraph, Quantization, Quantize
+
+INT8_TOP = 127
+INT8_BOTTOM = -128
+RATIO_TOLERANCE = 2.0**-17  # twice the nudge of quantize_configs.deployment
+LARGEST_RATIO = 128.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Grid of an activation: real value = (code - zero_point) * step, code in [0, 2^bits - 1].
+
+    Attributes:
+      step: float32 value.
+      zero_point: Code of real zero.
+      bits: 2 to 8.
+    """
+
+    step: float
+    zero_point: int
+    bits: int
+
+    @property
+    def quantization(self) -> Quantization:
+        """The grid in an INT8 tensor, top code at 127, so that saturation is the upper clamp."""
+        top = 2**self.bits - 1
+        return Quantization(np.float32(self.step), INT8_TOP - top + self.zero_point)
+
+    @property
+    def bottom_quantization(self) -> Quantization:
+        """The same grid with its lowest code at -128, where saturation is the lower clamp."""
+        return Quantization(np.float32(self.step), INT8_BOTTOM + self.zero_point)
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """A lowered tensor.
+
+    Attributes:
+      tensor: Name in the graph.
+      grid: None for a float tensor.
+      nonnegative: Whether its real values are known to be at least 0.
+    """
+
+    tensor: str
+    grid: Grid | None
+    nonnegative: bool
+
+
+class GridMover:
+    """Adds the operations that bring tensors onto grids.
+
+    Args:
+      graph: Graph under construction.
+    """
+
+    def __init__(self, graph: IntegerGraph):
+        self._graph = graph
+
+    def destination(self, name: str, shape, grid: Grid) -> str:
+        """Adds the INT8 tensor that an operation writes for `grid`, and returns its name."""
+        return self._graph.add_tensor(name, shape, DataType.INT8, grid.quantization)
+
+    def clamped(self, tensor: str, grid: Grid, nonnegative: bool) -> Value:
+        """The value of a tensor just written, with codes below 0 cut off.
+
+        Saturation cuts at the top. At the bottom nothing is needed at 8 bits, or where no value
+        is negative; otherwise one QUANTIZE with the same scale shifts the lowest code to -128.
+        """
+        if grid.bits == 8 or nonnegative:
+            return Value(tensor, grid, nonnegative)
+        shape = self._graph.tensor(tensor).shape
+        name = self._graph.add_tensor(
+            f"{tensor}.clamped", shape, DataType.INT8, grid.bottom_quantization
+        )
+        self._graph.add_operation(name, Quantize(), [tensor], [name])
+        return Value(name, grid, False)
+
+    def moved(self, value: Value, grid: Grid, name: str) -> Value:
+        """`value` on another grid.
+
+        int8 to int8 is one QUANTIZE where XNNPACK's 8.8 fixed point holds the ratio of the scales
+        exactly, otherwise DEQUANTIZE and QUANTIZE, which XNNPACK fuses into one exact table.
+        """
+        if value.grid == grid:
+            return value
+        graph = self._graph
+        shape = graph.tensor(value.tensor).shape
+        source = value.tensor
+        if value.grid is not None and not _is_exact_ratio(value.grid.step / grid.step):
+            source = graph.add_tensor(f"{name}.float", shape, DataType.FLOAT32)
+            graph.add_operation(source, Dequantize(), [value.tensor], [source])
+        target = self.destination(name, shape, grid)
+        graph.add_operation(name, Quantize(), [source], [target])
+        return self.clamped(target, grid, value.nonnegative)
+
+
+def _is_exact_ratio(ratio: float) -> bool:
+    k = 256.0 * ratio
+    nearest = round(k)
+    return nearest >= 1 and ratio <= LARGEST_RATIO and abs(k - nearest) <= RATIO_TOLERANCE * nearest
