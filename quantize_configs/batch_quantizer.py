@@ -162,8 +162,9 @@ class BatchQuantizer(Quantizer):
             for role, value in (("range_low", low), ("range_high", high))
         ]
         with tf.control_dependencies(updates):
-            with tf.control_dependencies([weights["samples"].assign_add(added)]):
-                return tf.identity(low), tf.identity(high)
+            counted = weights["samples"].assign_add(added)
+        with tf.control_dependencies([counted]):
+            return tf.identity(low), tf.identity(high)
 
     def get_config(self):
         """Constructor arguments."""

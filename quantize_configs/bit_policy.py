@@ -4,7 +4,7 @@ import dataclasses
 import types
 from collections.abc import Iterable, Mapping
 
-from quantize_configs.bit_widths import QUANTIZED_BITS
+from quantize_configs.bit_widths import QUANTIZED_BITS, is_bit_width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +46,9 @@ class BitPolicy:
 
 def _pair(place: str, pair) -> tuple[int, int]:
     bits = tuple(pair) if isinstance(pair, Iterable) else (pair,)
-    if len(bits) != 2 or any(value not in QUANTIZED_BITS for value in bits):
+    if len(bits) != 2 or not all(map(is_bit_width, bits)):
         raise ValueError(
             f"Bits of {place} must be a pair (weight bits, activation bits), each from "
             f"{QUANTIZED_BITS[0]} to {QUANTIZED_BITS[-1]}. Received: {pair!r}."
         )
-    return bits
+    return tuple(map(int, bits))

@@ -1,6 +1,7 @@
 """Bit-widths a quantizer offers: one (fixed) or several (elastic)."""
 
 import dataclasses
+import numbers
 from collections.abc import Iterable
 
 import tensorflow as tf
@@ -8,6 +9,11 @@ import tensorflow as tf
 from quantize_configs.fake_quantization import FLOAT_BITS
 
 QUANTIZED_BITS = (2, 3, 4, 5, 6, 7, 8)
+
+
+def is_bit_width(value: object) -> bool:
+    """Whether `value` is an integer (of Python or NumPy) from 2 to 8."""
+    return isinstance(value, numbers.Integral) and value in QUANTIZED_BITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +35,15 @@ class BitWidths:
         Raises:
           ValueError: A bit-width other than 2 to 8 or 32, a repeated one, or none at all.
         """
-        given = (num_bits,) if isinstance(num_bits, int) else tuple(num_bits)
-        quantized = tuple(sorted(bits for bits in given if bits != FLOAT_BITS))
-        wrong = [bits for bits in quantized if bits not in QUANTIZED_BITS]
+        given = tuple(num_bits) if isinstance(num_bits, Iterable) else (num_bits,)
+        quantized = tuple(bits for bits in given if bits != FLOAT_BITS)
+        wrong = [bits for bits in quantized if not is_bit_width(bits)]
         if wrong or not quantized or len(set(given)) != len(given):
             raise ValueError(
                 "num_bits must be one or several different bit-widths from 2 to 8, and may add 32 "
                 f"(float) to several. Received: {num_bits!r}."
             )
-        return cls(quantized, FLOAT_BITS in given)
+        return cls(tuple(sorted(map(int, quantized))), FLOAT_BITS in given)
 
     @property
     def is_elastic(self) -> bool:
@@ -63,9 +69,9 @@ class BitWidths:
                     f"An elastic quantizer of {self.config()} bits needs `bits` in each call."
                 )
             bits = self.choices[0]
-        if isinstance(bits, int) and bits not in self.choices:
-            if not (self.allow_float and bits == FLOAT_BITS):
-                raise ValueError(f"bits must be one of {self.config()}. Received: {bits}.")
+        offered = (*self.choices, FLOAT_BITS) if self.allow_float else self.choices
+        if isinstance(bits, int) and bits not in offered:
+            raise ValueError(f"bits must be one of {self.config()}. Received: {bits}.")
         return tf.convert_to_tensor(bits, tf.int32)
 
     def parameter(self, variable: tf.Variable, bits: tf.Tensor, bank=0) -> tf.Tensor:

@@ -6,11 +6,13 @@ again through another quantizer has a scale of k/256 of the reader's, k an odd i
 XNNPACK's requantization exact.
 
 XNNPACK rounds ties of that requantization upwards, and with odd k a tie can occur only at the code
-128 above or 128 below the zero point. The scale is therefore moved off k/256 by a tiny part (far too
-small to change k), in the direction in which Keras, too, rounds that one code upwards.
+128 above or 128 below the zero point. The scale is therefore moved off k/256 by a tiny part (far
+too small to change k), in the direction in which Keras, too, rounds that one code upwards.
 """
 
 import math
+
+import numpy as np
 
 from quantize_configs import weight_containers
 from quantize_configs.folding import fold_linear, normalization_as_affine
@@ -83,6 +85,7 @@ def _align_bias(wrapped: WrappedModel, call, weight_container: str) -> None:
             layer.beta.assign(layer.beta.numpy() + rounding)
         else:
             gain, _ = normalization_as_affine(layer, 0.0)
-            layer.moving_mean.assign(layer.moving_mean.numpy() - rounding / gain)
+            shift = np.divide(rounding, gain, out=np.zeros_like(gain), where=gain != 0)
+            layer.moving_mean.assign(layer.moving_mean.numpy() - shift)
     elif call.layer.use_bias:
         call.layer.bias.assign(call.layer.bias.numpy() + rounding)

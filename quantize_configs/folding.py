@@ -15,7 +15,7 @@ from quantize_configs.layer_roles import Role, activation_of
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.wrappers import WrappedModel
 
-LARGEST_BIAS = 2**30
+LARGEST_BIAS = 2**23  # leaves room for weight_containers.code_factor, which is at most 128
 SMALLEST_SCALE = 1e-30
 
 
@@ -107,7 +107,7 @@ def _fused_activation(reader: LayerCall) -> str:
 
 
 def _bound_biases(codes, scales, bias, input_scale, shape):
-    """Widens scales so small that the bias would leave int32, and requantizes their rows.
+    """Widens scales so small that the bias could leave int32, and requantizes their rows.
 
     Such a channel (a gain of nearly zero) is constant up to its bias.
     """

@@ -91,6 +91,8 @@ class ModelGraph:
             needs = "a convolution, dense layer, batch normalization, Add or pooling"
         else:
             return
+        if call.role is Role.NORMALIZATION:
+            _check_axis(call.layer)
         (source,) = call.inputs
         producer = self.by_name[source]
         fits = producer.role in producers and self.sole_reader(source) is call
@@ -102,6 +104,15 @@ class ModelGraph:
                 f"that nothing else reads. It follows {source!r} "
                 f"({type(producer.layer).__name__}), read by {len(self.readers(source))} layers."
             )
+
+
+def _check_axis(layer: keras.layers.BatchNormalization) -> None:
+    rank = len(layer.input_shape)
+    if list(layer.axis) != [rank - 1]:
+        raise UnsupportedLayerError(
+            f"Layer {layer.name!r} normalizes axis {list(layer.axis)}; only the last one, the "
+            "channels, folds into the layer before. Use axis=-1."
+        )
 
 
 def _producer(tensor) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 POLICIES = ("auto", "packed", "int8")
 CONTAINERS = {"int8": (-127, 127), "int4": (-8, 7), "int2": (-2, 1)}
-CHANNEL_MULTIPLES = {"int4": 2, "int2": 4}
+PACKED = (("int2", 2, 4), ("int4", 4, 2))  # container, most bits, divisor of the input channels
 
 
 def choose(folded: "FoldedLinear", policy: str = "auto") -> str:
@@ -27,22 +27,30 @@ def choose(folded: "FoldedLinear", policy: str = "auto") -> str:
     if policy not in POLICIES:
         raise ValueError(f"weight_container must be one of {POLICIES}. Received: {policy!r}.")
     if policy != "int8" and folded.is_pointwise:
-        for container in ("int2", "int4"):
+        for container, most_bits, divisor in PACKED:
             low, high = CONTAINERS[container]
-            fits = folded.codes.min() >= low and folded.codes.max() <= high
-            if fits and folded.input_channels % CHANNEL_MULTIPLES[container] == 0:
-                if folded.bits <= {"int2": 2, "int4": 4}[container]:
-                    return container
+            fits = low <= folded.codes.min() and folded.codes.max() <= high
+            if fits and folded.bits <= most_bits and folded.input_channels % divisor == 0:
+                return container
     return "int8"
 
 
 def code_factor(folded: "FoldedLinear", container: str) -> int:
-    """Largest integer by which all codes can be multiplied within the container.
+    """Integer by which all codes are multiplied within the container.
 
-    Codes times f with scales over f are the same weights, but biases get f times finer.
+    Codes times f with scales over f are the same weights, but biases get f times finer. In an INT8
+    container it is a multiple of the factor that the packed container would have, so that biases
+    rounded for packed weights are exact in both.
     """
+    factor = _largest_factor(folded.codes, container)
+    packed = choose(folded, "packed")
+    if container == "int8" and packed != "int8":
+        shared = _largest_factor(folded.codes, packed)
+        factor = factor // shared * shared
+    return factor
+
+
+def _largest_factor(codes: np.ndarray, container: str) -> int:
     low, high = CONTAINERS[container]
-    largest = max(int(np.max(folded.codes, initial=0)), 0)
-    smallest = min(int(np.min(folded.codes, initial=0)), 0)
-    factors = [high // largest if largest else high, low // smallest if smallest else -low]
-    return max(min(factors), 1)
+    largest, smallest = int(codes.max(initial=0)), int(codes.min(initial=0))
+    return max(1, min(high // max(largest, 1), low // min(smallest, -1)))

@@ -23,15 +23,15 @@ class WrappedModel:
 
     def weight(self, name: str) -> tf.Variable:
         """The float weight that a linear layer is trained with."""
-        return self.wrapper(name)._weight_vars[0][0]
+        return self._weight_entry(name)[0]
 
     def weight_quantizer(self, name: str):
         """The quantizer of a linear layer's weight."""
-        return self.wrapper(name)._weight_vars[0][1]
+        return self._weight_entry(name)[1]
 
     def weight_variables(self, name: str) -> dict[str, tf.Variable]:
         """The variables of a linear layer's weight quantizer."""
-        return self.wrapper(name)._weight_vars[0][2]
+        return self._weight_entry(name)[2]
 
     def output_quantizer(self, name: str) -> BatchQuantizer | None:
         """The quantizer of a layer's output, None when it has none."""
@@ -52,9 +52,16 @@ class WrappedModel:
 
         Raises:
           UncalibratedError: No range is stored.
-          ValueError: The zero point is fractional.
+          ValueError: There is no quantizer, or its zero point is fractional.
         """
-        quantizer, variables = self.output_quantizer(name), self.output_variables(name)
+        quantizer = self.output_quantizer(name)
+        if quantizer is None:
+            raise ValueError(
+                f"The output of layer {name!r} is not quantized. Make the model with "
+                "quantize_configs.quantize, or annotate the layer with "
+                "LayerQuantizeConfig(output_quantizer=...)."
+            )
+        variables = self.output_variables(name)
         if float(variables["samples"]) <= 0:
             raise UncalibratedError(
                 f"The quantizer of {name!r} has no range yet. Run quantize_configs.calibrate"
@@ -68,6 +75,17 @@ class WrappedModel:
         step, zero_point, qmin, _ = quantizer.stored_grid(variables)
         (bits,) = quantizer.bit_widths.choices
         return float(step), int(zero_point) - int(qmin), bits
+
+    def _weight_entry(self, name):
+        """(float weight, its quantizer, the variables of the quantizer) of a linear layer."""
+        entries = getattr(self.wrapper(name), "_weight_vars", ())
+        if not entries:
+            raise ValueError(
+                f"The weight of layer {name!r} is not quantized. Make the model with "
+                "quantize_configs.quantize, or annotate the layer with "
+                "LayerQuantizeConfig(weight_quantizer=...)."
+            )
+        return entries[0]
 
 
 class UncalibratedError(ValueError):

@@ -8,9 +8,9 @@ import numpy as np
 from tflite_tools import runtime
 from tflite_tools.conversion import OPTIONS_KEY, graph_of
 from tflite_tools.emitter import emit, read_metadata
+from tflite_tools.integer_comparison import IntegerReport, compare_integers
 from tflite_tools.lowering import ConversionOptions
 from tflite_tools.runtime import KernelSet
-from tflite_tools.integer_comparison import IntegerReport, compare_integers
 
 if TYPE_CHECKING:
     from quantize_configs.keras_backend import keras

@@ -50,10 +50,10 @@ def extract(
         tensor_quantizers=deployment_grids,
     )
     wrapped = WrappedModel(model)
-    kernels = {name: block for name, block in _named_blocks(arch)}
+    blocks = dict(_named_blocks(arch))
     for name in bits:
         prefix = name.rsplit(".", 1)[0]
-        size = kernels[prefix].kernel_size if name.endswith(".depthwise") else None
+        size = blocks[prefix].kernel_size if name.endswith(".depthwise") else None
         _fill_site(net, wrapped, calibration, name, bits[name], size)
     if deployment_grids:
         _fill_tensor_ranges(net, wrapped, calibration)

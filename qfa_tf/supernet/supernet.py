@@ -67,14 +67,7 @@ class QFASupernet(keras.Model):
         self._sites = {}
         self._blocks = {}
         self._build_layers()
-        self._compiled = {
-            mode.value: tf.function(
-                functools.partial(self.run_subnet, mode=mode),
-                reduce_retracing=True,
-                autograph=False,
-            )
-            for mode in Mode
-        }
+        self._compiled = self._compile_modes()
         self.built = True
 
     # Structure.
@@ -122,6 +115,21 @@ class QFASupernet(keras.Model):
             name=site.name,
         )
 
+    def _compile_modes(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+        """The forward pass of each mode; the signatures admit one trace for all subnets."""
+        images = tf.TensorSpec([None, None, None, self.space.input_channels], tf.float32)
+        genome = tf.TensorSpec([self.space.n_genes], tf.int32)
+        statistics = tf.TensorSpec([self.layout.size], tf.float32)
+        compiled = {}
+        for mode in Mode:
+            signature = [images, genome] + [statistics] * (mode is Mode.FROZEN)
+            compiled[mode.value] = tf.function(
+                functools.partial(self.run_subnet, mode),
+                input_signature=signature,
+                autograph=False,
+            )
+        return compiled
+
     def site_layer(self, name: str) -> ElasticSite:
         """The layer of a site, such as "s1.b0.expand"."""
         return self._sites[name]
@@ -151,11 +159,10 @@ class QFASupernet(keras.Model):
                 "Give the genome of the subnet: net(images, genome=space.encode(arch))"
             )
         genome = self.as_genome(genome)
+        images = self._check_images(images)
         if training or calibration is None:
             return self._compiled[Mode.TRAIN.value](images, genome)[0]
-        return self._compiled[Mode.FROZEN.value](images, genome, statistics=calibration.statistics)[
-            0
-        ]
+        return self._compiled[Mode.FROZEN.value](images, genome, calibration.statistics)[0]
 
     def as_genome(self, genome) -> tf.Tensor:
         """int32 [n_genes] from an Architecture, an array or a tensor, checked where possible."""
@@ -165,13 +172,13 @@ class QFASupernet(keras.Model):
             self.space.validate(np.asarray(genome)[None])
         return tf.ensure_shape(tf.cast(genome, tf.int32), [self.space.n_genes])
 
-    def run_subnet(self, images, genome, *, mode: Mode, statistics=None):
+    def run_subnet(self, mode: Mode, images, genome, statistics=None):
         """The forward pass that everything else compiles.
 
         Args:
+          mode: Where statistics come from.
           images: float [N, H, W, channels].
           genome: int32 [n_genes].
-          mode: Where statistics come from.
           statistics: float32 [layout.size] in FROZEN mode.
 
         Returns:
@@ -270,9 +277,7 @@ class QFASupernet(keras.Model):
         correct, loss, count = 0.0, 0.0, 0
         for images, labels in dataset:
             images = self._check_images(images)
-            logits, _ = self._compiled[Mode.FROZEN.value](
-                images, genome, statistics=calibration.statistics
-            )
+            logits, _ = self._compiled[Mode.FROZEN.value](images, genome, calibration.statistics)
             labels = tf.cast(labels, tf.int64)
             correct += float(tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == labels, tf.float32)))
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -307,9 +312,9 @@ class QFASupernet(keras.Model):
     def _check_images(self, images) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
         channels = self.space.input_channels
-        if images.shape.rank != 4 or images.shape[-1] != channels or not images.dtype.is_floating:
+        if images.shape.rank != 4 or images.shape[-1] != channels or images.dtype != tf.float32:
             raise ValueError(
-                f"Images must be floating point with the shape [N, height, width, {channels}]. "
+                f"Images must be float32 with the shape [N, height, width, {channels}]. "
                 f"Received: {images.dtype.name} {list(images.shape)}."
             )
         return images

@@ -94,7 +94,15 @@ class BoundTraining:
             ends.append(total)
         self._stage_ends = tf.constant(ends, tf.int64, shape=[len(ends)])
         self.subnet_gradients = tf.function(
-            self._subnet_gradients, reduce_retracing=True, autograph=False
+            self._subnet_gradients,
+            input_signature=[
+                tf.TensorSpec([None, None, None, space.input_channels], tf.float32),
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([space.n_genes], tf.int32),
+                tf.TensorSpec([None, space.num_classes], tf.float32),
+                tf.TensorSpec([], tf.float32),
+            ],
+            autograph=False,
         )
 
     def stage_of(self, step: tf.Tensor) -> tf.Tensor:
@@ -114,6 +122,7 @@ class BoundTraining:
     def step(self, images, labels) -> dict[str, tf.Tensor]:
         """Trains one step; returns loss and accuracy per role of subnet."""
         net = self._net
+        labels = tf.cast(labels, tf.int32)
         genomes = self.genomes(net.optimizer.iterations)
         count = len(self.roles)
         # A loop with one call, not one call per subnet: the graph holds a single subnet.
@@ -145,7 +154,7 @@ class BoundTraining:
         )
         total = [before + gradient for before, gradient in zip(total, gradients, strict=True)]
         teacher_logits = tf.where(is_teacher, logits, teacher_logits)
-        hits = tf.equal(tf.argmax(logits, -1), tf.cast(labels, tf.int64))
+        hits = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
         accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
         results = results.write(index, tf.stack([loss, accuracy]))
         return index + 1, total, teacher_logits, results
@@ -155,7 +164,7 @@ class BoundTraining:
         net = self._net
         variables = net.trainable_variables
         with tf.GradientTape() as tape:
-            logits, _ = net.run_subnet(images, genome, mode=Mode.TRAIN)
+            logits, _ = net.run_subnet(Mode.TRAIN, images, genome)
             loss = self._loss(labels, logits, teacher_logits, distillation)
         gradients = tape.gradient(
             loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO

@@ -74,18 +74,13 @@ class SubnetSampler:
           stage: int32 scalar, index of the training stage.
         """
         n_genes = self._shared.shape[0]
-        seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(step, tf.int64)])
         rows = 2 + self.random_subnets
-        uniform = tf.random.stateless_uniform([rows + 2, n_genes + 4], seed)
-        independent, again, coin = (
-            uniform[:rows, :n_genes],
-            tf.random.stateless_uniform([rows, n_genes], seed + [1 << 20, 0]),
-            tf.random.stateless_uniform([rows, n_genes], seed + [1 << 21, 0]),
-        )
-        position = tf.concat(
-            [self._extreme(uniform[row, n_genes:], row) for row in (0, 1)] + [independent[2:]],
-            0,
-        )
+        seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(step, tf.int64)])
+        for_genes, for_nets = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+        uniform = tf.random.stateless_uniform([3, rows, n_genes], for_genes)
+        position, again, coin = tf.unstack(uniform)
+        extremes = self._extremes(tf.random.stateless_uniform([2, 2], for_nets))
+        position = tf.concat([extremes, position[2:]], 0)
         counts, quantized = self._counts[stage], self._quantized_counts[stage]
         values = self._pick(stage, position, counts)
         other = tf.gather(values, self._partner, axis=1)
@@ -97,11 +92,15 @@ class SubnetSampler:
         resolved = tf.where(both_float, FLOAT_BITS, tf.where(values == FLOAT_BITS, redrawn, values))
         return tf.where(mixed, resolved, values)
 
-    def _extreme(self, shared: tf.Tensor, row: int) -> tf.Tensor:
-        """Positions in [0, 1) of all genes of the smallest (row 0) or largest (row 1) subnet."""
-        end = 0.0 if row == 0 else np.nextafter(np.float32(1), np.float32(0))
-        by_group = tf.stack([tf.constant(end, tf.float32), shared[0], shared[1]])
-        return tf.gather(by_group, self._shared)[None]
+    def _extremes(self, shared: tf.Tensor) -> tf.Tensor:
+        """Positions in [0, 1) of all genes of the smallest and the largest subnet.
+
+        Args:
+          shared: float32 [2, 2]: position of the kernel size and of the bits, per subnet.
+        """
+        below_one = np.nextafter(np.float32(1), np.float32(0))
+        ends = tf.constant([[0.0], [below_one]], tf.float32)
+        return tf.gather(tf.concat([ends, shared], 1), self._shared, axis=1)
 
     def _pick(self, stage, position, counts):
         index = tf.cast(position * tf.cast(counts, tf.float32), tf.int32)

@@ -9,9 +9,7 @@ import tensorflow as tf
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.lsq_quantizer import LSQQuantizer
 
-VECTORS = np.load(
-    pathlib.Path(__file__).parent.parent / "data" / "official_quantizer_vectors.npz"
-)
+VECTORS = np.load(pathlib.Path(__file__).parent.parent / "data" / "official_quantizer_vectors.npz")
 BATCH_CASES = sorted({name.split("/")[1] for name in VECTORS if name.startswith("bq/")})
 LSQ_CASES = sorted({name.split("/")[1] for name in VECTORS if name.startswith("lsq/")})
 

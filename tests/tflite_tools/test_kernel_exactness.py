@@ -16,9 +16,9 @@ from tflite_tools.graph import (
     Quantization,
     Quantize,
 )
+from tflite_tools.integer_comparison import compare_integers
 from tflite_tools.reference import interpret
 from tflite_tools.runtime import KernelSet, run
-from tflite_tools.integer_comparison import compare_integers
 
 KERNEL_SETS = tuple(KernelSet)
 ALL_CODES = np.arange(-128, 128).astype(np.int8)

@@ -75,16 +75,19 @@ class _Lowering:
 
     def _lower_input(self, call: LayerCall) -> None:
         shape = (1, *call.layer.output_shape[0][1:])
+        if None in shape:
+            raise UnsupportedLayerError(
+                f"The input {call.name!r} has the shape {call.layer.output_shape[0]}; only the "
+                "batch may be open. Build the model with a fixed input shape, set the weights and "
+                "convert it."
+            )
         if self._options.input_type == "float32":
             tensor = self._graph.add_input(call.name, shape, DataType.FLOAT32)
             self._values[call.name] = Value(tensor, None, False)
             return
-        reader = self._wrapped.graph.sole_reader(call.name)
-        grid = self._grid(reader.name)
+        grid, names = self._target_grid(call.name)
         tensor = self._graph.add_input(call.name, shape, DataType.INT8, grid.quantization)
-        self._values[call.name] = self._values[reader.name] = self._mover.clamped(
-            tensor, grid, nonnegative=False
-        )
+        self._register(names, self._mover.clamped(tensor, grid, nonnegative=False))
 
     def _add_output(self, name: str) -> None:
         value = self._values[name]
@@ -101,27 +104,31 @@ class _Lowering:
     def _grid(self, name: str) -> Grid:
         return Grid(*self._wrapped.activation_grid(name))
 
-    def _target_grid(self, name: str) -> tuple[Grid, str | None]:
-        """Grid that the end of a fused chain is written on, and the reader it belongs to."""
-        if self._wrapped.output_quantizer(name):
-            return self._grid(name), None
-        reader = self._wrapped.graph.sole_reader(name)
-        if reader is None or not self._wrapped.output_quantizer(reader.name):
-            raise UnsupportedLayerError(
-                f"The output of layer {name!r} has no grid. Quantize the model with "
-                "tensor_quantizers=True (subnets: extract with deployment_grids=True)."
-            )
-        return self._grid(reader.name), reader.name
+    def _target_grid(self, name: str) -> tuple[Grid, list[str]]:
+        """Grid that a tensor is written on, and the names of all tensors that are this one.
+
+        The grid is that of the tensor itself or of the first identity layer behind it with one.
+        """
+        names = [name]
+        while not self._wrapped.output_quantizer(names[-1]):
+            reader = self._wrapped.graph.sole_reader(names[-1])
+            if reader is None or not _is_identity(reader):
+                raise UnsupportedLayerError(
+                    f"The output of layer {name!r} has no grid. Quantize the model with "
+                    "tensor_quantizers=True (subnets: extract with deployment_grids=True)."
+                )
+            names.append(reader.name)
+        return self._grid(names[-1]), names
+
+    def _register(self, names: list[str], value: Value) -> None:
+        self._values.update(dict.fromkeys(names, value))
 
     def _write(self, name: str, nonnegative: bool, shape, add_operation) -> None:
         """Makes the tensor for the end of a fused chain and registers its value."""
-        grid, reader = self._target_grid(name)
+        grid, names = self._target_grid(name)
         target = self._mover.destination(name, shape, grid)
         add_operation(target)
-        value = self._mover.clamped(target, grid, nonnegative)
-        self._values[name] = value
-        if reader is not None:
-            self._values[reader] = value
+        self._register(names, self._mover.clamped(target, grid, nonnegative))
 
     def _shape(self, call: LayerCall) -> tuple[int, ...]:
         return (1, *call.owner.output_shape[1:])
@@ -232,3 +239,7 @@ class _Lowering:
         tensor = self._graph.add_tensor(call.name, self._shape(call), DataType.INT8, quantization)
         self._graph.add_operation(call.name, attributes, [source.tensor], [tensor])
         self._values[call.name] = Value(tensor, source.grid, source.nonnegative)
+
+
+def _is_identity(call: LayerCall) -> bool:
+    return call.role is Role.ACTIVATION and activation_of(call.layer) == "linear"

@@ -1,0 +1,70 @@
+"""Fixtures that several folders share: a small space, real digits, one trained supernet."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+from qfa_tf.space import SearchSpace
+from qfa_tf.space.specs import Head, Stage, Stem
+
+
+@pytest.fixture(scope="session")
+def small_space():
+    """Every kind of site and choice, at 12 and 16 pixels."""
+    return SearchSpace(
+        name="small",
+        resolutions=(12, 16),
+        stem=Stem(width=8, kernel_size=3, stride=1, activation="relu6"),
+        stages=(
+            Stage(8, 1, (1,), (3,), (1,), "relu"),
+            Stage(16, 2, (1, 2), (3, 5), (2, 3), "relu6"),
+        ),
+        head=Head(expand_width=48, mix_width=32, activation="relu"),
+        weight_bits=(2, 3, 4, 8),
+        activation_bits=(2, 3, 4, 8),
+        fixed_bits={"stem": (8, 8), "classifier": (8, 8)},
+        input_channels=1,
+        num_classes=10,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_digits():
+    """scikit-learn's digits at 16 pixels."""
+    from qfa_tf.data import load_dataset
+
+    return load_dataset("digits", 16)
+
+
+@pytest.fixture(scope="session")
+def trained_net(small_space, small_digits):
+    """A supernet of the small space after a short real training. Do not modify it."""
+    from qfa_tf import QFASupernet, QFATraining, TrainingStage
+    from qfa_tf.data import training_batches
+    from quantize_configs.keras_backend import keras
+
+    keras.utils.set_random_seed(0)
+    net = QFASupernet(small_space)
+    stages = (
+        TrainingStage((32,), 50),
+        TrainingStage((2, 3, 4, 8, 32), 75),
+        TrainingStage((2, 3, 4, 8)),
+    )
+    rate = keras.optimizers.schedules.CosineDecay(0.0, 270, warmup_target=0.05, warmup_steps=30)
+    net.compile(
+        optimizer=keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
+        training=QFATraining(stages=stages, random_subnets=2, clip_norm=5.0),
+    )
+    dataset = training_batches(small_digits.train, 64, seed=0)
+    net.fit(dataset, steps_per_epoch=300, epochs=1, verbose=0)
+    return net
+
+
+@pytest.fixture(scope="session")
+def calibration_batches(small_digits):
+    """Batches of the calibration split, in the training batch size."""
+    from qfa_tf.data import batches
+
+    return list(batches(small_digits.calibration, 64))
