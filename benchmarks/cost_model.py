@@ -8,21 +8,14 @@ the QFA space (174 genes, 25 resolutions) and is meant for this measurement only
 """
 
 import argparse
-import csv
-import datetime
 import os
-import pathlib
-import platform
-import sys
 import time
 
 import numpy as np
+import results_file
 
 from qfa_tf.cost import CostModel
 from qfa_tf.space import Head, SearchSpace, Stage, Stem
-
-RESULTS = pathlib.Path(__file__).parent / "results" / "cost_model.csv"
-COLUMNS = ("date", "space", "genes", "genomes", "genomes_per_second", "cpu", "cores", "numpy")
 
 
 def main() -> None:
@@ -49,36 +42,13 @@ def main() -> None:
         f"{space.name}: {rate:,.0f} genomes/s (median of {args.repeats}, "
         f"{min(rates):,.0f} to {max(rates):,.0f}), {space.n_genes} genes, one core"
     )
-    append(space, args.genomes, rate)
-
-
-def append(space: SearchSpace, genomes: int, rate: float) -> None:
-    """Adds a row to the results."""
-    row = (
-        datetime.date.today().isoformat(),
-        space.name,
-        space.n_genes,
-        genomes,
-        round(rate),
-        cpu_model(),
-        os.cpu_count(),
-        np.__version__,
-    )
-    is_new = not RESULTS.exists()
-    with open(RESULTS, "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if is_new:
-            writer.writerow(COLUMNS)
-        writer.writerow(row)
-
-
-def cpu_model() -> str:
-    """Returns the name of the processor."""
-    if sys.platform == "linux":
-        for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    row = {
+        "space": space.name,
+        "genes": space.n_genes,
+        "genomes": args.genomes,
+        "genomes_per_second": round(rate),
+    }
+    results_file.append("cost_model", row)
 
 
 def blocks_20() -> SearchSpace:

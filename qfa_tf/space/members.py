@@ -52,9 +52,7 @@ def extreme_genome(space: "SearchSpace", position: int, bits: int | None) -> np.
     if bits is not None:
         elastic = [gene for gene in space.genes if gene.name.endswith("_bits")]
         offers = [gene.choices for gene in elastic] or [space.weight_bits, space.activation_bits]
-        allowed = sorted(set.intersection(*map(set, offers)))
-        if elastic:
-            allowed.append(FLOAT_BITS)
+        allowed = [*sorted(set.intersection(*map(set, offers))), FLOAT_BITS]
         if bits not in allowed:
             raise GenomeError(
                 f"bits must be one of {allowed}, which every elastic site of space "

@@ -1,0 +1,28 @@
+"""The tracked CSV files that benchmarks append to."""
+
+import csv
+import datetime
+import os
+import pathlib
+from typing import Any
+
+from tflite_tools.benchmarking import host_processor
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+def append(name: str, row: dict[str, Any]) -> None:
+    """Adds a row, with date and machine, to `results/<name>.csv`."""
+    row = {
+        "date": datetime.date.today().isoformat(),
+        **row,
+        "cpu": host_processor(),
+        "cores": os.cpu_count(),
+    }
+    path = RESULTS / f"{name}.csv"
+    is_new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)

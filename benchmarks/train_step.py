@@ -1,0 +1,91 @@
+"""Seconds per training step, with and without quantizers, and the time to the first step.
+
+    python benchmarks/train_step.py --space digits_tiny
+
+The float measurement is the same step on the same space with all sites fixed to float, that is
+without any quantizer in the graph. Steps of both are measured in turns, so that a change of the
+machine's speed meets both. Appends to benchmarks/results/train_step.csv.
+"""
+
+import argparse
+import os
+import time
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import results_file
+
+from qfa_tf import QFASupernet, QFATraining, SearchSpace, TrainingStage
+from quantize_configs.keras_backend import keras
+
+
+class Measured:
+    """A compiled supernet and the times of its steps."""
+
+    def __init__(self, space: SearchSpace, images, labels, recipe: QFATraining):
+        start = time.perf_counter()
+        self.net = QFASupernet(space)
+        self.net.compile(optimizer=keras.optimizers.SGD(1e-3), training=recipe)
+        self._data = images, labels
+        self._step()
+        self.start_seconds = time.perf_counter() - start
+        self.seconds: list[float] = []
+
+    def _step(self) -> None:
+        self.net.train_on_batch(*self._data)
+
+    def measure(self, steps: int) -> None:
+        """Runs some steps and notes the seconds of each."""
+        for _ in range(steps):
+            start = time.perf_counter()
+            self._step()
+            self.seconds.append(time.perf_counter() - start)
+
+
+def main() -> None:
+    """Measures one space."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--space", default="digits_tiny", help="a preset")
+    parser.add_argument("--batch", type=int, default=64, help="images per step")
+    parser.add_argument("--random_subnets", type=int, default=2, help="besides teacher, min, max")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each of the two")
+    parser.add_argument("--steps", type=int, default=10, help="steps per turn")
+    args = parser.parse_args()
+
+    space = SearchSpace.from_preset(args.space)
+    fixed = {site.name: (32, 32) for site in space.sites}
+    float_space = space.replace(name=f"{space.name}_float", fixed_bits=fixed)
+    bits = tuple(sorted({*space.weight_bits, *space.activation_bits}))
+    recipe = QFATraining(stages=(TrainingStage(bits),), random_subnets=args.random_subnets)
+    rng = np.random.default_rng(0)
+    size = space.resolutions[-1]
+    images = rng.random((args.batch, size, size, space.input_channels), np.float32)
+    labels = rng.integers(0, space.num_classes, args.batch).astype(np.int32)
+
+    quantized = Measured(space, images, labels, recipe)
+    floating = Measured(float_space, images, labels, recipe)
+    for _ in range(args.rounds):
+        quantized.measure(args.steps)
+        floating.measure(args.steps)
+    with_quantizers, without = np.median(quantized.seconds), np.median(floating.seconds)
+    row = {
+        "space": space.name,
+        "resolution": size,
+        "batch": args.batch,
+        "subnets": 3 + args.random_subnets,
+        "seconds_per_step": round(float(with_quantizers), 4),
+        "seconds_per_float_step": round(float(without), 4),
+        "ratio": round(float(with_quantizers / without), 3),
+        "start_seconds": round(quantized.start_seconds, 1),
+        "float_start_seconds": round(floating.start_seconds, 1),
+        "traces": quantized.net.trace_counts()["subnet_gradients"],
+    }
+    for name, value in row.items():
+        print(f"{name:24} {value}")
+    results_file.append("train_step", row)
+
+
+if __name__ == "__main__":
+    main()
