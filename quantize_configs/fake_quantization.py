@@ -96,33 +96,34 @@ def fake_quantize(
         # arguments and closures may be, break the gradient of nested tf.cond.
         x, scale, zero_point, qmin, qmax, enabled = map(tf.identity, arguments)
         position = x / scale + zero_point
-        codes = tf.round(tf.clip_by_value(position, qmin, qmax))
+        clipped = tf.raw_ops.ClipByValue(t=position, clip_value_min=qmin, clip_value_max=qmax)
+        codes = tf.round(clipped)
         x_hat = (codes - zero_point) * scale
 
         def gradient(upstream):
+            # Few passes over the tensor: activations are large and these run at memory speed.
             if pass_at_bounds:
-                inside = (position >= qmin) & (position <= qmax)
+                inside = tf.equal(position, clipped)
             else:
                 inside = (position > qmin) & (position < qmax)
-            inside = tf.cast(inside, tf.float32)
-            to_x = upstream * inside
-            to_scale = _sum_to(upstream * ((x_hat - inside * x) / scale), scale)
-            to_zero_point = _sum_to((to_x - upstream) * scale, zero_point)
+            to_x = tf.where(inside, upstream, 0.0)
+            of_scale = codes - tf.where(inside, position, zero_point)
+            to_scale = _sum_to(upstream * of_scale, scale)
+            to_zero_point = _sum_to((to_x - upstream) * scale, zero_point) if shifted else None
             if switchable:
                 to_x = tf.where(enabled, to_x, upstream)
-                to_scale, to_zero_point = (
-                    tf.where(enabled, value, tf.zeros_like(value))
-                    for value in (to_scale, to_zero_point)
-                )
+                to_scale = tf.where(enabled, to_scale, 0.0)
+                if shifted:
+                    to_zero_point = tf.where(enabled, to_zero_point, 0.0)
             return to_x, to_scale, to_zero_point, None, None, None
 
         return tf.where(enabled, x_hat, x) if switchable else x_hat, gradient
 
-    switchable = enabled is not None
+    switchable, shifted = enabled is not None, zero_point is not None
     x_hat = quantized(
         tf.cast(x, tf.float32),
         tf.cast(scale, tf.float32),
-        tf.zeros([]) if zero_point is None else tf.cast(zero_point, tf.float32),
+        tf.cast(zero_point, tf.float32) if shifted else tf.zeros([]),
         qmin,
         qmax,
         enabled if switchable else tf.constant(True),
