@@ -8,11 +8,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "batch_quantizer": ["BatchQuantizer"],
         "bit_policy": ["BitPolicy"],
         "calibration": ["calibrate"],
+        "deployment": ["prepare_for_deployment"],
         "layer_configs": ["LayerQuantizeConfig"],
         "layer_roles": ["UnsupportedLayerError"],
         "lsq_quantizer": ["LSQQuantizer"],
         "model_quantization": ["quantize"],
         "saving": ["load_model", "save_model"],
         "scheme": ["BitWidthScheme", "quantize_scope"],
+        "wrappers": ["UncalibratedError"],
     },
 )

@@ -27,7 +27,7 @@ def calibrate(model: keras.Model, dataset: Iterable, batches: int | None = None)
     Args:
       model: Result of `quantize`, modified in place.
       dataset: Batches of images or of (images, labels, ...); training images, in batches of the
-        training batch size.
+        training batch size. Several inputs come as a list inside the tuple.
       batches: Most batches to read, all when None.
 
     Returns:
@@ -53,8 +53,9 @@ def calibrate(model: keras.Model, dataset: Iterable, batches: int | None = None)
             if number == batches:
                 break
             images = batch[0] if isinstance(batch, tuple | list) else batch
-            forward(tf.convert_to_tensor(images))
-            count += int(images.shape[0])
+            images = tf.nest.map_structure(tf.convert_to_tensor, images)
+            forward(images)
+            count += int(tf.nest.flatten(images)[0].shape[0])
         if not count:
             raise ValueError("The calibration data is empty. Give at least one batch of images.")
     except BaseException:

@@ -8,6 +8,9 @@ XNNPACK's requantization exact.
 XNNPACK rounds ties of that requantization upwards, and with odd k a tie can occur only at the code
 128 above or 128 below the zero point. The scale is therefore moved off k/256 by a tiny part (far
 too small to change k), in the direction in which Keras, too, rounds that one code upwards.
+
+The range of any other 8-bit tensor is often that of integer sums, and its scale a simple fraction
+of their unit, so that many sums would be ties. It is widened by a tiny part that moves them off.
 """
 
 import math
@@ -18,10 +21,12 @@ from quantize_configs import weight_containers
 from quantize_configs.folding import fold_linear, normalization_as_affine
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role
+from quantize_configs.model_quantization import TENSOR_BITS
 from quantize_configs.wrappers import WrappedModel
 
 CODES_OF_8_BITS = 255
 TIE_NUDGE = 2.0**-18
+WIDENING = 2.0**-14
 
 
 def prepare_for_deployment(model: keras.Model, weight_container: str = "auto") -> None:
@@ -55,17 +60,20 @@ def reader_steps(wrapped: WrappedModel, name: str) -> list[float]:
 
 
 def _align_range(wrapped: WrappedModel, name: str) -> None:
-    """Widens the range of an 8-bit tensor until its step is k/256 of its reader's step."""
-    steps = reader_steps(wrapped, name)
-    if not steps or name.endswith(".input"):
+    """Widens the range of an 8-bit tensor, to k/256 of its reader's step where one reads it."""
+    step, zero_point, bits = wrapped.activation_grid(name)
+    if bits != TENSOR_BITS or wrapped.output_quantizer(name).learned:
         return
-    step, zero_point, _ = wrapped.activation_grid(name)
-    k = math.ceil(round(256 * step / steps[0], 6))
-    k += 1 - k % 2
-    aligned = steps[0] * k / 256
-    zero_point = round(zero_point * step / aligned)
-    # Codes reach 128 above a zero point in the lower half of [0, 255], 128 below one in the upper.
-    aligned *= 1.0 + (TIE_NUDGE if zero_point < 128 else -TIE_NUDGE)
+    steps = reader_steps(wrapped, name)
+    if steps:
+        k = math.ceil(256 * step / steps[0] * (1.0 - 2.0 * TIE_NUDGE))  # k stays when called again
+        k += 1 - k % 2
+        aligned = steps[0] * k / 256
+        zero_point = round(zero_point * step / aligned)
+        # Codes reach 128 above a zero point in the lower half of [0, 255], 128 below one above.
+        aligned *= 1.0 + (TIE_NUDGE if zero_point < 128 else -TIE_NUDGE)
+    else:
+        aligned = step * (1.0 + WIDENING)
     variables = wrapped.output_variables(name)
     low = -zero_point * aligned
     variables["range_low"].assign(low)

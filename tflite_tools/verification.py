@@ -98,8 +98,14 @@ def verify(
 
     Raises:
       ForeignModelError: `flatbuffer` does not come from `model`.
-      ValueError: The images do not fit the model, or there is none.
+      ValueError: The images do not fit the model, or there is none; the model has several inputs
+        or outputs.
     """
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"verify takes models with one input and one output; {model.name!r} has "
+            f"{len(model.inputs)} and {len(model.outputs)}. Use compare_integers for others."
+        )
     graph = _checked_graph(flatbuffer, model)
     images = np.asarray(images, np.float32)
     expected_shape = tuple(model.input_shape[1:])

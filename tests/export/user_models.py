@@ -149,7 +149,11 @@ def differing_codes(model, images):
     outputs = keras.Model(model.input, [layer_names[name].output for name in names])(images)
     shares = {}
     for name, output in zip(names, outputs, strict=True):
-        grid = graph.tensor(name).quantization
+        grid, found, bottom = graph.tensor(name).quantization, codes[name], -128
+        if clamped := codes.keys() & {f"{name}.clamped"}:  # the same step, lowest code at -128
+            (clamped,) = clamped
+            shift = grid.zero_point - graph.tensor(clamped).quantization.zero_point
+            found, bottom = codes[clamped].astype(np.int32) + shift, bottom + shift
         expected = np.rint(output.numpy() / np.float32(grid.scale)) + grid.zero_point
-        shares[name] = np.mean(codes[name] != np.clip(expected, -128, 127))
+        shares[name] = np.mean(found != np.clip(expected, bottom, 127))
     return shares

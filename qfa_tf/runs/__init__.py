@@ -1,0 +1,31 @@
+"""Runs: a folder per experiment, and the functions behind the programs in `apps/`.
+
+Importing this package imports no TensorFlow; what needs it imports it when it is called.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "benchmark_run": ["benchmark_models"],
+        "checkpoints": ["restore"],
+        "config": ["read_config", "validate_config", "write_config"],
+        "errors": [
+            "CheckpointError",
+            "CheckpointWriteError",
+            "ConfigError",
+            "DivergedError",
+            "RunError",
+            "WorkdirError",
+        ],
+        "evaluation_run": ["evaluate_selection"],
+        "evaluator": ["SupernetEvaluator"],
+        "export_run": ["export_model"],
+        "model_records": ["ModelRecord", "ModelRecordError"],
+        "search_run": ["SearchSettings", "search_workdir"],
+        "selection": ["Selection", "select"],
+        "training_run": ["train"],
+        "workdir": ["Workdir"],
+    },
+)

@@ -1,0 +1,93 @@
+"""What the programs in `apps/` share: flags, and one sentence instead of a traceback."""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict
+
+from qfa_tf.runs.errors import ConfigError
+
+OWN_PACKAGES = ("qfa_tf", "quantize_configs", "tflite_tools")
+INTERRUPTED = 130
+_HELP = ("help", "helpshort", "helpfull", "?")
+
+DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of errors.")
+
+
+def run_app(main: Callable[[], None]) -> None:
+    """Parses the flags and runs `main`; ends the program.
+
+    Known errors end with one sentence on stderr and status 1, an interrupt with status 130,
+    `--help` with status 0 (absl has 1).
+
+    Args:
+      main: Takes no arguments.
+    """
+    program = os.path.basename(sys.argv[0])
+    flags.adopt_module_key_flags(sys.modules[__name__], flags.FLAGS)
+    if any(argument.lstrip("-") in _HELP for argument in sys.argv[1:]):
+        with contextlib.suppress(SystemExit):
+            app.run(lambda argv: None)
+        sys.exit(0)
+
+    started = []
+
+    def guarded(argv: Sequence[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}")
+        started.append(True)
+        logging.set_verbosity(logging.WARNING)  # TensorFlow tells much at INFO
+        main()
+
+    try:
+        app.run(guarded)
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; the same command resumes.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if _debugging() or (started and not is_known(error)):
+            raise
+        message = error if started else _config_error(error)
+        print(f"{program}: {message}", file=sys.stderr)
+        sys.exit(1)
+
+
+def is_known(error: Exception) -> bool:
+    """Whether the message of an error was written for the user.
+
+    So it is for the ValueErrors and OSErrors that our packages define, and for the advice to
+    install an extra.
+    """
+    own = type(error).__module__.split(".")[0] in OWN_PACKAGES
+    if isinstance(error, ImportError):
+        frames = traceback.extract_tb(error.__traceback__)
+        return "pip install" in str(error) and bool(frames)
+    return own and isinstance(error, ValueError | OSError)
+
+
+def config_value(holder: flags.FlagHolder) -> ConfigDict:
+    """The value of a `--config` flag.
+
+    Raises:
+      ConfigError: Its file is missing or cannot be run.
+    """
+    try:
+        return ConfigDict(holder.value.to_dict())
+    except OSError as error:
+        raise ConfigError(_config_error(error)) from error
+
+
+def _config_error(error: Exception) -> str:
+    """What is wrong with a --config file or an override; ml_collections raises many types."""
+    text = str(error).strip("\"'")
+    if isinstance(error, AttributeError | KeyError):
+        return f"The config has no key {text!r}; the file given with --config shows those it has."
+    return f"The config cannot be read: {' '.join(text.split())}"
+
+
+def _debugging() -> bool:
+    return any(argument.lstrip("-") == "debug" for argument in sys.argv[1:])

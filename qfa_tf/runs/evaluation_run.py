@@ -1,0 +1,81 @@
+"""Evaluating one subnet of a workdir: what `apps/evaluate.py` does."""
+
+import os
+
+import numpy as np
+import rich.console
+
+from qfa_tf.cost import METRICS, CostModel
+from qfa_tf.runs.building import build_data, build_space
+from qfa_tf.runs.checkpoints import require_newest, restore
+from qfa_tf.runs.evaluator import SEARCH_SPLIT, Measurement, workdir_evaluator
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.selection import select
+from qfa_tf.runs.workdir import Workdir
+from qfa_tf.search import EvaluationStore, StoredEvaluator
+
+SPLITS = (SEARCH_SPLIT, "test")
+
+
+def evaluate_selection(
+    workdir: Workdir,
+    *,
+    index: int | None = None,
+    architecture_file: str | os.PathLike | None = None,
+    split: str = SEARCH_SPLIT,
+    console: rich.console.Console | None = None,
+) -> dict[str, float]:
+    """Calibrates and evaluates one subnet as the supernet simulates it.
+
+    Results on the images of the search go through `evaluations.sqlite`; those on test images are
+    never stored, so that no search can find them.
+
+    Args:
+      workdir: Of a trained supernet.
+      index: Which one of the front; see `select`.
+      architecture_file: Which one instead.
+      split: "search_validation" or "test".
+      console: For the result.
+
+    Returns:
+      {"accuracy", "loss", "images"}.
+
+    Raises:
+      RunError: Something is missing or damaged.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}. Received: {split!r}.")
+    console = console or rich.console.Console()
+    config = workdir.config()
+    space = build_space(config)
+    selection = select(workdir, space, index=index, architecture_file=architecture_file)
+    architecture = selection.architecture
+    genomes = space.encode(architecture)[None]
+    require_newest(workdir)
+    data = build_data(config)
+    if split == SEARCH_SPLIT:
+        with EvaluationStore(workdir.evaluations, space) as store:
+            evaluator = StoredEvaluator(workdir_evaluator(workdir, space, data), store)
+            evaluation = evaluator.evaluate(genomes)[0]
+        result = {
+            "accuracy": evaluation.accuracy,
+            "loss": evaluation.loss,
+            "images": evaluation.images,
+        }
+    else:
+        net, _ = restore(workdir)
+        measurement = Measurement(data, config.training.batch_size, config.data.calibration_batches)
+        calibration = measurement.calibrate(net, architecture)
+        result = measurement.evaluate(net, architecture, calibration, split)
+    say(console, f"({selection.source}) {architecture.describe()}")
+    say(
+        console,
+        f"accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f} on "
+        f"{result['images']} images of {split}\n{_costs(space, genomes)}",
+    )
+    return result
+
+
+def _costs(space, genomes: np.ndarray) -> str:
+    costs = CostModel(space).evaluate(genomes)
+    return ", ".join(f"{metric} {costs[metric][0]:,.6g}" for metric in METRICS)

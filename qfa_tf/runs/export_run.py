@@ -1,0 +1,181 @@
+"""Exporting subnets of a workdir as verified `.tflite` files: what `apps/export.py` does."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import time
+
+import rich.console
+
+from qfa_tf.cost import CostModel
+from qfa_tf.runs.building import build_data, build_space
+from qfa_tf.runs.checkpoints import key_of, require_newest, restore
+from qfa_tf.runs.evaluator import Measurement, calibration_key
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.model_records import (
+    ModelRecord,
+    ModelRecordError,
+    model_path,
+    read_record,
+    record_path,
+)
+from qfa_tf.runs.selection import Selection, select
+from qfa_tf.runs.workdir import Workdir
+from quantize_configs.files import write_bytes
+
+MIN_AGREEMENT = 0.995
+MAX_ACCURACY_DIFFERENCE = 0.002
+_PACKAGES = ("qfa_tf", "tensorflow", "tf-keras", "ai-edge-litert")
+
+
+def export_model(
+    workdir: Workdir,
+    *,
+    index: int | None = None,
+    architecture_file: str | os.PathLike | None = None,
+    name: str | None = None,
+    weight_container: str = "auto",
+    input_type: str = "float32",
+    output_type: str = "float32",
+    console: rich.console.Console | None = None,
+) -> ModelRecord:
+    """Extracts, converts and verifies one subnet; a model that was exported before is kept.
+
+    Args:
+      workdir: Of a trained supernet.
+      index: Which one of the front; see `select`.
+      architecture_file: Which one instead.
+      name: Of the files; by default the space and a digest of the model.
+      weight_container: See `tflite_tools.convert`.
+      input_type: See `tflite_tools.convert`.
+      output_type: See `tflite_tools.convert`.
+      console: For progress.
+
+    Raises:
+      RunError: Something is missing, damaged or in the way.
+      UnsupportedCombinationError: LiteRT cannot compute the subnet exactly.
+      FileWriteError: The files cannot be written.
+    """
+    console = console or rich.console.Console()
+    config = workdir.config()
+    space = build_space(config)
+    selection = select(workdir, space, index=index, architecture_file=architecture_file)
+    checkpoint_key = key_of(require_newest(workdir))
+    data = build_data(config)
+    settings = (config.training.batch_size, config.data.calibration_batches)
+    data_key = calibration_key(data, *settings)
+    conversion = {
+        "weight_container": weight_container,
+        "input_type": input_type,
+        "output_type": output_type,
+    }
+    identity = _identity(selection, checkpoint_key, data_key, conversion)
+    name = name or f"{space.name}-{identity[:8]}"
+    existing = _existing(workdir, name, identity)
+    if existing is not None:
+        say(console, f"{model_path(workdir, name)} is exported already.")
+        return existing
+
+    import tflite_tools
+
+    began = time.perf_counter()
+    architecture = selection.architecture
+    say(console, f"Exporting ({selection.source}) {architecture.describe()}")
+    net, _ = restore(workdir)
+    measurement = Measurement(data, *settings)
+    calibration = measurement.calibrate(net, architecture)
+    supernet = measurement.evaluate(net, architecture, calibration, "test")
+    subnet = net.extract(architecture, calibration)
+    metadata = {
+        "name": name,
+        "architecture": json.loads(architecture.to_json()),
+        "checkpoint": checkpoint_key,
+    }
+    flatbuffer = tflite_tools.convert(subnet, metadata=metadata, **conversion)
+    report = tflite_tools.verify(
+        flatbuffer, subnet, _resized(data.test.images, architecture), labels=data.test.labels
+    )
+    costs = CostModel(space).evaluate(space.encode(architecture)[None])
+    record = ModelRecord(
+        name=name,
+        identity=identity,
+        source=selection.source,
+        architecture=architecture,
+        resolution=architecture.resolution,
+        cost={metric: float(values[0]) for metric, values in costs.items()},
+        checkpoint_key=checkpoint_key,
+        calibration_key=data_key,
+        conversion=conversion,
+        accuracy={
+            "split": "test",
+            "images": len(data.test),
+            "supernet": supernet["accuracy"],
+            "keras": report.keras_accuracy,
+            "litert": report.litert_accuracy,
+        },
+        verification=report.as_dict(),
+        file_bytes=len(flatbuffer),
+        file_sha256=hashlib.sha256(flatbuffer).hexdigest(),
+        versions={package: importlib.metadata.version(package) for package in _PACKAGES},
+    )
+    write_bytes(model_path(workdir, name), flatbuffer)
+    record.write(workdir)  # last: a model without its record is unfinished and written again
+    say(console, str(report))
+    for warning in broken_promises(record):
+        say(console, f"Warning: {warning}", style="bold red")
+    say(
+        console,
+        f"Accuracy on test: supernet {100 * supernet['accuracy']:.2f} %, Keras "
+        f"{100 * report.keras_accuracy:.2f} %, LiteRT {100 * report.litert_accuracy:.2f} %\n"
+        f"Wrote {model_path(workdir, name)} ({len(flatbuffer):,} bytes) in "
+        f"{time.perf_counter() - began:.0f} s\n"
+        f"Next: python apps/benchmark.py --workdir={workdir}",
+    )
+    return read_record(workdir, name)
+
+
+def broken_promises(record: ModelRecord) -> list[str]:
+    """What an exported model does not keep of the two promises, as sentences."""
+    report, broken = record.verification, []
+    if report["mismatches"]:
+        broken.append(f"{report['mismatches']} integers of LiteRT differ from the simulation.")
+    if report["top1_agreement"] < MIN_AGREEMENT:
+        broken.append(
+            f"LiteRT and Keras agree on {100 * report['top1_agreement']:.2f} % of the images, less "
+            f"than {100 * MIN_AGREEMENT:.1f} %."
+        )
+    difference = abs(record.accuracy["litert"] - record.accuracy["keras"])
+    if difference > MAX_ACCURACY_DIFFERENCE:
+        broken.append(
+            f"The accuracies of LiteRT and Keras differ by {100 * difference:.2f} points, more "
+            f"than {100 * MAX_ACCURACY_DIFFERENCE:.1f}."
+        )
+    return broken
+
+
+def _identity(selection: Selection, checkpoint_key, data_key, conversion) -> str:
+    """Digest of everything that determines the flatbuffer."""
+    parts = [selection.architecture.to_json(), checkpoint_key, data_key, conversion]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _existing(workdir: Workdir, name: str, identity: str) -> ModelRecord | None:
+    """The record of this very model, None when there is none."""
+    if not record_path(workdir, name).is_file():
+        return None
+    record = read_record(workdir, name)
+    if record.identity != identity:
+        raise ModelRecordError(
+            f"{model_path(workdir, name)} is another model ({record.source}, weights "
+            f"{record.checkpoint_key}). It was left as it is; choose another --name, or remove it."
+        )
+    record.check_file(workdir)
+    return record
+
+
+def _resized(images, architecture):
+    """Images as the deployed subnet must be fed."""
+    from qfa_tf.supernet.supernet import resize
+
+    return resize(images, architecture.resolution).numpy()

@@ -1,0 +1,35 @@
+"""Loading TensorFlow without the notes that its libraries print."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and what the runs need of it, quietly."""
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _without_stderr():
+        import qfa_tf.data
+        import qfa_tf.supernet  # noqa: F401
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Closes the file descriptor: the notes are written before any log level is known.
+
+    Python errors pass.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(null)
+        os.close(kept)

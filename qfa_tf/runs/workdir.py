@@ -1,0 +1,101 @@
+"""The folder of a run: where each file stands, and which config it belongs to."""
+
+import os
+import pathlib
+
+from ml_collections import ConfigDict
+
+from qfa_tf.runs.config import differences, read_config, validate_config, write_config
+from qfa_tf.runs.errors import WorkdirError
+
+SHOWN_DIFFERENCES = 3
+
+
+class Workdir:
+    """Names of the files of a run.
+
+    Args:
+      path: Folder; nothing is made or read here.
+
+    Attributes:
+      path: The folder.
+      config_file: The resolved config, `config.json`.
+      checkpoints: Folder of the weights.
+      logs: Folder of TensorBoard files.
+      training_csv: One row per epoch.
+      probes_file: Accuracies at the end of the training.
+      evaluations: Every evaluated subnet, `evaluations.sqlite`.
+      pareto_json: What the search found.
+      pareto_png: Its picture.
+      report: Its page.
+      models: Folder of `*.tflite`, each with a `.json` beside it.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        self.config_file = self.path / "config.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.logs = self.path / "logs"
+        self.training_csv = self.logs / "train.csv"
+        self.probes_file = self.logs / "probes.json"
+        self.evaluations = self.path / "evaluations.sqlite"
+        self.pareto_json = self.path / "pareto.json"
+        self.pareto_png = self.path / "pareto.png"
+        self.report = self.path / "report.html"
+        self.models = self.path / "models"
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def config(self) -> ConfigDict:
+        """The config of the run.
+
+        Raises:
+          WorkdirError: There is none; the message names the training command.
+          ConfigError: `config.json` is damaged.
+        """
+        if not self.config_file.is_file():
+            raise WorkdirError(
+                f"{self.path} is no workdir: {self.config_file.name} is missing. Train first: "
+                f"python apps/train.py --config=configs/digits.py --workdir={self.path}"
+            )
+        return read_config(self.config_file)
+
+    def claim(self, config: ConfigDict) -> None:
+        """Makes this the workdir of `config`, or checks that it already is.
+
+        Raises:
+          WorkdirError: It belongs to another config, or holds files of something else.
+          ConfigError: `config` is not valid, or the `config.json` here is damaged.
+          FileWriteError: `config.json` cannot be written.
+        """
+        validate_config(config)
+        if not self.config_file.is_file():
+            self._refuse_foreign_files()
+            write_config(config, self.config_file)
+            return
+        changes = differences(read_config(self.config_file), config)
+        if changes:
+            shown = "; ".join(
+                f"{key} is {there!r} there and {here!r} here"
+                for key, there, here in changes[:SHOWN_DIFFERENCES]
+            )
+            rest = len(changes) - SHOWN_DIFFERENCES
+            more = f" (and {rest} more)" if rest > 0 else ""
+            raise WorkdirError(
+                f"{self.path} belongs to another config: {shown}{more}. It was left as it is; "
+                "choose another --workdir, or repeat the command with the config of this one."
+            )
+
+    def _refuse_foreign_files(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise WorkdirError(f"{self.path} is a file. Choose another --workdir.")
+        found = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        found = [
+            path.name for path in found if not path.name.startswith(f".{self.config_file.name}")
+        ]
+        if found:
+            raise WorkdirError(
+                f"{self.path} is not empty and has no {self.config_file.name}, so it is no workdir "
+                f"(it holds {found[0]}). It was left as it is; choose another --workdir."
+            )

@@ -1,0 +1,74 @@
+"""The programs in `apps/`, each in a process of its own."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PROGRAMS = sorted(path.name for path in (ROOT / "apps").glob("*.py"))
+_HELP_WITHOUT_TENSORFLOW = """
+import runpy, sys
+sys.argv = [sys.argv[1], "--help"]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+heavy = {"tensorflow", "tf_keras", "keras", "sklearn", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_needs_no_tensorflow(program):
+    done = run("-c", _HELP_WITHOUT_TENSORFLOW, f"apps/{program}")
+    assert done.returncode == 0, done.stderr
+    assert f"python apps/{program} --" in done.stdout
+    assert "--workdir" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search.py"], "workdir"),
+        (["search.py", "--workdir={tmp}", "--population=1"], "population"),
+        (["search.py", "--workdir={tmp}"], "Train first"),
+        (["export.py", "--workdir={tmp}", "--index=x"], "index"),
+        (["benchmark.py", "--workdir={tmp}"], "Train first"),
+        (["evaluate.py", "--workdir={tmp}", "--split=train"], "split"),
+        (["train.py", "--config=configs/none.py", "--workdir={tmp}"], "configs/none.py"),
+        (
+            ["train.py", "--config=configs/digits.py", "--workdir={tmp}", "--config.training.lr=1"],
+            "has no key 'lr'",
+        ),
+        (
+            [
+                "train.py",
+                "--config=configs/digits.py",
+                "--workdir={tmp}",
+                "--config.training.momentum=2.0",
+            ],
+            "momentum in [0, 1)",
+        ),
+    ],
+)
+def test_errors_are_sentences(arguments, message, tmp_path):
+    program, *rest = [argument.format(tmp=tmp_path / "run") for argument in arguments]
+    done = run(f"apps/{program}", *rest)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = run("apps/search.py", f"--workdir={tmp_path}", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

@@ -1,0 +1,162 @@
+"""From a trained run to a benchmarked model; everything that was done is not done again."""
+
+import json
+
+import numpy as np
+import pytest
+
+from qfa_tf.cost import CostModel
+from qfa_tf.runs import (
+    ModelRecordError,
+    RunError,
+    SearchSettings,
+    WorkdirError,
+    evaluate_selection,
+    export_model,
+    search_workdir,
+    select,
+)
+from qfa_tf.runs.benchmark_run import benchmark_models
+from qfa_tf.runs.evaluator import workdir_evaluator
+from qfa_tf.search import EvaluationStore, InfeasibleBudgetError, StoredEvaluator, load_pareto_json
+
+pytestmark = pytest.mark.xdist_group("runs")
+
+
+def refuse(*arguments, **keywords):
+    raise AssertionError("this was done before")
+
+
+def settings_of(workdir, **changes):
+    return SearchSettings.from_config(workdir.config(), **changes)
+
+
+@pytest.fixture
+def restored_once(finished_run, monkeypatch):
+    """Gives all tests of the module one restored net, so that it is traced once."""
+    import qfa_tf.runs.evaluator
+    import qfa_tf.runs.export_run
+    from qfa_tf.runs import Workdir, restore
+
+    if not _nets:
+        _nets.append(restore(Workdir(finished_run)))
+    for module in (qfa_tf.runs.evaluator, qfa_tf.runs.export_run, qfa_tf.runs.evaluation_run):
+        monkeypatch.setattr(module, "restore", lambda workdir: _nets[0])
+
+
+_nets = []
+
+
+def test_evaluator_and_store(restored_once, run_copy, tiny_space, monkeypatch):
+    genomes = tiny_space.sample_genomes(np.random.default_rng(0), 3)
+    evaluator = workdir_evaluator(run_copy, tiny_space)
+    assert evaluator.split == "search_validation"
+    assert evaluator.calibration_key.startswith(
+        "bright_corners-8px-calibration64-3x16-evaluation52"
+    )
+    with EvaluationStore(run_copy.evaluations, tiny_space) as store:
+        first = StoredEvaluator(evaluator, store).evaluate(genomes)
+    assert [result.images for result in first] == [52] * 3
+
+    monkeypatch.setattr("qfa_tf.runs.evaluator.restore", refuse)
+    again = workdir_evaluator(run_copy, tiny_space)
+    with EvaluationStore(run_copy.evaluations, tiny_space) as store:
+        assert StoredEvaluator(again, store).evaluate(genomes) == first
+
+
+def test_keys_tell_data_and_weights_apart(run_copy, tiny_space):
+    before = workdir_evaluator(run_copy, tiny_space)
+    for path in run_copy.checkpoints.glob("ckpt-8.*"):
+        path.unlink()
+    after = workdir_evaluator(run_copy, tiny_space)
+    assert before.checkpoint_key != after.checkpoint_key
+    assert before.calibration_key == after.calibration_key
+
+
+def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, console):
+    result = search_workdir(run_copy, settings_of(run_copy), console)
+    assert load_pareto_json(run_copy.pareto_json) == result
+    assert result.chosen.costs["mflops_8bit"] <= 0.03
+    assert run_copy.pareto_png.read_bytes().startswith(b"\x89PNG")
+    assert "<html" in run_copy.report.read_text()
+    text = console.file.getvalue()
+    assert "generation   2/2" in text
+    assert f"Next: python apps/export.py --workdir={run_copy}" in text
+
+    # The same search again needs no net and ends with the same file.
+    pareto = run_copy.pareto_json.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("qfa_tf.runs.evaluator.restore", refuse)
+        search_workdir(run_copy, settings_of(run_copy), console)
+    assert run_copy.pareto_json.read_bytes() == pareto
+
+    record = export_model(run_copy, console=console)
+    assert record.architecture == result.architecture(result.chosen)
+    assert record.source == "chosen"
+    assert record.accuracy["split"] == "test"
+    assert record.verification["mismatches"] == 0
+    assert record.file_bytes == (run_copy.models / f"{record.name}.tflite").stat().st_size
+    costs = CostModel(tiny_space).evaluate(np.array([result.chosen.genome]))
+    assert record.cost == {metric: values[0] for metric, values in costs.items()}
+    evaluated = evaluate_selection(run_copy, split="test", console=console)
+    assert evaluated["accuracy"] == record.accuracy["supernet"]
+
+    # An exported model is kept, another one under its name is refused, a damaged one as well.
+    monkeypatch.setattr("qfa_tf.runs.export_run.restore", refuse)
+    assert export_model(run_copy, console=console) == record
+    with pytest.raises(ModelRecordError, match=r"is another model .*choose another --name"):
+        export_model(run_copy, name=record.name, weight_container="int8", console=console)
+
+    measured = benchmark_models(run_copy, console=console)
+    report = measured[0].benchmarks["host-1"]
+    assert report["median_ms"] > 0
+    stored = json.loads((run_copy.models / f"{record.name}.json").read_text())
+    assert stored["benchmarks"]["host-1"] == report
+    table = console.file.getvalue()
+    for label in ("mflops_8bit", "mismatching integers", "delegate partitions", "bits per site"):
+        assert label in table
+    monkeypatch.setattr("tflite_tools.benchmark", refuse)
+    assert benchmark_models(run_copy, console=console) == measured
+
+    model = run_copy.models / f"{record.name}.tflite"
+    model.write_bytes(model.read_bytes()[:-1])
+    with pytest.raises(ModelRecordError, match="is damaged"):
+        benchmark_models(run_copy, console=console)
+    with pytest.raises(ModelRecordError, match="is damaged"):
+        export_model(run_copy, console=console)
+
+
+def test_hopeless_searches_are_refused_before_tensorflow_is_needed(run_copy, monkeypatch, console):
+    monkeypatch.setattr("qfa_tf.runs.search_run.workdir_evaluator", refuse)
+    with pytest.raises(InfeasibleBudgetError, match="attainable minimum"):
+        search_workdir(run_copy, settings_of(run_copy, constraints=("macs<=10",)), console)
+    with pytest.raises(RunError, match="bit-widths of space 'tiny' are"):
+        search_workdir(run_copy, settings_of(run_copy, max_bits=1), console)
+    with pytest.raises(RunError, match="objective must be one of"):
+        settings_of(run_copy, objective="speed")
+
+
+def test_unreachable_accuracy_writes_the_front(restored_once, run_copy, console):
+    settings = settings_of(run_copy, constraints=("mflops_8bit<=0.03", "accuracy>=1.0"))
+    with pytest.raises(RunError, match="best accuracy within the budget"):
+        search_workdir(run_copy, settings, console)
+    assert load_pareto_json(run_copy.pareto_json).chosen is None
+
+
+def test_selection(run_copy, tiny_space, tmp_path):
+    with pytest.raises(WorkdirError, match="Search first"):
+        select(run_copy, tiny_space)
+    architecture = tiny_space.smallest(bits=4)
+    path = tmp_path / "mine.json"
+    path.write_text(architecture.to_json())
+    selection = select(run_copy, tiny_space, architecture_file=path)
+    assert selection.architecture == architecture
+    with pytest.raises(RunError, match="not both"):
+        select(run_copy, tiny_space, index=0, architecture_file=path)
+    with pytest.raises(RunError, match="no architecture file"):
+        select(run_copy, tiny_space, architecture_file=tmp_path / "none.json")
+
+
+def test_no_models_names_the_export_command(run_copy, console):
+    with pytest.raises(ModelRecordError, match=r"python apps/export\.py"):
+        benchmark_models(run_copy, console=console)

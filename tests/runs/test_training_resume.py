@@ -1,0 +1,138 @@
+"""A killed training ends where the uninterrupted one does; damage is refused, never overwritten."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from qfa_tf.runs import CheckpointError, DivergedError, Workdir, WorkdirError, restore, train
+from qfa_tf.runs.checkpoints import TrainingState, newest
+from qfa_tf.runs.training_run import _steps
+
+pytestmark = pytest.mark.xdist_group("runs")
+
+
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
+def files_of(workdir):
+    paths = sorted(path for path in workdir.path.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in paths}
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights_of(workdir):
+    net, key = restore(workdir)
+    return [weight.numpy() for weight in net.weights], key
+
+
+def test_resumed_equals_uninterrupted(finished_run, config, tmp_path, monkeypatch, console):
+    workdir = Workdir(tmp_path / "killed")
+    save = TrainingState.save
+
+    def killed_before_second_save(state, step):
+        if step == 8:
+            raise Killed
+        save(state, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingState, "save", killed_before_second_save)
+        with pytest.raises(Killed):
+            train(config, workdir, console)
+    assert len(rows_of(workdir.training_csv)) == 2  # the second one has no checkpoint
+    train(config, workdir, console)
+    assert "Resuming at step 4 of 8" in console.file.getvalue()
+
+    straight = Workdir(finished_run)
+    expected, _ = weights_of(straight)
+    found, _ = weights_of(workdir)
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert rows_of(workdir.training_csv) == rows_of(straight.training_csv)
+    assert [row["step"] for row in rows_of(workdir.training_csv)] == ["4", "8"]
+    probes = [json.loads(run.probes_file.read_text())["accuracy"] for run in (straight, workdir)]
+    assert probes[0] == probes[1]
+    assert set(probes[0]) == {"4", "8"}
+    assert list(workdir.logs.glob("events.out.tfevents.*"))
+
+
+def test_finished_run_does_nothing(run_copy, config, console):
+    before = files_of(run_copy)
+    train(config, run_copy, console)
+    assert "is finished: 8 steps" in console.file.getvalue()
+    assert files_of(run_copy) == before
+
+
+@pytest.mark.parametrize("damage", ["truncated data", "changed data", "truncated index", "no data"])
+def test_damaged_checkpoint_is_named_and_kept(run_copy, damage):
+    data = run_copy.checkpoints / "ckpt-8.data-00000-of-00001"
+    index = run_copy.checkpoints / "ckpt-8.index"
+    victim = index if damage == "truncated index" else data
+    content = victim.read_bytes()
+    if damage == "no data":
+        victim.unlink()
+    elif damage == "changed data":
+        middle = len(content) // 2
+        victim.write_bytes(content[:middle] + bytes(64) + content[middle + 64 :])
+    else:
+        victim.write_bytes(content[: len(content) // 2])
+    before = files_of(run_copy)
+    with pytest.raises(CheckpointError, match=r"left as it is; remove .*ckpt-8\.\*") as caught:
+        restore(run_copy)
+    assert victim.name.split("-0")[0] in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert files_of(run_copy) == before
+
+    data.unlink(missing_ok=True)
+    index.unlink()
+    assert restore(run_copy)[1].startswith("step-4-")
+
+
+def test_damaged_list_of_checkpoints(run_copy):
+    state = run_copy.checkpoints / "checkpoint"
+    state.write_text("")
+    with pytest.raises(CheckpointError, match="remove it to continue with the newest"):
+        restore(run_copy)
+    state.unlink()
+    assert newest(run_copy.checkpoints).name == "ckpt-8"
+    (run_copy.checkpoints / "ckpt-8.index").write_bytes(b"half")
+    assert newest(run_copy.checkpoints).name == "ckpt-4"
+
+
+def test_moved_workdir_is_restored(run_copy, tmp_path):
+    shutil.move(run_copy.path, tmp_path / "elsewhere")
+    assert restore(Workdir(tmp_path / "elsewhere"))[1].startswith("step-8-")
+
+
+def test_other_config_is_refused_before_anything(run_copy, config, console):
+    config.training.seed = 4
+    before = files_of(run_copy)
+    with pytest.raises(WorkdirError, match=r"training\.seed is 3 there and 4 here"):
+        train(config, run_copy, console)
+    assert files_of(run_copy) == before
+
+
+def test_no_checkpoint_names_the_training_command(tmp_path, config):
+    workdir = Workdir(tmp_path / "new")
+    workdir.claim(config)
+    with pytest.raises(CheckpointError, match=r"Train first.*python apps/train\.py"):
+        restore(workdir)
+
+
+def test_loss_that_is_not_finite_stops():
+    class Net:
+        def make_train_function(self):
+            values = iter([1.0, float("nan")])
+            return lambda batches: {"largest_loss": next(values)}
+
+    steps = _steps(Net(), iter([]), 10)
+    assert next(steps) == {"largest_loss": 1.0}
+    with pytest.raises(DivergedError, match="diverged at step 12: largest_loss is nan"):
+        next(steps)
