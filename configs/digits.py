@@ -29,11 +29,11 @@ def get_config():
     config.training.batch_size = 64
     config.training.steps_per_epoch = 25  # an epoch ends with a log row and a checkpoint
     config.training.stage_bits = ((32,), (2, 3, 4, 8, 32), (2, 3, 4, 8))  # 32 is float
-    config.training.stage_steps = (100, 200, 300)
+    config.training.stage_steps = (75, 150, 250)
     config.training.learning_rate = 0.05
     config.training.warmup_steps = 50  # then a cosine down to 0
     config.training.momentum = 0.9
-    config.training.clip_norm = 2.0
+    config.training.clip_norm = 5.0
     config.training.weight_decay = 3e-5
     config.training.random_subnets = 2  # per step, beside the smallest, the largest and the teacher
     config.training.distillation = 1.0
@@ -43,7 +43,7 @@ def get_config():
     config.search = ConfigDict()
     config.search.constraints = ("mflops_8bit<=0.06",)
     config.search.objective = "mflops_8bit"
-    config.search.population = 24
+    config.search.population = 20
     config.search.generations = 6
     config.search.max_bits = 4
     config.search.seed = 0

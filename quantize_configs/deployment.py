@@ -34,8 +34,8 @@ def prepare_for_deployment(model: keras.Model, weight_container: str = "auto") -
 
     Args:
       model: Result of `quantize`, trained and calibrated.
-      weight_container: The one the model will be converted with (see `tflite_tools.convert`);
-        packed weights have coarser biases.
+      weight_container: The one the model will be converted with (see `tflite_tools.convert`),
+        which decides how fine the biases are.
 
     Raises:
       UncalibratedError: A range is missing.
@@ -84,7 +84,7 @@ def _align_bias(wrapped: WrappedModel, call, weight_container: str) -> None:
     """Rounds the folded bias of a layer to whole units of its accumulator."""
     folded = fold_linear(wrapped, call)
     container = weight_containers.choose(folded, weight_container)
-    unit = folded.input_scale * folded.scales / weight_containers.code_factor(folded, container)
+    unit = weight_containers.bias_units(folded, container)
     rounding = (folded.bias / unit).round() * unit - folded.bias
     reader = wrapped.graph.sole_reader(call.name)
     if reader is not None and reader.role is Role.NORMALIZATION:

@@ -30,6 +30,7 @@ class FoldedLinear:
       scales: float64 [output channels], positive.
       bias: float64 [output channels].
       input_scale: Step of the input's grid.
+      input_bits: Bits of the input's grid.
       activation: "linear", "relu" or "relu6".
       output: Name of the layer that ends the fused chain.
     """
@@ -40,6 +41,7 @@ class FoldedLinear:
     scales: np.ndarray
     bias: np.ndarray
     input_scale: float
+    input_bits: int
     activation: str
     output: str
 
@@ -85,11 +87,13 @@ def fold_linear(model: WrappedModel, call: LayerCall) -> FoldedLinear:
     signs = np.where(gain < 0, -1, 1)
     shape = (*codes.shape[-2:],) if depthwise else (channels,)
     codes = codes * signs.reshape(shape).astype(np.int32)
-    input_scale, _, _ = model.activation_grid(call.inputs[0])
+    input_scale, _, input_bits = model.activation_grid(call.inputs[0])
     scales = np.abs(gain) * np.float64(step)
     codes, scales = _bound_biases(codes, scales, bias, input_scale, shape)
     (bits,) = model.weight_quantizer(name).bit_widths.choices
-    return FoldedLinear(call, bits, codes, scales, bias, input_scale, activation, output)
+    return FoldedLinear(
+        call, bits, codes, scales, bias, input_scale, input_bits, activation, output
+    )
 
 
 def normalization_as_affine(layer, bias) -> tuple[np.ndarray, np.ndarray]:

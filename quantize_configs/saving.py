@@ -1,10 +1,19 @@
-"""Saving a quantized model as a JSON configuration and its weights."""
+"""Saving a quantized model as a JSON configuration and its weights.
+
+Weights go by the names of their layers: a model rebuilt from its configuration lists the weights
+of a TFMOT wrapper in another order than `quantize` does, so files that keep only the order (HDF5,
+`set_weights`) do not fit.
+"""
 
 import json
 import os
 import pathlib
 import shutil
 import tempfile
+import zipfile
+
+import numpy as np
+import tensorflow as tf
 
 from quantize_configs.files import FileWriteError
 from quantize_configs.keras_backend import keras, require_functional
@@ -12,7 +21,7 @@ from quantize_configs.scheme import quantize_scope
 
 SCHEMA_VERSION = 1
 CONFIG_FILE = "model.json"
-WEIGHTS_FILE = "weights.h5"  # the name ".weights.h5" would pick a format that TFMOT breaks
+WEIGHTS_FILE = "weights.npz"
 
 
 def save_model(model: keras.Model, folder: str | os.PathLike) -> None:
@@ -36,7 +45,8 @@ def save_model(model: keras.Model, folder: str | os.PathLike) -> None:
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         content = {"schema_version": SCHEMA_VERSION, "model": json.loads(model.to_json())}
         (temporary / CONFIG_FILE).write_text(json.dumps(content, indent=1))
-        model.save_weights(temporary / WEIGHTS_FILE, save_format="h5")
+        values = {name: weight.numpy() for name, weight in named_weights(model).items()}
+        np.savez(temporary / WEIGHTS_FILE, **values)
         os.replace(temporary, folder)
     except OSError as error:
         raise FileWriteError(f"Could not save the model to {folder}: {error}.") from error
@@ -67,12 +77,36 @@ def load_model(folder: str | os.PathLike) -> keras.Model:
             f"{folder / CONFIG_FILE} has schema version {version!r}; this release reads version "
             f"{SCHEMA_VERSION}."
         )
-    with quantize_scope():
-        model = keras.models.model_from_json(json.dumps(content["model"]))
     try:
-        model.load_weights(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, KeyError) as error:
+        with quantize_scope():
+            model = keras.models.model_from_json(json.dumps(content["model"]))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{folder / CONFIG_FILE} is damaged: {error}.") from error
+    try:
+        with open(folder / WEIGHTS_FILE, "rb") as file, np.load(file) as values:
+            _assign(named_weights(model), values)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{folder / WEIGHTS_FILE} is damaged or belongs to another model: {error}"
         ) from error
     return model
+
+
+def named_weights(model: keras.Model) -> dict[str, tf.Variable]:
+    """All weights of a quantized model by "<layer>/<weight>"."""
+    named = {
+        f"{layer.name}/{weight.name.rsplit('/', 1)[-1]}": weight
+        for layer in model.layers
+        for weight in layer.weights
+    }
+    if len(named) != len(model.weights):
+        raise ValueError(f"Two weights of one layer of {model.name!r} have the same name.")
+    return named
+
+
+def _assign(weights, values) -> None:
+    different = sorted(set(weights) ^ set(values))
+    if different:
+        raise ValueError(f"only the model or only the file has {different}")
+    for name, weight in weights.items():
+        weight.assign(values[name])

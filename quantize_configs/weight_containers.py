@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 POLICIES = ("auto", "packed", "int8")
 CONTAINERS = {"int8": (-127, 127), "int4": (-8, 7), "int2": (-2, 1)}
+CODES_OF_INT8 = 255
 PACKED = (("int2", 2, 4), ("int4", 4, 2))  # container, most bits, divisor of the input channels
 
 
@@ -38,19 +39,26 @@ def choose(folded: "FoldedLinear", policy: str = "auto") -> str:
 def code_factor(folded: "FoldedLinear", container: str) -> int:
     """Integer by which all codes are multiplied within the container.
 
-    Codes times f with scales over f are the same weights, but biases get f times finer. In an INT8
-    container it is a multiple of the factor that the packed container would have, so that biases
-    rounded for packed weights are exact in both.
+    Codes times f with scales over f are the same weights, but biases get f times finer.
     """
-    factor = _largest_factor(folded.codes, container)
-    packed = choose(folded, "packed")
-    if container == "int8" and packed != "int8":
-        shared = _largest_factor(folded.codes, packed)
-        factor = factor // shared * shared
-    return factor
-
-
-def _largest_factor(codes: np.ndarray, container: str) -> int:
     low, high = CONTAINERS[container]
-    largest, smallest = int(codes.max(initial=0)), int(codes.min(initial=0))
+    largest, smallest = int(folded.codes.max(initial=0)), int(folded.codes.min(initial=0))
     return max(1, min(high // max(largest, 1), low // min(smallest, -1)))
+
+
+def input_factor(folded: "FoldedLinear", container: str) -> int:
+    """Integer by which the input codes of a layer are spread before it reads them.
+
+    Packed weights leave no room for a code factor, but inputs below 8 bits do: one QUANTIZE
+    spreads their codes over the 256 of INT8, the scale is divided by the same integer, and biases
+    get finer by it.
+    """
+    if container == "int8":
+        return 1
+    return CODES_OF_INT8 // (2**folded.input_bits - 1)
+
+
+def bias_units(folded: "FoldedLinear", container: str) -> np.ndarray:
+    """What one unit of the integer bias is worth, float64 [output channels]."""
+    factor = code_factor(folded, container) * input_factor(folded, container)
+    return folded.input_scale * folded.scales / factor

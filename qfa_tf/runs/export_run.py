@@ -86,7 +86,7 @@ def export_model(
     measurement = Measurement(data, *settings)
     calibration = measurement.calibrate(net, architecture)
     supernet = measurement.evaluate(net, architecture, calibration, "test")
-    subnet = net.extract(architecture, calibration)
+    subnet = net.extract(architecture, calibration, weight_container=weight_container)
     metadata = {
         "name": name,
         "architecture": json.loads(architecture.to_json()),

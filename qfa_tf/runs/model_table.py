@@ -17,6 +17,9 @@ def print_models(
 ) -> None:
     """Prints what was measured for some models.
 
+    "Supernet" is the subnet as training simulates it in Keras, "extracted" the Keras model with
+    the 8-bit grids of deployment, "LiteRT" the exported file.
+
     Args:
       records: Of the models.
       benchmark: Which of their benchmarks, for example "host-1".
@@ -25,7 +28,8 @@ def print_models(
     for start in range(0, len(records), MODELS_PER_TABLE):
         part = records[start : start + MODELS_PER_TABLE]
         rows = [model_figures(record, benchmark) for record in part]
-        table = rich.table.Table(show_lines=False)
+        images, split = part[0].accuracy["images"], part[0].accuracy["split"]
+        table = rich.table.Table(title=f"Exported models, accuracy on {images} images of {split}")
         table.add_column("model", style="bold")
         for record in part:
             table.add_column(record.name, justify="left", overflow="fold")
@@ -49,8 +53,9 @@ def model_figures(record: ModelRecord, benchmark: str) -> dict[str, str]:
         "mflops_8bit": f"{record.cost['mflops_8bit']:.4g}",
         "weight bytes": f"{record.cost['weight_bytes']:,.0f}",
         ".tflite bytes": f"{record.file_bytes:,}",
-        "test accuracy, Keras (%)": f"{100 * accuracy['supernet']:.2f}",
-        "test accuracy, LiteRT (%)": f"{100 * accuracy['litert']:.2f}",
+        "accuracy, supernet (%)": f"{100 * accuracy['supernet']:.2f}",
+        "accuracy, extracted (%)": f"{100 * accuracy['keras']:.2f}",
+        "accuracy, LiteRT (%)": f"{100 * accuracy['litert']:.2f}",
         "top-1 agreement (%)": f"{100 * verification['top1_agreement']:.2f}",
         "mismatching integers": f"{verification['mismatches']:,} of {verification['elements']:,}",
         f"latency, {benchmark} (ms)": latency,

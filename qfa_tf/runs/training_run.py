@@ -87,7 +87,7 @@ def _run_epochs(config, net, state, log, data, step, console) -> None:
     epochs = math.ceil(total / settings.steps_per_epoch)
     columns = (
         rich.progress.TextColumn("epoch {task.fields[epoch]}"),
-        rich.progress.BarColumn(bar_width=16),
+        rich.progress.BarColumn(bar_width=10),
         rich.progress.TimeRemainingColumn(),
         rich.progress.TextColumn("{task.fields[status]}"),
     )
@@ -101,8 +101,9 @@ def _run_epochs(config, net, state, log, data, step, console) -> None:
             while step < end:
                 rows.append(next(steps))
                 step += 1
-                status = _summary(rows[-1])
-                progress.update(task, completed=step, epoch=f"{number}/{epochs}", status=status)
+                progress.update(
+                    task, completed=step, epoch=f"{number}/{epochs}", status=_status(rows[-1])
+                )
             means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
             seconds = time.perf_counter() - began
             log.write(step, {"epoch": number, "learning_rate": rate, **means, "seconds": seconds})
@@ -129,12 +130,23 @@ def _steps(net: "QFASupernet", batches: Iterator, step: int) -> Iterator[dict[st
         yield metrics
 
 
+def _status(metrics: dict[str, float]) -> str:
+    """The live line of a step, short enough for 80 columns."""
+    return (
+        f"loss {_mean_loss(metrics):.3f}  accuracy {metrics['smallest_accuracy']:.2f} (smallest) "
+        f"{metrics['largest_accuracy']:.2f} (largest)"
+    )
+
+
+def _mean_loss(metrics: dict[str, float]) -> float:
+    return float(np.mean([value for key, value in metrics.items() if key.endswith("_loss")]))
+
+
 def _summary(metrics: dict[str, float]) -> str:
-    """Losses averaged over the roles of subnets, accuracies role by role."""
-    losses = [value for key, value in metrics.items() if key.endswith("_loss")]
+    """Loss averaged over the roles of subnets, accuracies role by role."""
     accuracies = "  ".join(
         f"{key.removesuffix('_accuracy')} {value:.3f}"
         for key, value in metrics.items()
         if key.endswith("_accuracy")
     )
-    return f"loss {np.mean(losses):.3f}  accuracy: {accuracies}"
+    return f"loss {_mean_loss(metrics):.3f}  accuracy: {accuracies}"

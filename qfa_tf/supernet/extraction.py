@@ -27,7 +27,11 @@ class ExtractionError(ValueError):
 
 
 def extract(
-    net: "QFASupernet", arch: Architecture, calibration: Calibration, deployment_grids: bool
+    net: "QFASupernet",
+    arch: Architecture,
+    calibration: Calibration,
+    deployment_grids: bool,
+    weight_container: str,
 ) -> keras.Model:
     """Builds the model of one subnet; see `QFASupernet.extract`."""
     bits = arch.site_bits
@@ -57,7 +61,7 @@ def extract(
         _fill_site(net, wrapped, calibration, name, bits[name], size)
     if deployment_grids:
         _fill_tensor_ranges(net, wrapped, calibration)
-        prepare_for_deployment(model)
+        prepare_for_deployment(model, weight_container)
     return model
 
 

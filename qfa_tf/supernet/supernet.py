@@ -293,6 +293,7 @@ class QFASupernet(keras.Model):
         calibration: Calibration,
         *,
         deployment_grids: bool = True,
+        weight_container: str = "auto",
     ) -> keras.Model:
         """One subnet as a functional Keras model quantized through TFMOT.
 
@@ -302,12 +303,14 @@ class QFASupernet(keras.Model):
           deployment_grids: Whether tensors that training leaves in float get 8-bit grids and
             biases are rounded to the integers of the accumulators, as deployment needs it.
             Without them the model computes what the supernet computes.
+          weight_container: The one the model will be converted with, see `tflite_tools.convert`;
+            it decides how finely biases are rounded.
 
         Returns:
           Model from images [N, resolution, resolution, channels] to logits.
         """
         calibration.check(self.space, arch)
-        return extraction.extract(self, arch, calibration, deployment_grids)
+        return extraction.extract(self, arch, calibration, deployment_grids, weight_container)
 
     def _check_images(self, images) -> tf.Tensor:
         images = tf.convert_to_tensor(images)

@@ -170,7 +170,7 @@ def test_frozen_call_before_calibration(traced):
     quantizer = BatchQuantizer(4)
     weights = built(quantizer, x)
     run = tf.function(quantizer) if traced else quantizer
-    with pytest.raises(tf.errors.InvalidArgumentError, match="quantize_configs.calibrate"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"quantize_configs\.calibrate"):
         run(x, False, weights)
 
 

@@ -16,10 +16,11 @@ def test_promises(seed, trained_net, small_space, small_digits, calibration_batc
     rng = np.random.default_rng(100 + seed)
     arch = small_space.sample(rng)
     calibration = trained_net.calibrate(calibration_batches, arch)
-    subnet = trained_net.extract(arch, calibration)
+    container = ("auto", "int8")[seed % 2]
+    subnet = trained_net.extract(arch, calibration, weight_container=container)
     flatbuffer = tflite_tools.convert(
         subnet,
-        weight_container=("auto", "int8")[seed % 2],
+        weight_container=container,
         input_type=("float32", "int8")[seed // 2 % 2],
         output_type=("float32", "int8")[seed // 4 % 2],
     )

@@ -46,11 +46,13 @@ class Value:
       tensor: Name in the graph.
       grid: None for a float tensor.
       nonnegative: Whether its real values are known to be at least 0.
+      is_clamped: Whether no code lies below the lowest of the grid.
     """
 
     tensor: str
     grid: Grid | None
     nonnegative: bool
+    is_clamped: bool = True
 
 
 class GridMover:
@@ -67,20 +69,41 @@ class GridMover:
         """Adds the INT8 tensor that an operation writes for `grid`, and returns its name."""
         return self._graph.add_tensor(name, shape, DataType.INT8, grid.quantization)
 
-    def clamped(self, tensor: str, grid: Grid, nonnegative: bool) -> Value:
-        """The value of a tensor just written, with codes below 0 cut off.
+    def written(self, tensor: str, grid: Grid, nonnegative: bool) -> Value:
+        """The value of a tensor that was just written on `grid`.
 
-        Saturation cuts at the top. At the bottom nothing is needed at 8 bits, or where no value
-        is negative; otherwise one QUANTIZE with the same scale shifts the lowest code to -128.
+        Saturation has cut it at the top. At the bottom it has done so at 8 bits, and where no
+        value is negative nothing is to be cut.
         """
-        if grid.bits == 8 or nonnegative:
-            return Value(tensor, grid, nonnegative)
-        shape = self._graph.tensor(tensor).shape
-        name = self._graph.add_tensor(
-            f"{tensor}.clamped", shape, DataType.INT8, grid.bottom_quantization
-        )
-        self._graph.add_operation(name, Quantize(), [tensor], [name])
-        return Value(name, grid, False)
+        return Value(tensor, grid, nonnegative, grid.bits == 8 or nonnegative)
+
+    def clamped(self, value: Value) -> Value:
+        """`value` with the codes below 0 cut off.
+
+        One QUANTIZE with the same scale shifts the lowest code to -128, where it saturates.
+        """
+        if value.is_clamped:
+            return value
+        name = self._requantized(value, f"{value.tensor}.clamped", value.grid.bottom_quantization)
+        return dataclasses.replace(value, tensor=name, is_clamped=True)
+
+    def spread(self, value: Value, factor: int) -> str:
+        """Tensor with all codes of `value` multiplied by `factor`, the lowest at -128.
+
+        A clamp of negative values comes with it. XNNPACK's QUANTIZE multiplies exactly.
+        """
+        if factor == 1:
+            return self.clamped(value).tensor
+        grid = value.grid
+        step = np.float32(grid.step) / np.float32(factor)
+        spread = Quantization(step, INT8_BOTTOM + grid.zero_point * factor)
+        return self._requantized(value, f"{value.tensor}.spread", spread)
+
+    def _requantized(self, value: Value, name: str, quantization: Quantization) -> str:
+        shape = self._graph.tensor(value.tensor).shape
+        self._graph.add_tensor(name, shape, DataType.INT8, quantization)
+        self._graph.add_operation(name, Quantize(), [value.tensor], [name])
+        return name
 
     def moved(self, value: Value, grid: Grid, name: str) -> Value:
         """`value` on another grid.
@@ -91,6 +114,7 @@ class GridMover:
         if value.grid == grid:
             return value
         graph = self._graph
+        value = self.clamped(value)
         shape = graph.tensor(value.tensor).shape
         source = value.tensor
         if value.grid is not None and not _is_exact_ratio(value.grid.step / grid.step):
@@ -98,7 +122,7 @@ class GridMover:
             graph.add_operation(source, Dequantize(), [value.tensor], [source])
         target = self.destination(name, shape, grid)
         graph.add_operation(name, Quantize(), [source], [target])
-        return self.clamped(target, grid, value.nonnegative)
+        return self.written(target, grid, value.nonnegative)
 
 
 def _is_exact_ratio(ratio: float) -> bool:

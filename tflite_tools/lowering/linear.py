@@ -23,16 +23,22 @@ INT32_LIMIT = 2**31 - 1
 
 
 def add_linear(
-    graph: IntegerGraph, folded: FoldedLinear, source: str, target: str, weight_container: str
+    graph: IntegerGraph, folded: FoldedLinear, source: str, target: str, container: str
 ) -> None:
     """Adds one folded layer that reads `source` and writes `target`.
+
+    Args:
+      graph: Graph under construction.
+      folded: The layer.
+      source: Input tensor, its codes spread by `weight_containers.input_factor`.
+      target: Output tensor.
+      container: "int8", "int4" or "int2".
 
     Raises:
       UnsupportedLayerError: Dilation, groups, or a bias that does not fit.
     """
     layer, name = folded.call.layer, folded.call.name
     check_layer(layer)
-    container = weight_containers.choose(folded, weight_container)
     factor = weight_containers.code_factor(folded, container)
     scales = (folded.scales / factor).astype(np.float32)
     packed = container != "int8"

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from quantize_configs import weight_containers
 from quantize_configs.folding import fold_linear
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role, UnsupportedLayerError, activation_of
@@ -87,10 +88,10 @@ class _Lowering:
             return
         grid, names = self._target_grid(call.name)
         tensor = self._graph.add_input(call.name, shape, DataType.INT8, grid.quantization)
-        self._register(names, self._mover.clamped(tensor, grid, nonnegative=False))
+        self._register(names, self._mover.written(tensor, grid, nonnegative=False))
 
     def _add_output(self, name: str) -> None:
-        value = self._values[name]
+        value = self._clamped(name)
         if self._options.output_type == "int8":
             self._graph.outputs.append(value.tensor)
             return
@@ -120,6 +121,11 @@ class _Lowering:
             names.append(reader.name)
         return self._grid(names[-1]), names
 
+    def _clamped(self, name: str) -> Value:
+        """The value of a tensor, for readers that do not clamp it themselves."""
+        self._values[name] = value = self._mover.clamped(self._values[name])
+        return value
+
     def _register(self, names: list[str], value: Value) -> None:
         self._values.update(dict.fromkeys(names, value))
 
@@ -128,7 +134,7 @@ class _Lowering:
         grid, names = self._target_grid(name)
         target = self._mover.destination(name, shape, grid)
         add_operation(target)
-        self._register(names, self._mover.clamped(target, grid, nonnegative))
+        self._register(names, self._mover.written(target, grid, nonnegative))
 
     def _shape(self, call: LayerCall) -> tuple[int, ...]:
         return (1, *call.owner.output_shape[1:])
@@ -137,11 +143,12 @@ class _Lowering:
 
     def _lower_linear(self, call: LayerCall) -> None:
         folded = fold_linear(self._wrapped, call)
-        source = self._values[call.inputs[0]]
+        container = weight_containers.choose(folded, self._options.weight_container)
+        factor = weight_containers.input_factor(folded, container)
+        source = self._mover.spread(self._values[call.inputs[0]], factor)
 
         def add(target):
-            container = self._options.weight_container
-            add_linear(self._graph, folded, source.tensor, target, container)
+            add_linear(self._graph, folded, source, target, container)
 
         self._write(folded.output, folded.activation != "linear", self._shape(call), add)
 
@@ -168,7 +175,7 @@ class _Lowering:
             name = activation_of(reader.layer)
             if name != "linear":
                 activation, output = name, reader.name
-        sources = [self._values[name] for name in call.inputs]
+        sources = [self._clamped(name) for name in call.inputs]
         nonnegative = activation != "linear" or all(source.nonnegative for source in sources)
         lower_one = self._lower_add if isinstance(call.layer, layers.Add) else self._lower_average
 
@@ -221,7 +228,7 @@ class _Lowering:
         self._graph.add_operation(call.name, attributes, [*sources, weights, bias], [target])
 
     def _lower_passing(self, call: LayerCall) -> None:
-        source = self._values[call.inputs[0]]
+        source = self._clamped(call.inputs[0])
         if isinstance(call.layer, layers.Dropout):
             self._values[call.name] = source
             return
