@@ -99,7 +99,7 @@ def train(model, epochs, learning_rate=0.01):
     images, labels, _, _ = digits()
     keras.utils.set_random_seed(1)
     model.compile(
-        keras.optimizers.Adam(learning_rate),
+        keras.optimizers.legacy.Adam(learning_rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return model.fit(images, labels, BATCH_SIZE, epochs, verbose=0).history["loss"]

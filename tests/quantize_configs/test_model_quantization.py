@@ -199,7 +199,7 @@ def test_eight_bits_are_close_to_float():
     keras.utils.set_random_seed(0)
     float_model = small_nets.sequential()
     images, _ = small_nets.task(32)
-    expected = float_model(images)
+    expected = float_model(images, training=True)
     close, coarse = (
         quantize(float_model, BitPolicy((bits, bits)), estimator="min_max")(images, training=True)
         for bits in (8, 2)
@@ -221,6 +221,7 @@ def test_users_own_annotations_give_the_same_model():
 
     images = keras.Input((8, 8, 2))
     x = reading("conv", layers.Conv2D(4, 3, name="conv"), images)
+    x = annotate(layers.BatchNormalization(name="conv_bn"), LayerQuantizeConfig())(x)
     x = annotate(layers.ReLU(name="relu"), LayerQuantizeConfig())(x)
     x = annotate(layers.Flatten(name="flatten"), LayerQuantizeConfig())(x)
     annotated = keras.Model(images, reading("logits", layers.Dense(3, name="logits"), x))
