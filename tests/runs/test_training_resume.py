@@ -2,13 +2,16 @@
 
 import csv
 import json
+import resource
 import shutil
 
 import numpy as np
 import pytest
 
 from qfa_tf.runs import CheckpointError, DivergedError, Workdir, WorkdirError, restore, train
+from qfa_tf.runs.building import build_net, build_optimizer, build_training
 from qfa_tf.runs.checkpoints import TrainingState, newest
+from qfa_tf.runs.errors import CheckpointWriteError
 from qfa_tf.runs.training_run import _steps
 
 pytestmark = pytest.mark.xdist_group("runs")
@@ -104,6 +107,22 @@ def test_damaged_list_of_checkpoints(run_copy):
     assert newest(run_copy.checkpoints).name == "ckpt-8"
     (run_copy.checkpoints / "ckpt-8.index").write_bytes(b"half")
     assert newest(run_copy.checkpoints).name == "ckpt-4"
+
+
+def test_full_disk_keeps_earlier_checkpoints(run_copy, config):
+    net = build_net(config)
+    net.compile(optimizer=build_optimizer(config), training=build_training(config))
+    state = TrainingState(run_copy.checkpoints, net)
+    assert state.resume() == 8
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    try:
+        with pytest.raises(CheckpointWriteError, match=r"checkpoint of step 9 .*free some space"):
+            state.save(9)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert newest(run_copy.checkpoints).name == "ckpt-8"
+    assert restore(run_copy)[1].startswith("step-8-")
 
 
 def test_moved_workdir_is_restored(run_copy, tmp_path):
