@@ -15,7 +15,7 @@ from quantize_configs.layer_roles import Role, activation_of
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.wrappers import WrappedModel
 
-LARGEST_BIAS = 2**23  # leaves room for weight_containers.code_factor, which is at most 128
+LARGEST_BIAS = 2**23  # leaves room for finer units, see weight_containers.code_factor
 SMALLEST_SCALE = 1e-30
 
 

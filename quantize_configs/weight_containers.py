@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 POLICIES = ("auto", "packed", "int8")
 CONTAINERS = {"int8": (-127, 127), "int4": (-8, 7), "int2": (-2, 1)}
 CODES_OF_INT8 = 255
+LARGEST_BIASES = {"int8": 2**30, "int4": 2**26, "int2": 2**30}  # XNNPACK's INT4 sums have 28 bits
 PACKED = (("int2", 2, 4), ("int4", 4, 2))  # container, most bits, divisor of the input channels
 
 
@@ -43,7 +44,8 @@ def code_factor(folded: "FoldedLinear", container: str) -> int:
     """
     low, high = CONTAINERS[container]
     largest, smallest = int(folded.codes.max(initial=0)), int(folded.codes.min(initial=0))
-    return max(1, min(high // max(largest, 1), low // min(smallest, -1)))
+    room = _room_for_biases(folded, container)
+    return max(1, min(high // max(largest, 1), low // min(smallest, -1), room))
 
 
 def input_factor(folded: "FoldedLinear", container: str) -> int:
@@ -55,7 +57,14 @@ def input_factor(folded: "FoldedLinear", container: str) -> int:
     """
     if container == "int8":
         return 1
-    return CODES_OF_INT8 // (2**folded.input_bits - 1)
+    room = _room_for_biases(folded, container) // code_factor(folded, container)
+    return max(1, min(CODES_OF_INT8 // (2**folded.input_bits - 1), room))
+
+
+def _room_for_biases(folded: "FoldedLinear", container: str) -> int:
+    """By how much the integer biases can still be multiplied."""
+    largest = np.max(np.abs(folded.bias) / (folded.input_scale * folded.scales), initial=1.0)
+    return int(LARGEST_BIASES[container] // largest)
 
 
 def bias_units(folded: "FoldedLinear", container: str) -> np.ndarray:
