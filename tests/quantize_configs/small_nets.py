@@ -65,7 +65,7 @@ def task(count=192):
 def compile_and_fit(model, epochs, **options):
     images, labels = task()
     model.compile(
-        keras.optimizers.Adam(0.01),
+        keras.optimizers.legacy.Adam(0.01),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         **options,
     )
