@@ -8,6 +8,8 @@ import sklearn.datasets
 from quantize_configs import BitPolicy, calibrate, quantize
 from quantize_configs.deployment import prepare_for_deployment
 from quantize_configs.keras_backend import keras
+from quantize_configs.layer_roles import Role
+from quantize_configs.wrappers import WrappedModel
 from tflite_tools import runtime
 from tflite_tools.conversion import graph_of
 from tflite_tools.emitter import emit
@@ -141,19 +143,30 @@ MIXED = {
 
 
 def differing_codes(model, images):
-    """Share of int8 codes in which LiteRT (XNNPACK) and Keras differ, by tensor."""
+    """Share of int8 codes in which LiteRT (XNNPACK) and Keras differ, by tensor.
+
+    Codes below the lowest of a grid count as the lowest: readers cut them off.
+    """
+    wrapped = WrappedModel(model)
     graph = graph_of(model, ConversionOptions())
     codes = runtime.run(emit(graph, all_outputs=True), [images], KernelSet.XNNPACK).outputs
-    layer_names = {wrapper.layer.name: wrapper for wrapper in model.layers[1:]}
-    names = [name for name in codes if name in layer_names]
-    outputs = keras.Model(model.input, [layer_names[name].output for name in names])(images)
+    names = [name for name in codes if name in wrapped.graph.by_name]
+    tensors = [wrapped.wrapper(name).output for name in names]
     shares = {}
-    for name, output in zip(names, outputs, strict=True):
-        grid, found, bottom = graph.tensor(name).quantization, codes[name], -128
-        if clamped := codes.keys() & {f"{name}.clamped"}:  # the same step, lowest code at -128
-            (clamped,) = clamped
-            shift = grid.zero_point - graph.tensor(clamped).quantization.zero_point
-            found, bottom = codes[clamped].astype(np.int32) + shift, bottom + shift
+    for name, output in zip(names, keras.Model(model.input, tensors)(images), strict=True):
+        grid = graph.tensor(name).quantization
         expected = np.rint(output.numpy() / np.float32(grid.scale)) + grid.zero_point
-        shares[name] = np.mean(found != np.clip(expected, bottom, 127))
+        lowest = 128 - 2 ** _bits(wrapped, name)
+        shares[name] = np.mean(np.clip(codes[name], lowest, 127) != np.clip(expected, lowest, 127))
     return shares
+
+
+def _bits(wrapped, name):
+    """Bits of the grid a tensor lies on: its own, its source's or that of the next identity."""
+    while not wrapped.output_quantizer(name):
+        call = wrapped.graph.by_name[name]
+        if call.role is Role.PASSING:
+            (name,) = call.inputs
+        else:
+            name = wrapped.graph.sole_reader(name).name
+    return wrapped.activation_grid(name)[2]
