@@ -1,8 +1,19 @@
 """Search spaces by name."""
 
+import functools
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 from qfa_tf.space.errors import InvalidSpaceError
-from qfa_tf.space.space import SearchSpace
-from qfa_tf.space.specs import Head, Stage, Stem
+from qfa_tf.space.space import SearchSpace, make_divisible
+from qfa_tf.space.specs import FLOAT_BITS, Head, Stage, Stem
+
+STEM_WIDTH, EXPAND_WIDTH, MIX_WIDTH = 16, 960, 1280
+STAGE_WIDTHS = (16, 24, 40, 80, 112, 160)
+STAGE_STRIDES = (1, 2, 2, 2, 1, 2)
+SQUEEZE_EXCITE = (False, False, True, False, True, True)
+HARD_SWISH_FROM = 3
+"""The widths and stages of MobileNetV3-Large as Once-for-All uses them, before the multiplier."""
 
 
 def make(name: str) -> SearchSpace:
@@ -19,6 +30,104 @@ def make(name: str) -> SearchSpace:
 def names() -> tuple[str, ...]:
     """Returns the names of all presets."""
     return tuple(sorted(_PRESETS))
+
+
+def mobilenet_v3(
+    width_mult: float = 1.0,
+    *,
+    name: str | None = None,
+    resolutions: Sequence[int] = tuple(range(128, 225, 4)),
+    depths: Sequence[int] = (2, 3, 4),
+    kernel_sizes: Sequence[int] = (3, 5, 7),
+    expand_ratios: Sequence[int] = (3, 4, 6),
+    weight_bits: Sequence[int] = (2, 3, 4),
+    activation_bits: Sequence[int] = (2, 3, 4),
+    stem_bits: tuple[int, int] = (FLOAT_BITS, FLOAT_BITS),
+    classifier_bits: tuple[int, int] = (8, 8),
+    fixed_bits: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+    activation: str = "hard_swish",
+    squeeze_excite: bool = True,
+    stem_stride: int = 2,
+    input_channels: int = 3,
+    num_classes: int = 1000,
+) -> SearchSpace:
+    """The MobileNetV3 space of Once-for-All, OQA and QFA (https://arxiv.org/abs/1908.09791).
+
+    A stem, one block of kernel 3 without an expand convolution, five stages of elastic blocks,
+    and a head with two 1x1 convolutions. Widths are multiples of 8.
+
+    Args:
+      width_mult: Multiplies all widths.
+      name: Of the space; made from the multiplier and the resolutions by default.
+      resolutions: Input sizes in pixels, ascending.
+      depths: Blocks per stage.
+      kernel_sizes: Depthwise kernels, out of 3, 5, 7.
+      expand_ratios: Hidden over input channels.
+      weight_bits: Of all convolutions but the stem and the classifier.
+      activation_bits: The same, for their inputs.
+      stem_bits: Weight and activation bits of the stem; 32 is float (the papers).
+      classifier_bits: The same for the classifier.
+      fixed_bits: Bits of further sites that are not to be chosen.
+      activation: From the fourth stage on and in stem and head; the first three have ReLU, or
+        ReLU6 when this is "relu6".
+      squeeze_excite: Whether stages 2, 4 and 5 have squeeze-excite.
+      stem_stride: 1 or 2; 1 suits small images.
+      input_channels: Channels of the images.
+      num_classes: Outputs of the classifier.
+
+    Raises:
+      InvalidSpaceError: A value is not allowed.
+    """
+    if not isinstance(width_mult, int | float) or not 0 < width_mult <= 8:
+        raise InvalidSpaceError(f"width_mult must be in (0, 8]. Received: {width_mult!r}")
+
+    def scaled(width: int) -> int:
+        return make_divisible(width * width_mult, 8)
+
+    early = "relu" if activation == "hard_swish" else activation
+    stages = [
+        Stage(
+            width=scaled(width),
+            stride=stride,
+            depths=tuple(depths) if s else (1,),
+            kernel_sizes=tuple(kernel_sizes) if s else (3,),
+            expand_ratios=tuple(expand_ratios) if s else (1,),
+            activation=activation if s >= HARD_SWISH_FROM else early,
+            squeeze_excite=squeeze_excite and has_squeeze_excite,
+        )
+        for s, (width, stride, has_squeeze_excite) in enumerate(
+            zip(STAGE_WIDTHS, STAGE_STRIDES, SQUEEZE_EXCITE, strict=True)
+        )
+    ]
+    sizes = f"{resolutions[0]}to{resolutions[-1]}" if len(resolutions) > 1 else f"{resolutions[0]}"
+    return SearchSpace(
+        name=name or f"mobilenet_v3_w{width_mult:g}_{sizes}px",
+        resolutions=tuple(resolutions),
+        stem=Stem(scaled(STEM_WIDTH), kernel_size=3, stride=stem_stride, activation=activation),
+        stages=tuple(stages),
+        head=Head(scaled(EXPAND_WIDTH), scaled(MIX_WIDTH), activation),
+        weight_bits=tuple(weight_bits),
+        activation_bits=tuple(activation_bits),
+        fixed_bits={"stem": stem_bits, "classifier": classifier_bits, **fixed_bits},
+        input_channels=input_channels,
+        num_classes=num_classes,
+    )
+
+
+def _mobilenet_v3_mobile() -> SearchSpace:
+    """For LiteRT on phones: bits that have fast kernels, ReLU6 and no squeeze-excite.
+
+    The same simplifications as EfficientNet-Lite: every operator is a fast integer one.
+    """
+    return mobilenet_v3(
+        1.0,
+        name="mobilenet_v3_mobile",
+        weight_bits=(4, 8),
+        activation_bits=(8,),
+        stem_bits=(8, 8),
+        activation="relu6",
+        squeeze_excite=False,
+    )
 
 
 def _digits_tiny() -> SearchSpace:
@@ -42,4 +151,9 @@ def _digits_tiny() -> SearchSpace:
     )
 
 
-_PRESETS = {"digits_tiny": _digits_tiny}
+_PRESETS = {
+    "digits_tiny": _digits_tiny,
+    "mobilenet_v3_mobile": _mobilenet_v3_mobile,
+    "mobilenet_v3_w1.0": functools.partial(mobilenet_v3, 1.0, name="mobilenet_v3_w1.0"),
+    "mobilenet_v3_w1.2": functools.partial(mobilenet_v3, 1.2, name="mobilenet_v3_w1.2"),
+}

@@ -159,6 +159,10 @@ class SearchSpace:
         """Hidden channels of a block at its largest expand ratio."""
         return self.mid_width(stage, block, self.stages[stage].expand_ratios[-1])
 
+    def squeeze_width(self, mid_width: int) -> int:
+        """Channels between the two convolutions of squeeze-excite (Once-for-All, MobileNetV3)."""
+        return make_divisible(mid_width // 4, self.width_divisor)
+
     def has_residual(self, stage: int, block: int) -> bool:
         """Whether input and output of a block are added: stride 1 and equal widths."""
         width = self.block_input_width(stage, block)
@@ -327,6 +331,13 @@ class SearchSpace:
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that tell spaces apart."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    @classmethod
+    def mobilenet_v3(cls, width_mult: float = 1.0, **options: Any) -> "SearchSpace":
+        """Returns the MobileNetV3 space of a width multiplier; see `presets.mobilenet_v3`."""
+        from qfa_tf.space import presets
+
+        return presets.mobilenet_v3(width_mult, **options)
 
     @classmethod
     def from_preset(cls, name: str) -> "SearchSpace":

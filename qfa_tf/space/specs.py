@@ -6,7 +6,7 @@ from typing import Any
 
 from qfa_tf.space.errors import InvalidSpaceError
 
-ACTIVATIONS = ("relu", "relu6")
+ACTIVATIONS = ("relu", "relu6", "hard_swish")
 KERNEL_SIZES = (3, 5, 7)
 STRIDES = (1, 2)
 BITS = (2, 3, 4, 8)
@@ -54,15 +54,18 @@ def from_fields(cls: type, fields: Any, where: str) -> Any:
     """Builds the dataclass `cls` from the dict `fields` of decoded JSON.
 
     Raises:
-      InvalidSpaceError: `fields` is no dict, or has missing or unknown keys.
+      InvalidSpaceError: `fields` is no dict, or has unknown keys, or misses one without a default.
     """
     names = [field.name for field in dataclasses.fields(cls)]
+    required = {
+        field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING
+    }
     if not isinstance(fields, dict):
         raise InvalidSpaceError(f"{where} must be an object with {names}. Received: {fields!r}")
-    missing, unknown = set(names) - set(fields), set(fields) - set(names)
+    missing, unknown = required - set(fields), set(fields) - set(names)
     if missing or unknown:
         raise InvalidSpaceError(
-            f"{where} must have exactly the keys {names}. "
+            f"{where} must have the keys {names}. "
             f"Missing: {sorted(missing)}; unknown: {sorted(unknown)}"
         )
     return cls(**fields)
@@ -76,7 +79,7 @@ class Stem:
       width: Output channels.
       kernel_size: 3, 5 or 7.
       stride: 1 or 2.
-      activation: "relu" or "relu6".
+      activation: "relu", "relu6" or "hard_swish".
 
     Raises:
       InvalidSpaceError: A value is not allowed.
@@ -105,7 +108,8 @@ class Stage:
       kernel_sizes: Depthwise kernel sizes to choose from, ascending, out of 3, 5, 7.
       expand_ratios: Hidden over input channels, ascending. `(1,)` makes blocks without an expand
         convolution (the first block of MobileNetV3); 1 cannot be mixed with other ratios.
-      activation: "relu" or "relu6", after expand and depthwise.
+      activation: "relu", "relu6" or "hard_swish", after expand and depthwise.
+      squeeze_excite: Whether the channels are weighted after the depthwise convolution.
 
     Raises:
       InvalidSpaceError: A value is not allowed.
@@ -117,11 +121,16 @@ class Stage:
     kernel_sizes: tuple[int, ...]
     expand_ratios: tuple[int, ...]
     activation: str
+    squeeze_excite: bool = False
 
     def __post_init__(self):
         require_int("stage.width", self.width)
         require_one_of("stage.stride", self.stride, STRIDES)
         require_one_of("stage.activation", self.activation, ACTIVATIONS)
+        if not isinstance(self.squeeze_excite, bool):
+            raise InvalidSpaceError(
+                f"stage.squeeze_excite must be True or False. Received: {self.squeeze_excite!r}"
+            )
         for name, allowed in (
             ("depths", None),
             ("kernel_sizes", KERNEL_SIZES),
@@ -156,7 +165,7 @@ class Head:
     Args:
       expand_width: Output channels of `head.expand`.
       mix_width: Output channels of `head.mix`; None leaves `head.mix` out.
-      activation: "relu" or "relu6".
+      activation: "relu", "relu6" or "hard_swish".
 
     Raises:
       InvalidSpaceError: A value is not allowed.
