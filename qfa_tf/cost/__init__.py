@@ -1,14 +1,18 @@
 """What an architecture costs: MACs, bit operations, parameters and bytes; NumPy only."""
 
-from qfa_tf.cost.geometry import convolution, output_size
-from qfa_tf.cost.model import ACCOUNTINGS, METRICS, CostModel, SiteCost, UnknownAccountingError
+from qfa_tf.cost.geometry import convolution, output_size, squeeze_excite
+from qfa_tf.cost.model import ACCOUNTINGS, METRICS, CostModel, UnknownAccountingError
+from qfa_tf.cost.official import UndefinedAccountingError
+from qfa_tf.cost.site_cost import SiteCost
 
 __all__ = [
     "ACCOUNTINGS",
     "METRICS",
     "CostModel",
     "SiteCost",
+    "UndefinedAccountingError",
     "UnknownAccountingError",
     "convolution",
     "output_size",
+    "squeeze_excite",
 ]

@@ -1,4 +1,4 @@
-"""The convolution at a site: how many weights and biases, and how large its output is."""
+"""The convolutions of a site: how many weights and biases, and how large their output is."""
 
 from typing import NamedTuple
 
@@ -50,6 +50,20 @@ def convolution(
         return Convolution(kernel_size**2 * mid, mid)
     width = space.stages[site.stage].width
     return Convolution(mid * width, width)
+
+
+def squeeze_excite(space: SearchSpace, stage: int, block: int, expand_ratio: int) -> Convolution:
+    """Returns the sizes of both convolutions of a squeeze-excite together; their map is 1 x 1.
+
+    Args:
+      space: Search space of the block.
+      stage: Index of a stage with squeeze-excite.
+      block: Index of the block slot in its stage.
+      expand_ratio: Of the block.
+    """
+    mid = space.mid_width(stage, block, expand_ratio)
+    squeeze = space.squeeze_width(mid)
+    return Convolution(2 * mid * squeeze, squeeze + mid)
 
 
 def output_size(space: SearchSpace, site: Site, resolution: int) -> int:

@@ -1,0 +1,152 @@
+"""Official accounting: what the release of QFA charges, for the spaces that it is defined for."""
+
+import dataclasses
+
+import numpy as np
+
+from qfa_tf.cost import official_entries as entries
+from qfa_tf.cost.choices import ChoiceReader, Choices, block_choices, block_code, flat_table
+from qfa_tf.cost.exact import ExactAccounting
+from qfa_tf.cost.site_cost import CHARGED_BITS, SiteCost
+from qfa_tf.space import Architecture, SearchSpace
+
+
+class UndefinedAccountingError(ValueError):
+    """The accounting says nothing about this space."""
+
+
+def check_space(space: SearchSpace) -> None:
+    """Checks that the release has an entry for everything in `space`.
+
+    Bits, activations, the number of classes and the input channels do not matter: the entries do
+    not depend on them.
+
+    Raises:
+      UndefinedAccountingError: It has none; the message names the first difference.
+    """
+    maker = f"SearchSpace.mobilenet_v3({entries.WIDTH_MULT}, ...)"
+    model = SearchSpace.mobilenet_v3(entries.WIDTH_MULT)
+
+    def require(what: str, received: object, allowed: object, is_allowed: bool) -> None:
+        if not is_allowed:
+            raise UndefinedAccountingError(
+                f'accounting="official" is defined for spaces as {maker} makes them, with the '
+                f"choices of the QFA paper: {what} must be {allowed}. "
+                f"Received: {received} in space {space.name!r}. "
+                'Use accounting="exact", which is defined for all spaces.'
+            )
+
+    def same(what: str, received: object, allowed: object) -> None:
+        require(what, received, allowed, received == allowed)
+
+    def within(what: str, received: tuple[int, ...], allowed: tuple[int, ...]) -> None:
+        require(what, received, f"out of {allowed}", set(received) <= set(allowed))
+
+    same("the number of stages", len(space.stages), len(model.stages))
+    for field in ("width", "stride", "kernel_size"):
+        same(f"stem.{field}", getattr(space.stem, field), getattr(model.stem, field))
+    for field in ("expand_width", "mix_width"):
+        same(f"head.{field}", getattr(space.head, field), getattr(model.head, field))
+    for s, (stage, wanted) in enumerate(zip(space.stages, model.stages, strict=True)):
+        for field in ("width", "stride", "squeeze_excite"):
+            same(f"stages[{s}].{field}", getattr(stage, field), getattr(wanted, field))
+        for field in ("depths", "kernel_sizes", "expand_ratios"):
+            allowed = getattr(wanted, field)
+            if field == "depths":
+                allowed = tuple(range(1, allowed[-1] + 1))
+            within(f"stages[{s}].{field}", getattr(stage, field), allowed)
+    within("resolutions", space.resolutions, entries.RESOLUTIONS)
+    same("width_divisor", space.width_divisor, model.width_divisor)
+
+
+class OfficialAccounting:
+    """Lookup tables of one space; `params` and `weight_bytes` are exact.
+
+    `macs` are the entries in full, `bitops` the entries times weight bits * activation bits.
+
+    Args:
+      space: Search space of the genomes.
+      reader: Of the same space.
+
+    Raises:
+      UndefinedAccountingError: See `check_space`.
+    """
+
+    def __init__(self, space: SearchSpace, reader: ChoiceReader):
+        check_space(space)
+        self._space = space
+        self._exact = ExactAccounting(space, reader)
+        self._slot_of_site = reader.slot_of_site
+        self._n_codes = reader.n_codes
+        # The last axis of a table is the block code, the one before it the resolution.
+        shape = (len(space.resolutions), reader.n_codes)
+        sites = np.zeros((len(space.sites), *shape))
+        rests = np.zeros((len(reader.slots), *shape))
+        for r, resolution in enumerate(space.resolutions):
+            for i, site in enumerate(space.sites):
+                if site.stage is None:
+                    sites[i, r, 0] = entries.outer_entry(resolution, site.name)
+                    continue
+                part = site.name.rpartition(".")[2]
+                for choice in block_choices(space, site.stage):
+                    entry = entries.block_entry(resolution, site.stage, site.block, *choice)
+                    sites[i, r, block_code(*choice)] = getattr(entry, part)
+                    rests[reader.slot_of_site[i], r, block_code(*choice)] = entry.rest
+        self._sites, self._site_offsets = flat_table(sites.reshape(len(sites), -1))
+        self._slots_with_rest = np.flatnonzero(rests.any(axis=(1, 2)))
+        rests = rests[self._slots_with_rest]
+        self._rests, self._rest_offsets = flat_table(rests.reshape(len(rests), -1))
+
+    def evaluate(self, choices: Choices) -> dict[str, np.ndarray]:
+        """Returns float64[n] for `macs`, `bitops`, `params` and `weight_bytes`."""
+        codes = choices.codes + choices.resolution * self._n_codes
+        costs = self._sites.take(codes[self._slot_of_site] + self._site_offsets)
+        rests = self._rests.take(codes[self._slots_with_rest] + self._rest_offsets).sum(axis=0)
+        bitops = np.einsum("sn,sn,sn->n", costs, choices.weight_bits, choices.activation_bits)
+        return {
+            "macs": costs.sum(axis=0) + rests,
+            "bitops": bitops + CHARGED_BITS**2 * rests,
+            **self._exact.storage(choices),
+        }
+
+    def per_site(self, architecture: Architecture) -> list[SiteCost]:
+        """Returns the cost of every site of an architecture of the space, in site order.
+
+        Squeeze-excite has a row of its own, charged at the bits of the depthwise convolution;
+        `BlockEntry.rest` is in the row of the project convolution.
+        """
+        resolution = architecture.resolution
+        blocks = {
+            f"s{s}.b{b}": (s, b, block.kernel_size, block.expand_ratio)
+            for s, stage in enumerate(architecture.stages)
+            for b, block in enumerate(stage)
+        }
+        exact = {row.site: row for row in self._exact.per_site(architecture)}
+        rows = []
+        for name, row in exact.items():
+            prefix, _, part = name.rpartition(".")
+            charged, rest = row, 0
+            if prefix not in blocks:
+                macs = entries.outer_entry(resolution, name)
+                size = resolution // 32 if name == "head.expand" else row.output_size
+            else:
+                stage, block, _, expand_ratio = blocks[prefix]
+                entry = entries.block_entry(resolution, *blocks[prefix])
+                squeeze = entries.squeeze_excite_entry(stage, block, expand_ratio)
+                before, middle, after = entries.block_sizes(resolution, stage, block)
+                if part == "expand":
+                    macs, size = entry.expand, before
+                elif part == "depthwise":
+                    macs, size = entry.depthwise - squeeze, middle
+                elif part == "se":
+                    macs, size, charged = squeeze, 1, exact[f"{prefix}.depthwise"]
+                else:
+                    macs, size, rest = entry.project, after, entry.rest
+            bitops = macs * charged.weight_bits * charged.activation_bits
+            bitops += rest * CHARGED_BITS**2
+            rows.append(
+                dataclasses.replace(
+                    row, output_size=size, macs=macs + rest, mflops_8bit=bitops / 64 / 1e6
+                )
+            )
+        return rows

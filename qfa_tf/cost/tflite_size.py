@@ -1,0 +1,110 @@
+"""How many bytes the exporter writes for a subnet, from its genome.
+
+Follows `tflite_tools` with default options: which container each weight goes into (the rules of
+`quantize_configs.weight_containers`), where a QUANTIZE is inserted, and what a flatbuffer spends on
+operators, tensors, names and metadata. Two things depend on the trained weights and are assumed:
+no batch normalization has a negative gain, and biases leave room to spread low-bit inputs. Measured
+on real exports the sum is within 1 % (tests/cost/test_tflite_size.py).
+"""
+
+import json
+import math
+
+from qfa_tf.cost.choices import ChoiceReader
+from qfa_tf.cost.errors import CostUnavailableError
+from qfa_tf.cost.geometry import convolution
+from qfa_tf.cost.site_tables import Setting, SiteTable
+from qfa_tf.space import SearchSpace, Site
+
+PACKED = ((2, 2, 4), (4, 4, 2))
+"""Container bits, most weight bits, divisor of the input channels."""
+BYTES_PER_CHANNEL = 28
+"""Scale (4) and zero point (8) of weight and bias, and the bias itself (4)."""
+# Least squares over 60 exports of the digits_tiny and the test space.
+FILE_BYTES = 1360.0
+LINEAR_BYTES = 520.0
+QUANTIZE_BYTES = 157.0
+ADD_BYTES = 160.0
+_SUPPORTED_ACTIVATIONS = ("relu", "relu6")
+
+
+def tflite_size(space: SearchSpace, reader: ChoiceReader) -> SiteTable:
+    """Returns the table whose totals are file sizes in bytes.
+
+    Raises:
+      CostUnavailableError: The space has squeeze-excite or hard-swish.
+    """
+    parts = (space.stem, *space.stages, space.head)
+    activations = {part.activation for part in parts} - set(_SUPPORTED_ACTIVATIONS)
+    if activations or any(stage.squeeze_excite for stage in space.stages):
+        raise CostUnavailableError(
+            f"tflite_bytes is predicted for spaces with {' and '.join(_SUPPORTED_ACTIVATIONS)} and "
+            f"without squeeze-excite. Received: space {space.name!r}; use weight_bytes there."
+        )
+    return SiteTable(
+        space,
+        reader,
+        lambda site, setting: _site_bytes(space, site, setting),
+        constant=FILE_BYTES + _metadata_bytes(space),
+    )
+
+
+def container_bits(site: Site, input_channels: int, weight_bits: int) -> int:
+    """Returns the bits in which a weight of a site is stored: 8, 4 or 2."""
+    if site.kind in ("pointwise", "dense"):
+        for bits, most_bits, divisor in PACKED:
+            if weight_bits <= most_bits and input_channels % divisor == 0:
+                return bits
+    return 8
+
+
+def _site_bytes(space: SearchSpace, site: Site, setting: Setting) -> float:
+    sizes = convolution(space, site, setting.kernel_size, setting.expand_ratio)
+    stored = container_bits(site, sizes.weights // sizes.biases, setting.weight_bits)
+    total = math.ceil(sizes.weights * stored / 8) + BYTES_PER_CHANNEL * sizes.biases
+    total += LINEAR_BYTES + 3 * len(site.name)
+    quantizes = 0
+    reads_block_input = _is_first_of_block(space, site)
+    if reads_block_input and space.has_residual(site.stage, site.block):
+        quantizes += 1  # from the 8-bit grid of the sum to the grid of this reader
+        total += ADD_BYTES
+    if setting.activation_bits < 8:
+        may_be_negative = site.name == "head.expand" or (
+            reads_block_input and (site.stage, site.block) != (0, 0)
+        )
+        quantizes += stored < 8 or may_be_negative  # spread, or clamped at the bottom
+    total += quantizes * (QUANTIZE_BYTES + len(site.name))
+    return total + len(f'"{site.name}": [8, 8], ') + (
+        len('{"expand_ratio": 4, "kernel_size": 3}, ') if reads_block_input else 0
+    )
+
+
+def _is_first_of_block(space: SearchSpace, site: Site) -> bool:
+    if site.stage is None:
+        return False
+    first = "expand" if space.stages[site.stage].has_expand else "depthwise"
+    return site.name.endswith(f".{first}")
+
+
+def _metadata_bytes(space: SearchSpace) -> int:
+    """Length of what `apps/export.py` stores beside the network, sites and blocks apart."""
+    return len(
+        json.dumps(
+            {
+                "name": f"{space.name}-12345678",
+                "checkpoint": "step-100000-123456789abc",
+                "architecture": {
+                    "schema_version": 1,
+                    "space": space.name,
+                    "resolution": 224,
+                    "stages": [[] for _ in space.stages],
+                    "bits": {},
+                },
+                "conversion": {
+                    "weight_container": "auto",
+                    "input_type": "float32",
+                    "output_type": "float32",
+                },
+            }
+        )
+    )
