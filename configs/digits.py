@@ -42,7 +42,8 @@ def get_config():
     config.training.clip_norm = 5.0
     config.training.weight_decay = 3e-5
     config.training.random_subnets = 2  # per step, beside the smallest, the largest and the teacher
-    config.training.distillation = 1.0
+    config.training.distillation = "in_place"  # from the float largest subnet
+    config.training.distillation_weight = 1.0
     config.training.label_smoothing = 0.1
     config.training.seed = 0
 

@@ -1,19 +1,22 @@
 """From a config to the objects of a run. TensorFlow is imported when a function needs it."""
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
-from qfa_tf.runs.config import total_steps
+from qfa_tf.runs.config import per_stage, total_steps
 from qfa_tf.runs.errors import ConfigError
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.space import InvalidSpaceError, SearchSpace
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from qfa_tf.data import DataSplits
     from qfa_tf.supernet import QFASupernet
-    from qfa_tf.training import QFATraining
+    from qfa_tf.training import QFATraining, StagedCosine
     from quantize_configs.keras_backend import keras
 
 
@@ -71,47 +74,73 @@ def build_net(config: ConfigDict) -> "QFASupernet":
     from quantize_configs.keras_backend import keras
 
     keras.utils.set_random_seed(config.training.seed)
-    return QFASupernet(build_space(config))
+    return QFASupernet(build_space(config), dropout=config.training.dropout)
 
 
-def build_training(config: ConfigDict) -> "QFATraining":
+def build_training(
+    config: ConfigDict, teacher: "Callable[[tf.Tensor], tf.Tensor] | None" = None
+) -> "QFATraining":
     """The training recipe.
+
+    Args:
+      config: Of the run, complete.
+      teacher: From images to logits, when the config asks for an external one.
 
     Raises:
       ConfigError: A value is not allowed.
     """
+    load_tensorflow()
     from qfa_tf.training import QFATraining, TrainingStage
 
     settings = config.training
+    subnets = settings.stage_subnets or ["all"] * len(settings.stage_bits)
     try:
         stages = [
-            TrainingStage(tuple(bits), steps)
-            for bits, steps in zip(settings.stage_bits, settings.stage_steps, strict=True)
+            TrainingStage(tuple(bits), *rest)
+            for bits, *rest in zip(settings.stage_bits, settings.stage_steps, subnets, strict=True)
         ]
         return QFATraining(
             stages=tuple(stages),
             random_subnets=settings.random_subnets,
             distillation=settings.distillation,
+            distillation_weight=settings.distillation_weight,
+            teacher=teacher,
             label_smoothing=settings.label_smoothing,
             weight_decay=settings.weight_decay,
             clip_norm=settings.clip_norm,
+            compute_dtype=settings.compute_dtype,
             seed=settings.seed,
         )
     except ValueError as error:
         raise ConfigError(f"config.training: {error}") from error
 
 
-def build_optimizer(config: ConfigDict) -> "keras.optimizers.Optimizer":
-    """SGD with Nesterov momentum: linear warm-up, then a cosine down to 0 at the last step."""
-    from quantize_configs.keras_backend import keras
+def build_schedule(config: ConfigDict) -> "StagedCosine":
+    """The learning rate: one warm-up and cosine for the whole run, or one for each stage.
+
+    One for each stage where `learning_rate` or `warmup_steps` has a value per stage.
+    """
+    load_tensorflow()
+    from qfa_tf.training import CosineSegment, StagedCosine
 
     settings = config.training
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if settings.warmup_steps else settings.learning_rate,
-        decay_steps=total_steps(config) - settings.warmup_steps,
-        warmup_target=settings.learning_rate if settings.warmup_steps else None,
-        warmup_steps=settings.warmup_steps,
+    rates, warmups = per_stage(settings.learning_rate), per_stage(settings.warmup_steps)
+    whole = rates is None and warmups is None
+    lengths = [total_steps(config)] if whole else settings.stage_steps
+    rates = rates or [settings.learning_rate] * len(lengths)
+    warmups = warmups or [settings.warmup_steps] * len(lengths)
+    return StagedCosine(
+        [
+            CosineSegment(steps, rate, warmup, settings.warmup_learning_rate)
+            for steps, rate, warmup in zip(lengths, rates, warmups, strict=True)
+        ]
     )
-    return keras.optimizers.SGD(
-        schedule, momentum=settings.momentum, nesterov=bool(settings.momentum)
-    )
+
+
+def build_optimizer(config: ConfigDict) -> "keras.optimizers.Optimizer":
+    """SGD with Nesterov momentum on the schedule of `build_schedule`."""
+    schedule = build_schedule(config)
+    from quantize_configs.keras_backend import keras
+
+    momentum = config.training.momentum
+    return keras.optimizers.SGD(schedule, momentum=momentum, nesterov=bool(momentum))

@@ -11,102 +11,112 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from qfa_tf.runs.config_fields import FIELDS, REQUIRED
 from qfa_tf.runs.errors import ConfigError
+from qfa_tf.space import SearchSpace
 from quantize_configs.files import write_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-_KINDS = {
-    "space": "the name of a preset or the fields of SearchSpace.to_json()",
-    "int": "an int",
-    "number": "a number",
-    "string": "a string",
-    "ints": "a tuple of ints",
-    "strings": "a tuple of strings",
-    "tuples of ints": "a tuple of tuples of ints",
-}
 
-_FIELDS = {
-    "space": "space",
-    "data.name": "string",
-    "data.max_shift": "int",
-    "data.calibration_batches": "int",
-    "training.batch_size": "int",
-    "training.steps_per_epoch": "int",
-    "training.stage_bits": "tuples of ints",
-    "training.stage_steps": "ints",
-    "training.learning_rate": "number",
-    "training.warmup_steps": "int",
-    "training.momentum": "number",
-    "training.clip_norm": "number",
-    "training.weight_decay": "number",
-    "training.random_subnets": "int",
-    "training.distillation": "number",
-    "training.label_smoothing": "number",
-    "training.seed": "int",
-    "search.constraints": "strings",
-    "search.objective": "string",
-    "search.population": "int",
-    "search.generations": "int",
-    "search.max_bits": "int",
-    "search.seed": "int",
-}
-"""Every key of a config with the kind of its value."""
+def complete_config(config: ConfigDict) -> ConfigDict:
+    """A copy in which every key that was left out has its default; a SearchSpace becomes fields.
 
-_MINIMA = {
-    "data.max_shift": 0,
-    "data.calibration_batches": 1,
-    "training.batch_size": 1,
-    "training.steps_per_epoch": 1,
-    "training.warmup_steps": 0,
-    "search.population": 2,
-    "search.generations": 1,
-}
+    Raises:
+      ConfigError: See `validate_config`.
+    """
+    validate_config(config)
+    completed = ConfigDict(config.to_dict())
+    if isinstance(config.space, SearchSpace):
+        with completed.ignore_type():
+            completed.space = ConfigDict(json.loads(config.space.to_json()))
+    present = _flatten(completed)
+    for key, field in FIELDS.items():
+        if key not in present:
+            section, _, name = key.rpartition(".")
+            completed[section][name] = field.default
+    return completed
 
 
 def validate_config(config: ConfigDict) -> None:
-    """Checks that a config has every key, no other one, and values of the right kind.
+    """Checks that a config has every required key, no unknown one, and values of the right kind.
 
     Raises:
       ConfigError: Names the key, what it needs and what was received.
     """
     values = _flatten(config)
-    missing = [key for key in _FIELDS if key not in values]
-    unknown = [key for key in values if key not in _FIELDS]
+    missing = [
+        key for key, field in FIELDS.items() if field.default is REQUIRED and key not in values
+    ]
+    unknown = [key for key in values if key not in FIELDS]
     if missing or unknown:
         parts = [f"{verb} {keys}" for verb, keys in (("misses", missing), ("has", unknown)) if keys]
         known = ", which nothing reads" if unknown else ""
         raise ConfigError(
-            f"The config {' and '.join(parts)}{known}. See configs/digits.py for a complete one."
+            f"The config {' and '.join(parts)}{known}. See configs/digits.py for a complete one, "
+            "and docs/training.md for all keys."
         )
-    for key, kind in _FIELDS.items():
-        if not _is(kind, values[key]):
-            raise ConfigError(f"config.{key} must be {_KINDS[kind]}. Received: {values[key]!r}.")
-    for key, minimum in _MINIMA.items():
-        if values[key] < minimum:
-            raise ConfigError(
-                f"config.{key} must be at least {minimum}. Received: {values[key]!r}."
-            )
-    _check_training(config)
+    for key, field in FIELDS.items():
+        if key in values:
+            field.check(key, values[key])
+    _check_training({key: values.get(key, field.default) for key, field in FIELDS.items()})
 
 
-def _check_training(config: ConfigDict) -> None:
-    settings = config.training
-    if not settings.stage_steps or len(settings.stage_steps) != len(settings.stage_bits):
+def _check_training(values: Mapping[str, Any]) -> None:
+    """Checks what concerns more than one key, or a bound that is not allowed itself."""
+
+    def of(name):
+        return values[f"training.{name}"]
+
+    bits, steps = of("stage_bits"), of("stage_steps")
+    if not steps or len(steps) != len(bits):
         raise ConfigError(
             "config.training.stage_steps and stage_bits must have one entry for each stage. "
-            f"Received: {settings.stage_steps} and {settings.stage_bits}."
+            f"Received: {steps} and {bits}."
         )
-    if min(settings.stage_steps) < 1 or settings.warmup_steps >= total_steps(config):
+    if of("stage_subnets") and len(of("stage_subnets")) != len(steps):
         raise ConfigError(
-            "Each of config.training.stage_steps must be at least 1, and warmup_steps below their "
-            f"sum. Received: {settings.stage_steps} and {settings.warmup_steps}."
+            "config.training.stage_subnets must be empty or have one entry for each of the "
+            f"{len(steps)} stages. Received: {of('stage_subnets')}."
         )
-    if settings.learning_rate <= 0 or settings.clip_norm <= 0 or not 0 <= settings.momentum < 1:
+    rates, warmups = per_stage(of("learning_rate")), per_stage(of("warmup_steps"))
+    for name, entries in (("learning_rate", rates), ("warmup_steps", warmups)):
+        if entries is not None and len(entries) != len(steps):
+            raise ConfigError(
+                f"config.training.{name} must be one value or one for each of the {len(steps)} "
+                f"stages. Received: {of(name)}."
+            )
+    whole = rates is None and warmups is None
+    lengths = [sum(steps)] if whole else steps
+    starts = warmups or [of("warmup_steps")] * len(lengths)
+    if any(warmup >= length for warmup, length in zip(starts, lengths, strict=True)):
+        what = "their sum" if whole else "the steps of its stage"
+        raise ConfigError(
+            f"config.training.stage_steps needs warmup_steps below {what}. "
+            f"Received: {steps} and {of('warmup_steps')}."
+        )
+    lowest = min(rates or [of("learning_rate")])
+    if lowest <= 0 or of("clip_norm") <= 0 or not 0 <= of("momentum") < 1:
         raise ConfigError(
             "config.training needs learning_rate and clip_norm above 0 and momentum in [0, 1). "
-            f"Received: {settings.learning_rate}, {settings.clip_norm} and {settings.momentum}."
+            f"Received: {of('learning_rate')}, {of('clip_norm')} and {of('momentum')}."
         )
+    if not 0 <= of("label_smoothing") < 1 or not 0 <= of("dropout") < 1:
+        raise ConfigError(
+            "config.training needs label_smoothing and dropout in [0, 1). "
+            f"Received: {of('label_smoothing')} and {of('dropout')}."
+        )
+    if (of("distillation") == "external") != bool(of("teacher")):
+        raise ConfigError(
+            "config.training.distillation='external' and config.training.teacher (a workdir or a "
+            f"Keras model file) need each other. Received: {of('distillation')!r} and "
+            f"{of('teacher')!r}."
+        )
+
+
+def per_stage(value: Any) -> list | None:
+    """The entries of a key that may have one value per stage; None when it has a single one."""
+    return list(value) if isinstance(value, Sequence) else None
 
 
 def total_steps(config: ConfigDict) -> int:
@@ -115,12 +125,13 @@ def total_steps(config: ConfigDict) -> int:
 
 
 def write_config(config: ConfigDict, path: str | os.PathLike) -> None:
-    """Writes a config as JSON.
+    """Writes a config as JSON, completed by its defaults.
 
     Raises:
+      ConfigError: See `validate_config`.
       FileWriteError: The file cannot be written.
     """
-    content = {"schema_version": SCHEMA_VERSION, "config": _plain(config)}
+    content = {"schema_version": SCHEMA_VERSION, "config": _plain(complete_config(config))}
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
@@ -142,18 +153,16 @@ def read_config(path: str | os.PathLike) -> ConfigDict:
             f"{path} has schema version {content.get('schema_version')!r}; this release reads "
             f"version {SCHEMA_VERSION}. It was left as it is; choose another --workdir."
         )
-    config = ConfigDict(content["config"])
     try:
-        validate_config(config)
+        return complete_config(ConfigDict(content["config"]))
     except ConfigError as error:
         raise _damaged(path, error) from error
-    return config
 
 
 def differences(there: ConfigDict, here: ConfigDict) -> list[tuple[str, Any, Any]]:
     """(key, value there, value here) of every key in which two valid configs differ, in order."""
-    values, others = _flatten(_plain(there)), _flatten(_plain(here))
-    return [(key, values[key], others[key]) for key in _FIELDS if values[key] != others[key]]
+    values, others = (_flatten(_plain(complete_config(config))) for config in (there, here))
+    return [(key, values[key], others[key]) for key in FIELDS if values[key] != others[key]]
 
 
 def _plain(config: ConfigDict) -> dict:
@@ -171,21 +180,6 @@ def _flatten(config: Mapping | ConfigDict, prefix: str = "") -> dict[str, Any]:
         else:
             values[name] = value
     return values
-
-
-def _is(kind: str, value: Any) -> bool:
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    if kind == "space":
-        return isinstance(value, str | Mapping | ConfigDict)
-    if kind == "int":
-        return is_int
-    if kind == "number":
-        return is_int or isinstance(value, float)
-    if kind == "string":
-        return isinstance(value, str)
-    items = {"ints": "int", "strings": "string", "tuples of ints": "ints"}[kind]
-    is_sequence = isinstance(value, Sequence) and not isinstance(value, str)
-    return is_sequence and all(_is(items, item) for item in value)
 
 
 def _damaged(path: pathlib.Path, reason: object) -> ConfigError:

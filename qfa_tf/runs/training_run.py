@@ -18,7 +18,7 @@ from qfa_tf.runs.building import (
     build_training,
 )
 from qfa_tf.runs.checkpoints import TrainingState
-from qfa_tf.runs.config import total_steps, validate_config
+from qfa_tf.runs.config import complete_config, total_steps
 from qfa_tf.runs.errors import DivergedError
 from qfa_tf.runs.evaluator import workdir_evaluator
 from qfa_tf.runs.messages import say
@@ -49,7 +49,7 @@ def train(
       DivergedError: The loss is no longer finite; the last checkpoint is kept.
     """
     console = console or rich.console.Console()
-    validate_config(config)
+    config = complete_config(config)
     space = build_space(config)
     workdir.claim(config)
     if is_finished(workdir, config):

@@ -1,5 +1,6 @@
 """How supernets are trained."""
 
+from qfa_tf.training.learning_rate import CosineSegment, StagedCosine
 from qfa_tf.training.qfa import QFATraining, TrainingStage
 
-__all__ = ["QFATraining", "TrainingStage"]
+__all__ = ["CosineSegment", "QFATraining", "StagedCosine", "TrainingStage"]

@@ -84,7 +84,7 @@ def make_config(tiny_space, bright_corners):
                     "clip_norm": 5.0,
                     "weight_decay": 1e-4,
                     "random_subnets": 1,
-                    "distillation": 1.0,
+                    "distillation": "in_place",
                     "label_smoothing": 0.1,
                     "seed": 3,
                 },

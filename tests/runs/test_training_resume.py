@@ -11,6 +11,7 @@ import pytest
 from qfa_tf.runs import CheckpointError, DivergedError, Workdir, WorkdirError, restore, train
 from qfa_tf.runs.building import build_net, build_optimizer, build_training
 from qfa_tf.runs.checkpoints import TrainingState, newest
+from qfa_tf.runs.config import complete_config
 from qfa_tf.runs.errors import CheckpointWriteError
 from qfa_tf.runs.training_run import _steps
 
@@ -110,6 +111,7 @@ def test_damaged_list_of_checkpoints(run_copy):
 
 
 def test_full_disk_keeps_earlier_checkpoints(run_copy, config):
+    config = complete_config(config)
     net = build_net(config)
     net.compile(optimizer=build_optimizer(config), training=build_training(config))
     state = TrainingState(run_copy.checkpoints, net)

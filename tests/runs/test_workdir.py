@@ -41,7 +41,7 @@ def test_damaged_config_is_refused_and_kept(workdir, config, content):
 
 
 def test_other_schema_version_is_refused(workdir):
-    text = workdir.config_file.read_text().replace('"schema_version": 1\n', '"schema_version": 7\n')
+    text = workdir.config_file.read_text().replace('"schema_version": 2\n', '"schema_version": 7\n')
     workdir.config_file.write_text(text)
     with pytest.raises(ConfigError, match="schema version 7"):
         workdir.config()

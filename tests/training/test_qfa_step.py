@@ -46,11 +46,14 @@ def test_step_sums_gradients_and_adds_decay(net):
     assert method.roles == ("teacher", "smallest", "largest", "random")
     before = [tf.identity(variable) for variable in variables]
     genomes = method.genomes(net.optimizer.iterations)
+    seed = tf.zeros([2], tf.int64)
     _, teacher, total = method.subnet_gradients(
-        images, labels, genomes[0], tf.zeros([16, 10]), tf.zeros([])
+        images, labels, genomes[0], tf.zeros([16, 10]), tf.zeros([]), seed
     )
     for genome in genomes[1:]:
-        _, _, gradients = method.subnet_gradients(images, labels, genome, teacher, tf.constant(1.0))
+        _, _, gradients = method.subnet_gradients(
+            images, labels, genome, teacher, tf.constant(1.0), seed
+        )
         total = [a + b for a, b in zip(total, gradients, strict=True)]
     logs = tf.function(method.step)(images, labels)
     decayed = {weight.ref() for weight in net.decayed_weights}

@@ -1,0 +1,208 @@
+"""The training step: the subnets of a step one after the other, their summed gradient, the update.
+
+Under a `tf.distribute` strategy every replica runs the same subnets on its own images; gradients
+and metrics are averaged over replicas, normalization and quantizer ranges are those of the replica.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from qfa_tf.layers import Mode
+from qfa_tf.training.sampling import SubnetSampler
+from quantize_configs.fake_quantization import FLOAT_BITS
+
+if TYPE_CHECKING:
+    from qfa_tf.training.qfa import QFATraining
+
+TEACHER, LARGEST = "teacher", "largest"
+
+
+class BoundTraining:
+    """A `QFATraining` together with the supernet it trains."""
+
+    def __init__(self, recipe: "QFATraining", net):
+        self.recipe = recipe
+        self._net = net
+        space = net.space
+        bits = [stage.bits for stage in recipe.stages]
+        self.sampler = SubnetSampler(space, bits, recipe.random_subnets, recipe.seed)
+        self._learns_in_place = recipe.distillation == "in_place"
+        self._largest_float = tf.constant(space.encode(space.largest(bits=FLOAT_BITS)), tf.int32)
+        self._only_largest = [stage.subnets == LARGEST for stage in recipe.stages]
+        ends, total = [], 0
+        for stage in recipe.stages[:-1]:
+            total += stage.steps
+            ends.append(total)
+        self._stage_ends = tf.constant(ends, tf.int64, shape=[len(ends)])
+        self.subnet_gradients = tf.function(
+            self._subnet_gradients,
+            input_signature=[
+                tf.TensorSpec([None, None, None, space.input_channels], tf.float32),
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([space.n_genes], tf.int32),
+                tf.TensorSpec([None, space.num_classes], tf.float32),
+                tf.TensorSpec([], tf.float32),
+                tf.TensorSpec([2], tf.int64),
+            ],
+            autograph=False,
+        )
+
+    def stage_of(self, step: tf.Tensor) -> tf.Tensor:
+        """Index of the stage that a step belongs to, int32 scalar."""
+        return tf.reduce_sum(tf.cast(self._stage_ends <= tf.cast(step, tf.int64), tf.int32))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles of the subnets of a step, in order."""
+        return (TEACHER,) * self._learns_in_place + self.sampler.roles
+
+    def roles_in_stage(self, stage: int) -> tuple[str, ...]:
+        """Roles that are trained in a stage; the metrics of others are NaN there."""
+        return (LARGEST,) if self._only_largest[stage] else self.roles
+
+    def genomes(self, step: tf.Tensor) -> tf.Tensor:
+        """Genomes of a step by role, int32 [len(roles), n_genes], trained in this stage or not."""
+        stage = self.stage_of(step)
+        genomes = self.sampler.draw(step, stage)
+        if self._learns_in_place:
+            genomes = tf.concat([self._largest_float[None], genomes], 0)
+        if any(self._only_largest):
+            is_largest = np.array([[role == LARGEST] for role in self.roles])
+            alone = tf.constant(self._only_largest)[stage]
+            genomes = tf.where(is_largest & alone, self._largest_float, genomes)
+        return genomes
+
+    def begin_step(self, step: int) -> None:
+        """Call it before each step outside `fit`, and outside any replica.
+
+        Where the first stage that quantizes follows float ones, the weight steps start anew from
+        the weights that were trained meanwhile, as LSQ starts from trained weights.
+        """
+        start = 0
+        for before, stage in zip(self.recipe.stages, self.recipe.stages[1:], strict=False):
+            start += before.steps
+            if step == start and before.is_float and not stage.is_float:
+                self.reset_weight_steps()
+
+    def reset_weight_steps(self) -> None:
+        """Starts the steps of all weight quantizers anew from the weights as they are."""
+        for site in self._net.space.sites:
+            layer = self._net.site_layer(site.name)
+            if layer.weight_quantizer is not None:
+                layer.reset_steps()
+
+    def step(self, images, labels) -> dict[str, tf.Tensor]:
+        """Trains one step; returns loss and accuracy per role of subnet, NaN for roles at rest."""
+        net, recipe = self._net, self.recipe
+        labels = tf.cast(labels, tf.int32)
+        step = tf.cast(net.optimizer.iterations, tf.int64)
+        genomes = self.genomes(step)
+        rows, count = self._rows(self.stage_of(step))
+        logits = tf.zeros([tf.shape(images)[0], net.space.num_classes])
+        if recipe.distillation == "external":
+            logits = tf.stop_gradient(tf.cast(recipe.teacher(images), tf.float32))
+        replica = tf.distribute.get_replica_context()
+
+        def add_subnet(position, total, teacher_logits, results):
+            row = rows[position]
+            is_teacher = self._learns_in_place & (row == 0)
+            seed = self.dropout_seed(step, row, replica.replica_id_in_sync_group)
+            loss, logits, gradients = self.subnet_gradients(
+                images, labels, genomes[row], teacher_logits, self._share(position), seed
+            )
+            total = [before + gradient for before, gradient in zip(total, gradients, strict=True)]
+            teacher_logits = tf.where(is_teacher, logits, teacher_logits)
+            measured = tf.stack([loss, _accuracy(logits, labels)])
+            results = tf.tensor_scatter_nd_update(results, [[row]], [measured])
+            return position + 1, total, teacher_logits, results
+
+        # A loop with one call, not one call per subnet: the graph holds a single subnet.
+        _, total, _, results = tf.while_loop(
+            lambda position, *_: position < count,
+            add_subnet,
+            (
+                tf.constant(0),
+                [tf.zeros(variable.shape) for variable in net.trainable_variables],
+                logits,
+                tf.fill([len(self.roles), 2], np.nan),
+            ),
+            parallel_iterations=1,
+        )
+        if replica.num_replicas_in_sync > 1:
+            total, results = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [total, results])
+        metrics = {"gradient_norm": self._apply(total, replica)}
+        for role in dict.fromkeys(self.roles):
+            members = [row for row, name in enumerate(self.roles) if name == role]
+            loss, accuracy = tf.unstack(tf.reduce_mean(tf.gather(results, members), 0))
+            metrics |= {f"{role}_loss": loss, f"{role}_accuracy": accuracy}
+        return metrics
+
+    def _share(self, position) -> tf.Tensor:
+        """Weight of the teacher in the loss of the subnet trained at `position`, float32 scalar."""
+        weight = tf.constant(float(self.recipe.distillation_weight))
+        if self._learns_in_place:  # the first one is the teacher, or alone
+            return tf.where(position > 0, weight, 0.0)
+        return weight if self.recipe.distillation == "external" else tf.zeros([])
+
+    def dropout_seed(self, step, row, replica) -> tf.Tensor:
+        """Seed of the dropout of one subnet on one replica, int64 [2]."""
+        seed = tf.stack([tf.constant(self.recipe.seed, tf.int64), tf.cast(step, tf.int64)])
+        for part in (row, replica):
+            seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(part, tf.int64))
+        return seed
+
+    def _rows(self, stage):
+        """Rows of `genomes` that a stage trains, int32 vector, and their number."""
+        everything = list(range(len(self.roles)))
+        if not any(self._only_largest):
+            return tf.constant(everything), len(everything)
+        largest = self.roles.index(LARGEST)
+        alone = tf.constant(self._only_largest)[stage]
+        rows = tf.where(alone, [largest] * len(everything), everything)
+        return rows, tf.where(alone, 1, len(everything))
+
+    def _subnet_gradients(self, images, labels, genome, teacher_logits, share, dropout_seed):
+        """Loss, logits and gradients of one subnet; traced once for all of them."""
+        net = self._net
+        variables = net.trainable_variables
+        options = {"dropout_seed": dropout_seed} if net.dropout else {}
+        with tf.GradientTape() as tape:
+            computed = tf.cast(images, self.recipe.compute_dtype)
+            logits, _ = net.run_subnet(Mode.TRAIN, computed, genome, **options)
+            logits = tf.cast(logits, tf.float32)
+            loss = self._loss(labels, logits, teacher_logits, share)
+        gradients = tape.gradient(
+            loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return loss, logits, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    def _loss(self, labels, logits, teacher_logits, share):
+        smoothing, classes = self.recipe.label_smoothing, self._net.space.num_classes
+        targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
+        targets += share * tf.nn.softmax(teacher_logits)
+        # Not softmax_cross_entropy_with_logits, whose gradient assumes targets that sum to one.
+        return -tf.reduce_mean(tf.reduce_sum(targets * tf.nn.log_softmax(logits), -1))
+
+    def _apply(self, gradients, replica):
+        net, decay = self._net, self.recipe.weight_decay
+        variables = net.trainable_variables
+        decayed = {weight.ref() for weight in net.decayed_weights}
+        gradients = [
+            gradient + decay * tf.convert_to_tensor(variable)
+            if variable.ref() in decayed
+            else gradient
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
+        gradients, norm = tf.clip_by_global_norm(gradients, self.recipe.clip_norm)
+        options = {}
+        if replica.num_replicas_in_sync > 1:  # they are reduced, and clipped after that
+            options["skip_gradients_aggregation"] = True
+        net.optimizer.apply_gradients(zip(gradients, variables, strict=True), **options)
+        return norm
+
+
+def _accuracy(logits, labels):
+    hits = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
+    return tf.reduce_mean(tf.cast(hits, tf.float32))
