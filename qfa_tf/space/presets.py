@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from qfa_tf.space.errors import InvalidSpaceError
 from qfa_tf.space.space import SearchSpace, make_divisible
-from qfa_tf.space.specs import FLOAT_BITS, Head, Stage, Stem
+from qfa_tf.space.specs import FLOAT_BITS, Head, Stage, Stem, as_choices, as_fixed_bits
 
 STEM_WIDTH, EXPAND_WIDTH, MIX_WIDTH = 16, 960, 1280
 STAGE_WIDTHS = (16, 24, 40, 80, 112, 160)
@@ -78,8 +78,11 @@ def mobilenet_v3(
     Raises:
       InvalidSpaceError: A value is not allowed.
     """
-    if not isinstance(width_mult, int | float) or not 0 < width_mult <= 8:
-        raise InvalidSpaceError(f"width_mult must be in (0, 8]. Received: {width_mult!r}")
+    is_number = isinstance(width_mult, int | float) and not isinstance(width_mult, bool)
+    if not is_number or not 0 < width_mult <= 8:
+        raise InvalidSpaceError(f"width_mult must be a number in (0, 8]. Received: {width_mult!r}")
+    resolutions = as_choices("resolutions", resolutions)
+    fixed_bits = as_fixed_bits(fixed_bits)
 
     def scaled(width: int) -> int:
         return make_divisible(width * width_mult, 8)
@@ -89,25 +92,27 @@ def mobilenet_v3(
         Stage(
             width=scaled(width),
             stride=stride,
-            depths=tuple(depths) if s else (1,),
-            kernel_sizes=tuple(kernel_sizes) if s else (3,),
-            expand_ratios=tuple(expand_ratios) if s else (1,),
+            depths=depths if s else (1,),
+            kernel_sizes=kernel_sizes if s else (3,),
+            expand_ratios=expand_ratios if s else (1,),
             activation=activation if s >= HARD_SWISH_FROM else early,
-            squeeze_excite=squeeze_excite and has_squeeze_excite,
+            squeeze_excite=squeeze_excite if has_squeeze_excite else False,
         )
         for s, (width, stride, has_squeeze_excite) in enumerate(
             zip(STAGE_WIDTHS, STAGE_STRIDES, SQUEEZE_EXCITE, strict=True)
         )
     ]
-    sizes = f"{resolutions[0]}to{resolutions[-1]}" if len(resolutions) > 1 else f"{resolutions[0]}"
+    if name is None:
+        sizes = "to".join(str(size) for size in sorted({resolutions[0], resolutions[-1]}))
+        name = f"mobilenet_v3_w{width_mult:g}_{sizes}px"
     return SearchSpace(
-        name=name or f"mobilenet_v3_w{width_mult:g}_{sizes}px",
-        resolutions=tuple(resolutions),
+        name=name,
+        resolutions=resolutions,
         stem=Stem(scaled(STEM_WIDTH), kernel_size=3, stride=stem_stride, activation=activation),
         stages=tuple(stages),
         head=Head(scaled(EXPAND_WIDTH), scaled(MIX_WIDTH), activation),
-        weight_bits=tuple(weight_bits),
-        activation_bits=tuple(activation_bits),
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
         fixed_bits={"stem": stem_bits, "classifier": classifier_bits, **fixed_bits},
         input_channels=input_channels,
         num_classes=num_classes,
