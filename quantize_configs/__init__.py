@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "activations": ["HardSigmoid", "HardSwish"],
         "batch_quantizer": ["BatchQuantizer"],
         "bit_policy": ["BitPolicy"],
         "calibration": ["calibrate"],

@@ -85,7 +85,7 @@ def _align_bias(wrapped: WrappedModel, call, weight_container: str) -> None:
     folded = fold_linear(wrapped, call)
     container = weight_containers.choose(folded, weight_container)
     unit = weight_containers.bias_units(folded, container)
-    rounding = (folded.bias / unit).round() * unit - folded.bias
+    rounding = ((folded.bias / unit).round() * unit - folded.bias) / folded.output_gain
     reader = wrapped.graph.sole_reader(call.name)
     if reader is not None and reader.role is Role.NORMALIZATION:
         layer = reader.layer

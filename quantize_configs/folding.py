@@ -31,7 +31,8 @@ class FoldedLinear:
       bias: float64 [output channels].
       input_scale: Step of the input's grid.
       input_bits: Bits of the input's grid.
-      activation: "linear", "relu" or "relu6".
+      activation: "linear", "relu", "relu6" or "hard_sigmoid", which clamps to [0, 1].
+      output_gain: What scales and bias were multiplied with, 1/6 for a hard-sigmoid.
       output: Name of the layer that ends the fused chain.
     """
 
@@ -44,6 +45,7 @@ class FoldedLinear:
     input_bits: int
     activation: str
     output: str
+    output_gain: float = 1.0
 
     @property
     def is_pointwise(self) -> bool:
@@ -84,6 +86,10 @@ def fold_linear(model: WrappedModel, call: LayerCall) -> FoldedLinear:
         reader = model.graph.sole_reader(output)
     if reader is not None and reader.role is Role.ACTIVATION and activation == "linear":
         activation, output = _fused_activation(reader), reader.name
+    output_gain = 1.0
+    if activation == "hard_sigmoid":  # (x + 3) / 6, between 0 and 1
+        output_gain = 1.0 / 6.0
+        gain, bias = gain * output_gain, (bias + 3.0) * output_gain
     signs = np.where(gain < 0, -1, 1)
     shape = (*codes.shape[-2:],) if depthwise else (channels,)
     codes = codes * signs.reshape(shape).astype(np.int32)
@@ -92,7 +98,7 @@ def fold_linear(model: WrappedModel, call: LayerCall) -> FoldedLinear:
     codes, scales = _bound_biases(codes, scales, bias, input_scale, shape)
     (bits,) = model.weight_quantizer(name).bit_widths.choices
     return FoldedLinear(
-        call, bits, codes, scales, bias, input_scale, input_bits, activation, output
+        call, bits, codes, scales, bias, input_scale, input_bits, activation, output, output_gain
     )
 
 

@@ -2,6 +2,7 @@
 
 import enum
 
+from quantize_configs.activations import HardSigmoid, HardSwish
 from quantize_configs.keras_backend import keras
 
 
@@ -12,6 +13,7 @@ class Role(enum.Enum):
     LINEAR = "linear"  # reads its own activation grid, has a weight
     NORMALIZATION = "normalization"  # folded into the linear layer before it
     ACTIVATION = "activation"  # fused into the operation before it
+    POINTWISE = "pointwise"  # a function of each element, computed on 8 bits
     ARITHMETIC = "arithmetic"  # makes a tensor that needs a new grid
     PASSING = "passing"  # keeps the grid of its input
 
@@ -24,7 +26,10 @@ ROLES = {
     keras.layers.BatchNormalization: Role.NORMALIZATION,
     keras.layers.ReLU: Role.ACTIVATION,
     keras.layers.Activation: Role.ACTIVATION,
+    HardSigmoid: Role.ACTIVATION,
+    HardSwish: Role.POINTWISE,
     keras.layers.Add: Role.ARITHMETIC,
+    keras.layers.Multiply: Role.ARITHMETIC,
     keras.layers.AveragePooling2D: Role.ARITHMETIC,
     keras.layers.GlobalAveragePooling2D: Role.ARITHMETIC,
     keras.layers.MaxPooling2D: Role.PASSING,
@@ -38,6 +43,9 @@ WEIGHT_ATTRIBUTES = {
     keras.layers.DepthwiseConv2D: "depthwise_kernel",
     keras.layers.Dense: "kernel",
 }
+
+MERGING_LAYERS = (keras.layers.Add, keras.layers.Multiply)
+"""Layers that are called with a list of tensors."""
 
 ACTIVATION_NAMES = ("linear", "relu", "relu6")
 
@@ -63,11 +71,13 @@ def role_of(layer: keras.layers.Layer) -> Role:
 
 
 def activation_of(layer: keras.layers.Layer) -> str:
-    """Name of the activation a layer applies: "linear", "relu" or "relu6".
+    """Name of the activation a layer applies: "linear", "relu", "relu6" or "hard_sigmoid".
 
     Raises:
       UnsupportedLayerError: It applies another function.
     """
+    if isinstance(layer, HardSigmoid):
+        return "hard_sigmoid"
     if isinstance(layer, keras.layers.ReLU):
         plain = not layer.negative_slope and not layer.threshold
         maximum = None if layer.max_value is None else float(layer.max_value)

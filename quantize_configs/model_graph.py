@@ -88,7 +88,10 @@ class ModelGraph:
             )
         elif call.role is Role.ACTIVATION and activation != "linear":
             producers = (Role.LINEAR, Role.NORMALIZATION, Role.ARITHMETIC)
-            needs = "a convolution, dense layer, batch normalization, Add or pooling"
+            needs = "a convolution, dense layer, batch normalization, Add, Multiply or pooling"
+            if activation == "hard_sigmoid":
+                producers = (Role.LINEAR, Role.NORMALIZATION)
+                needs = "a convolution, dense layer or batch normalization"
         else:
             return
         if call.role is Role.NORMALIZATION:

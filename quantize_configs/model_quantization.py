@@ -2,11 +2,12 @@
 
 import tensorflow_model_optimization as tfmot
 
+from quantize_configs.activations import HardSigmoid
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_configs import LayerQuantizeConfig
-from quantize_configs.layer_roles import Role, UnsupportedLayerError
+from quantize_configs.layer_roles import MERGING_LAYERS, Role, UnsupportedLayerError
 from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.model_graph import ModelGraph
 from quantize_configs.scheme import BitWidthScheme, quantize_scope
@@ -66,8 +67,11 @@ def needs_own_grid(graph: ModelGraph, name: str) -> bool:
     """Whether a tensor must be quantized where it is made.
 
     Not so when it lives inside a fused operation, when one linear layer alone reads it (through
-    its own quantizer), or when it passes on the grid of another tensor.
+    its own quantizer), or when it passes on the grid of another tensor. A hard-sigmoid always
+    needs one, because the ends of its grid clamp it.
     """
+    if isinstance(graph.by_name[name].layer, HardSigmoid):
+        return True
     if graph.by_name[name].role is Role.PASSING or graph.is_fused_away(name):
         return False
     reader = graph.sole_reader(name)
@@ -121,7 +125,7 @@ def _annotate(model, graph, policy, activation_options, tensor_quantizers):
         clone = type(call.layer).from_config(call.layer.get_config())
         clones[call.name] = clone
         tensors[call.name] = annotate(clone, config)(
-            arguments if isinstance(call.layer, keras.layers.Add) else arguments[0]
+            arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
         )
     inputs = [clones[tensor._keras_history.layer.name] for tensor in model.inputs]
     outputs = [tensors[name] for name in graph.outputs]

@@ -11,6 +11,7 @@ from tensorflow_model_optimization.python.core.quantization.keras import (
     quantize_scheme,
 )
 
+from quantize_configs.activations import HardSigmoid, HardSwish
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.layer_configs import LayerQuantizeConfig
 from quantize_configs.layer_roles import ROLES, Role, role_of
@@ -52,5 +53,5 @@ class BitWidthScheme(quantize_scheme.QuantizeScheme):
 
 def quantize_scope():
     """TFMOT's `quantize_scope` with this package's classes, needed to rebuild quantized models."""
-    kinds = (LayerQuantizeConfig, BatchQuantizer, LSQQuantizer)
+    kinds = (LayerQuantizeConfig, BatchQuantizer, LSQQuantizer, HardSigmoid, HardSwish)
     return tfmot.quantization.keras.quantize_scope({kind.__name__: kind for kind in kinds})

@@ -1,5 +1,6 @@
 """Finding the parts of a quantized model by the names of the original layers."""
 
+import numpy as np
 import tensorflow as tf
 
 from quantize_configs.batch_quantizer import BatchQuantizer
@@ -32,6 +33,14 @@ class WrappedModel:
     def weight_variables(self, name: str) -> dict[str, tf.Variable]:
         """The variables of a linear layer's weight quantizer."""
         return self._weight_entry(name)[2]
+
+    def fit_step(self, name: str) -> None:
+        """Sets the step of a linear layer so that its grid just covers the weight."""
+        weight, quantizer, variables = self._weight_entry(name)
+        _, _, qmax = quantizer.grid(variables)
+        largest = tf.reduce_max(tf.abs(weight))
+        step = tf.maximum(largest / qmax, np.finfo(np.float32).eps)
+        variables["step"].assign(tf.fill(variables["step"].shape, step))
 
     def output_quantizer(self, name: str) -> BatchQuantizer | None:
         """The quantizer of a layer's output, None when it has none."""

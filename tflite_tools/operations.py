@@ -12,6 +12,7 @@ class OperationKind(enum.StrEnum):
     DEPTHWISE_CONV_2D = "DEPTHWISE_CONV_2D"
     FULLY_CONNECTED = "FULLY_CONNECTED"
     ADD = "ADD"
+    MUL = "MUL"
     MEAN = "MEAN"
     MAX_POOL_2D = "MAX_POOL_2D"
     AVERAGE_POOL_2D = "AVERAGE_POOL_2D"
@@ -19,6 +20,7 @@ class OperationKind(enum.StrEnum):
     DEQUANTIZE = "DEQUANTIZE"
     RESHAPE = "RESHAPE"
     PAD = "PAD"
+    HARD_SWISH = "HARD_SWISH"
 
 
 class Activation(enum.StrEnum):
@@ -27,6 +29,7 @@ class Activation(enum.StrEnum):
     NONE = "NONE"
     RELU = "RELU"
     RELU6 = "RELU6"
+    RELU_N1_TO_1 = "RELU_N1_TO_1"
 
 
 class Padding(enum.StrEnum):
@@ -100,6 +103,21 @@ class Add:
 
     activation: Activation = Activation.NONE
     kind: ClassVar[OperationKind] = OperationKind.ADD
+
+
+@dataclasses.dataclass(frozen=True)
+class Mul:
+    """MUL of two tensors, axes of size 1 broadcast against the other's."""
+
+    activation: Activation = Activation.NONE
+    kind: ClassVar[OperationKind] = OperationKind.MUL
+
+
+@dataclasses.dataclass(frozen=True)
+class HardSwish:
+    """HARD_SWISH on FLOAT32: x * relu6(x + 3) / 6."""
+
+    kind: ClassVar[OperationKind] = OperationKind.HARD_SWISH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +203,8 @@ Attributes = (
     | DepthwiseConv2D
     | FullyConnected
     | Add
+    | Mul
+    | HardSwish
     | Mean
     | MaxPool2D
     | AveragePool2D

@@ -58,6 +58,19 @@ def _add(schema, graph, node):
     return options, 2
 
 
+def _mul(schema, graph, node):
+    options = schema.MulOptionsT()
+    _set_activation(schema, options, node)
+    left, right, output = (
+        graph.tensor(name).quantization.scale for name in (*node.inputs, *node.outputs)
+    )
+    return options, 3 if left * right / output >= 1 else 2
+
+
+def _hard_swish(schema, graph, node):
+    return schema.HardSwishOptionsT(), 1
+
+
 def _mean(schema, graph, node):
     options = schema.ReducerOptionsT()
     options.keepDims = node.attributes.keep_dims
@@ -110,6 +123,8 @@ _WRITERS = {
     OperationKind.DEPTHWISE_CONV_2D: _depthwise_conv_2d,
     OperationKind.FULLY_CONNECTED: _fully_connected,
     OperationKind.ADD: _add,
+    OperationKind.MUL: _mul,
+    OperationKind.HARD_SWISH: _hard_swish,
     OperationKind.MEAN: _mean,
     OperationKind.MAX_POOL_2D: _pool_2d,
     OperationKind.AVERAGE_POOL_2D: _pool_2d,

@@ -11,8 +11,10 @@ from tflite_tools.operations import (
     DepthwiseConv2D,
     Dequantize,
     FullyConnected,
+    HardSwish,
     MaxPool2D,
     Mean,
+    Mul,
     Pad,
     Padding,
     Quantize,
@@ -85,7 +87,9 @@ def output_shape(attributes: Attributes, inputs: Sequence[Shape], declared: Shap
                 f"needs two inputs of one shape, not {inputs[0]} and {inputs[1]}",
             )
             return inputs[0]
-        case Quantize() | Dequantize():
+        case Mul():
+            return _broadcast(*inputs)
+        case Quantize() | Dequantize() | HardSwish():
             return inputs[0]
         case Reshape():
             _require(
@@ -104,6 +108,14 @@ def output_shape(attributes: Attributes, inputs: Sequence[Shape], declared: Shap
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ShapeError(message)
+
+
+def _broadcast(left: Shape, right: Shape) -> Shape:
+    fits = len(left) == len(right) and all(
+        a == b or 1 in (a, b) for a, b in zip(left, right, strict=True)
+    )
+    _require(fits, f"needs two inputs whose axes are equal or 1, not {left} and {right}")
+    return tuple(map(max, left, right))
 
 
 def _windowed(shape: Shape, window: Shape, attributes, channels: int) -> Shape:

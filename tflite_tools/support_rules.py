@@ -61,6 +61,13 @@ def _scale_ratios_closed(graph, operation, value) -> bool:
     return bool((ratios >= low).all() and (ratios <= high).all())
 
 
+def _product_scale_ratio(graph, operation, value) -> bool:
+    (left, right), output = _tensors(graph, operation)
+    low, high = value
+    ratio = left.quantization.scale * right.quantization.scale / output.quantization.scale
+    return bool(low <= ratio < high)
+
+
 def _same_quantization(graph, operation, value) -> bool:
     (x,), output = _tensors(graph, operation)
     return x.quantization == output.quantization
@@ -83,6 +90,7 @@ RULES: dict[str, Rule] = {
     "multiplier_below": _multiplier_below,
     "scale_ratios": _scale_ratios,
     "scale_ratios_closed": _scale_ratios_closed,
+    "product_scale_ratio": _product_scale_ratio,
     "same_quantization": _same_quantization,
     "strides_within_window": _strides_within_window,
 }

@@ -13,7 +13,7 @@ from tflite_tools.tensors import DataType, Tensor
 
 #: Largest relative difference of a bias scale from input scale times weight scale.
 _BIAS_SCALE_TOLERANCE = 1e-5
-_INPUT_COUNTS = dict.fromkeys(LINEAR_KINDS, 3) | {OperationKind.ADD: 2}
+_INPUT_COUNTS = dict.fromkeys(LINEAR_KINDS, 3) | {OperationKind.ADD: 2, OperationKind.MUL: 2}
 _INT32_LIMIT = 1 << 31
 
 

@@ -70,7 +70,7 @@ def broadcast_sum():
             None,
             "'g' is followed by an activation",
         ),
-        (lambda: calibrated(three_summands()), None, "'triple' adds 3 tensors"),
+        (lambda: calibrated(three_summands()), None, "'triple' joins 3 tensors"),
         (lambda: calibrated(broadcast_sum()), GraphError, "'wide'"),
         (
             lambda: calibrated(chain(conv(), layers.MaxPooling2D()), tensor_quantizers=False),

@@ -11,9 +11,11 @@ from tflite_tools.graph import (
     DepthwiseConv2D,
     Dequantize,
     FullyConnected,
+    HardSwish,
     IntegerGraph,
     MaxPool2D,
     Mean,
+    Mul,
     Pad,
     Padding,
     Quantization,
@@ -160,6 +162,24 @@ def add(builder):
     return builder.operation(Add(_choose(builder, ACTIVATIONS)), [left, right], quantization)
 
 
+def mul(builder, broadcast=()):
+    """MUL; the axes in `broadcast` (1 height, 2 width) have size 1 in the second input."""
+    shape = _image(builder)
+    left = builder.input(shape)
+    other = [1 if axis in broadcast else size for axis, size in enumerate(shape, 1)]
+    right = builder.input(other, near=0.004)
+    quantization = builder.quantization(0.02 * 2.0 ** builder.rng.integers(-1, 3))
+    return builder.operation(Mul(_choose(builder, ACTIVATIONS)), [left, right], quantization)
+
+
+def pointwise(builder, *functions):
+    """Float functions between DEQUANTIZE and QUANTIZE."""
+    x = builder.operation(Dequantize(), [builder.input(_image(builder))], dtype=DataType.FLOAT32)
+    for function in functions:
+        x = builder.operation(function, [x], dtype=DataType.FLOAT32)
+    return builder.operation(Quantize(), [x], builder.quantization(0.04))
+
+
 def mean(builder, keep_dims=True):
     x = builder.input(_image(builder))
     return builder.operation(Mean(keep_dims), [x], builder.quantization(0.03))
@@ -227,6 +247,10 @@ SINGLE_OPERATIONS = {
     "fully_connected int2": lambda builder: fully_connected(builder, DataType.INT2, 4),
     "fully_connected int2 fallback": lambda builder: fully_connected(builder, DataType.INT2, 1),
     "add": add,
+    "mul": mul,
+    "mul by channels": lambda builder: mul(builder, (1, 2)),
+    "mul by rows": lambda builder: mul(builder, (2,)),
+    "hard_swish": lambda builder: pointwise(builder, HardSwish()),
     "mean": mean,
     "mean flat": lambda builder: mean(builder, keep_dims=False),
     "max_pool_2d": lambda builder: pool(builder, MaxPool2D),

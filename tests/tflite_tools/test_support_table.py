@@ -14,9 +14,11 @@ from tflite_tools.graph import (
     DepthwiseConv2D,
     Dequantize,
     FullyConnected,
+    HardSwish,
     IntegerGraph,
     MaxPool2D,
     Mean,
+    Mul,
     Pad,
     Quantization,
     Quantize,
@@ -36,8 +38,10 @@ ATTRIBUTES = {
         DepthwiseConv2D(),
         Dequantize(),
         FullyConnected(keep_num_dims=True),
+        HardSwish(),
         MaxPool2D(),
         Mean(),
+        Mul(),
         Pad(),
         Quantize(),
         Reshape(),
@@ -55,7 +59,7 @@ def graph_of(row, attributes=None, scales=(0.05, 0.05), zero_point=0, **weights)
 
     x = graph.add_input("x", (1, 6, 6, 4), row.activation, quantization(row.activation, scales[0]))
     inputs = [x]
-    if row.operator == "ADD":
+    if row.operator in ("ADD", "MUL"):
         inputs.append(x)
     if row.operator in LINEAR_KINDS:
         settings = {"zero_point": 0, "per_channel": True, "code": 1, "scale": 0.01, **weights}
@@ -102,6 +106,7 @@ VIOLATIONS = {
     "weight_zero_point": {"zero_point": 1},
     "weight_code_at_least": {"code": -128},
     "multiplier_below": {"scale": 256.0, "scales": (1.0, 1.0)},
+    "product_scale_ratio": {"scales": (1.0, 2.0**-8)},
     "same_quantization": {"scales": (0.1, 0.2)},
     "scale_ratios": {"scales": (1.0, 2.0**-8)},
     "scale_ratios_closed": {"scales": (1.0, 0.99 * 2.0**-7)},

@@ -17,7 +17,12 @@ from tflite_tools.graph import (
     Quantization,
 )
 
-ACTIVATIONS = {"linear": Activation.NONE, "relu": Activation.RELU, "relu6": Activation.RELU6}
+ACTIVATIONS = {
+    "linear": Activation.NONE,
+    "relu": Activation.RELU,
+    "relu6": Activation.RELU6,
+    "hard_sigmoid": Activation.RELU_N1_TO_1,  # saturation at 8 bits is the clamp at 0
+}
 CONTAINER_TYPES = {"int8": DataType.INT8, "int4": DataType.INT4, "int2": DataType.INT2}
 INT32_LIMIT = 2**31 - 1
 

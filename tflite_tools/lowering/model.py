@@ -5,7 +5,12 @@ import numpy as np
 from quantize_configs import weight_containers
 from quantize_configs.folding import fold_linear
 from quantize_configs.keras_backend import keras
-from quantize_configs.layer_roles import Role, UnsupportedLayerError, activation_of
+from quantize_configs.layer_roles import (
+    MERGING_LAYERS,
+    Role,
+    UnsupportedLayerError,
+    activation_of,
+)
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.graph import (
@@ -13,11 +18,14 @@ from tflite_tools.graph import (
     DataType,
     DepthwiseConv2D,
     Dequantize,
+    HardSwish,
     IntegerGraph,
     MaxPool2D,
     Mean,
+    Mul,
     Padding,
     Quantization,
+    Quantize,
     Reshape,
 )
 from tflite_tools.lowering.grids import Grid, GridMover, Value
@@ -62,6 +70,7 @@ class _Lowering:
             Role.LINEAR: self._lower_linear,
             Role.NORMALIZATION: self._skip_fused,
             Role.ACTIVATION: self._lower_activation,
+            Role.POINTWISE: self._lower_pointwise,
             Role.ARITHMETIC: self._lower_arithmetic,
             Role.PASSING: self._lower_passing,
         }
@@ -147,10 +156,22 @@ class _Lowering:
         factor = weight_containers.input_factor(folded, container)
         source = self._mover.spread(self._values[call.inputs[0]], factor)
 
+        if folded.activation == "hard_sigmoid":
+            self._check_hard_sigmoid(folded.output)
+
         def add(target):
             add_linear(self._graph, folded, source, target, container)
 
         self._write(folded.output, folded.activation != "linear", self._shape(call), add)
+
+    def _check_hard_sigmoid(self, name: str) -> None:
+        grid, _ = self._target_grid(name)
+        if grid.bits != 8 or grid.zero_point != 0:
+            raise UnsupportedLayerError(
+                f"The hard-sigmoid {name!r} is quantized to {grid.bits} bits with the zero point "
+                f"{grid.zero_point}; it needs 8 bits and zero point 0, where saturation clamps it. "
+                "Give it the quantizer that quantize_configs.quantize does."
+            )
 
     def _skip_fused(self, call: LayerCall) -> None:
         """Nothing: the linear layer before it has taken it in."""
@@ -168,6 +189,20 @@ class _Lowering:
             source = self._mover.moved(source, self._grid(call.name), call.name)
         self._values[call.name] = source
 
+    def _lower_pointwise(self, call: LayerCall) -> None:
+        """A float operator between DEQUANTIZE and QUANTIZE; XNNPACK makes one table of them."""
+        source = self._clamped(call.inputs[0])
+        shape = self._shape(call)
+        real = self._graph.add_tensor(f"{call.name}.input.float", shape, DataType.FLOAT32)
+        self._graph.add_operation(real, Dequantize(), [source.tensor], [real])
+        function = self._graph.add_tensor(f"{call.name}.float", shape, DataType.FLOAT32)
+        self._graph.add_operation(function, HardSwish(), [real], [function])
+
+        def add(target):
+            self._graph.add_operation(call.name, Quantize(), [function], [target])
+
+        self._write(call.name, source.nonnegative, shape, add)
+
     def _lower_arithmetic(self, call: LayerCall) -> None:
         activation, output = "linear", call.name
         reader = self._wrapped.graph.sole_reader(call.name)
@@ -177,20 +212,22 @@ class _Lowering:
                 activation, output = name, reader.name
         sources = [self._clamped(name) for name in call.inputs]
         nonnegative = activation != "linear" or all(source.nonnegative for source in sources)
-        lower_one = self._lower_add if isinstance(call.layer, layers.Add) else self._lower_average
+        merges = isinstance(call.layer, MERGING_LAYERS)
+        lower_one = self._lower_merge if merges else self._lower_average
 
         def add(target):
             lower_one(call, [source.tensor for source in sources], target, activation)
 
         self._write(output, nonnegative, self._shape(call), add)
 
-    def _lower_add(self, call, sources, target, activation) -> None:
+    def _lower_merge(self, call, sources, target, activation) -> None:
+        kind = Add if isinstance(call.layer, layers.Add) else Mul
         if len(sources) != 2:
             raise UnsupportedLayerError(
-                f"Layer {call.name!r} adds {len(sources)} tensors; LiteRT adds two. Chain several "
-                "Add layers."
+                f"Layer {call.name!r} joins {len(sources)} tensors; LiteRT's {kind.kind} joins "
+                f"two. Chain several {type(call.layer).__name__} layers."
             )
-        self._graph.add_operation(call.name, Add(ACTIVATIONS[activation]), sources, [target])
+        self._graph.add_operation(call.name, kind(ACTIVATIONS[activation]), sources, [target])
 
     def _lower_average(self, call, sources, target, activation) -> None:
         """Global pooling as MEAN, others as a depthwise convolution with equal weights.

@@ -8,7 +8,7 @@ Sources: LiteRT tflite/kernels/internal/optimized (optimized_ops.h, integer_ops/
 import numpy as np
 
 from tflite_tools.operations import OperationKind
-from tflite_tools.reference import kernels_copy
+from tflite_tools.reference import kernels_copy, kernels_float
 from tflite_tools.reference import kernels_reference as scalar
 from tflite_tools.reference.node import Node
 from tflite_tools.reference.rounding import (
@@ -125,6 +125,8 @@ KERNELS = {
     OperationKind.DEPTHWISE_CONV_2D: _depthwise_conv_2d,
     OperationKind.FULLY_CONNECTED: _fully_connected,
     OperationKind.ADD: scalar.add,
+    OperationKind.MUL: scalar.mul,
+    OperationKind.HARD_SWISH: kernels_float.hard_swish_builtin,
     OperationKind.MEAN: _mean,
     OperationKind.MAX_POOL_2D: _max_pool_2d,
     OperationKind.AVERAGE_POOL_2D: _average_pool_2d,

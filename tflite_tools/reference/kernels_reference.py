@@ -7,7 +7,7 @@ tflite/kernels/add.cc.
 import numpy as np
 
 from tflite_tools.operations import OperationKind
-from tflite_tools.reference import kernels_copy
+from tflite_tools.reference import kernels_copy, kernels_float
 from tflite_tools.reference.node import Node
 from tflite_tools.reference.rounding import (
     activation_codes_builtin,
@@ -67,6 +67,18 @@ def add(node: Node) -> np.ndarray:
     return saturate(scaled + node.output_zero_point, *_limits(node))
 
 
+def mul(node: Node) -> np.ndarray:
+    """MUL of the built-in and the reference kernels; the multiplier is a float32 product."""
+    left, right = (tensor.quantization for tensor in node.inputs)
+    products = np.multiply(
+        node.values[0].astype(np.int64) - left.zero_point,
+        node.values[1].astype(np.int64) - right.zero_point,
+    )
+    multipliers = quantize_multiplier(left.scale * right.scale / node.output_scale)
+    scaled = scale_half_away(products, *multipliers)
+    return saturate(scaled + node.output_zero_point, *_limits(node))
+
+
 def _mean(node: Node) -> np.ndarray:
     """The 1/count is folded into q by an integer division, which truncates."""
     codes = node.values[0]
@@ -111,6 +123,8 @@ KERNELS = {
     OperationKind.DEPTHWISE_CONV_2D: _depthwise_conv_2d,
     OperationKind.FULLY_CONNECTED: _fully_connected,
     OperationKind.ADD: add,
+    OperationKind.MUL: mul,
+    OperationKind.HARD_SWISH: kernels_float.hard_swish_reference,
     OperationKind.MEAN: _mean,
     OperationKind.MAX_POOL_2D: _max_pool_2d,
     OperationKind.AVERAGE_POOL_2D: _average_pool_2d,

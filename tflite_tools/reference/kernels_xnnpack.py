@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from tflite_tools.operations import OperationKind
-from tflite_tools.reference import kernels_copy
+from tflite_tools.reference import kernels_copy, kernels_float
 from tflite_tools.reference.node import Node
 from tflite_tools.reference.rounding import activation_codes_xnnpack, saturate
 
@@ -53,6 +53,18 @@ def _add(node: Node) -> np.ndarray:
     return saturate((total >> shift) + node.output_zero_point, *_limits(node))
 
 
+def _mul(node: Node) -> np.ndarray:
+    """One float32 multiplier, ties to even."""
+    left, right = (tensor.quantization for tensor in node.inputs)
+    products = np.multiply(
+        node.values[0].astype(np.int32) - left.zero_point,
+        node.values[1].astype(np.int32) - right.zero_point,
+    )
+    scaled = products.astype(np.float32)
+    scaled *= left.scale * right.scale / node.output_scale
+    return saturate(np.rint(scaled) + np.float32(node.output_zero_point), *_limits(node))
+
+
 def _mean(node: Node) -> np.ndarray:
     """Zero points are folded into one float32 offset before the rounding."""
     codes = node.values[0]
@@ -89,6 +101,8 @@ KERNELS = {
     OperationKind.DEPTHWISE_CONV_2D: _depthwise_conv_2d,
     OperationKind.FULLY_CONNECTED: _fully_connected,
     OperationKind.ADD: _add,
+    OperationKind.MUL: _mul,
+    OperationKind.HARD_SWISH: kernels_float.hard_swish_xnnpack,
     OperationKind.MEAN: _mean,
     OperationKind.MAX_POOL_2D: _max_pool_2d,
     OperationKind.QUANTIZE: _quantize,
