@@ -129,7 +129,17 @@ class BatchQuantizer(Quantizer):
         """
         bits = self.bit_widths.select(bits)
         grid = self.grid(low, high, weights, bits, bank)
-        return fake_quantize(inputs, *grid, enabled=self.bit_widths.is_quantized(bits))
+        return fake_quantize(
+            inputs,
+            *grid,
+            integer_zero_point=self.has_integer_zero_point,
+            enabled=self.bit_widths.is_quantized(bits),
+        )
+
+    @property
+    def has_integer_zero_point(self) -> bool:
+        """Whether zero lies on every grid."""
+        return self.zero_point == "integer" or not self.learned
 
     def grid(self, low, high, weights, bits=None, bank=0):
         """Step, zero point and code limits for a range, float32 scalars."""

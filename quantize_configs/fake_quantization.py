@@ -62,6 +62,7 @@ def fake_quantize(
     qmin: tf.Tensor,
     qmax: tf.Tensor,
     *,
+    integer_zero_point: bool = False,
     pass_at_bounds: bool = True,
     enabled: tf.Tensor | None = None,
 ) -> tf.Tensor:
@@ -81,6 +82,8 @@ def fake_quantize(
       zero_point: float32 code of real zero, or None for 0.
       qmin: float32 scalar, smallest code.
       qmax: float32 scalar, largest code.
+      integer_zero_point: Whether `zero_point` holds integers and `scale` is a scalar, which takes
+        a third of the passes over the tensor; implied by a scalar `scale` without `zero_point`.
       pass_at_bounds: Whether `x` exactly at a bound still receives its gradient (BatchQuant) or
         not (LSQ).
       enabled: bool scalar; where it is false, `x` is returned and the grid gets no gradient.
@@ -89,46 +92,100 @@ def fake_quantize(
       Tensor with the shape and dtype of `x`.
     """
     compute_dtype = x.dtype
+    scale = tf.cast(scale, tf.float32)
+    shifted, switchable = zero_point is not None, enabled is not None
+    on_integers = scale.shape.rank == 0 and (integer_zero_point or not shifted)
+    quantize = _quantize_on_integers if on_integers else _quantize_on_any_grid
 
     @tf.custom_gradient
     def quantized(*arguments):
         # What the gradient uses must be made in this very graph: tensors of an outer graph, as
         # arguments and closures may be, break the gradient of nested tf.cond.
         x, scale, zero_point, qmin, qmax, enabled = map(tf.identity, arguments)
-        position = x / scale + zero_point
-        clipped = tf.raw_ops.ClipByValue(t=position, clip_value_min=qmin, clip_value_max=qmax)
-        codes = tf.round(clipped)
-        x_hat = (codes - zero_point) * scale
+        enabled = enabled if switchable else None
+        x_hat, inside, of_scale = quantize(x, scale, zero_point, qmin, qmax, pass_at_bounds)
+        if switchable:
+            # The old operator copies the chosen tensor; SelectV2 walks through both.
+            result = tf.raw_ops.Select(condition=enabled, x=x_hat, y=x)
+        else:
+            result = x_hat
 
         def gradient(upstream):
             # Few passes over the tensor: activations are large and these run at memory speed.
-            if pass_at_bounds:
-                inside = tf.equal(position, clipped)
-            else:
-                inside = (position > qmin) & (position < qmax)
-            to_x = tf.where(inside, upstream, 0.0)
-            of_scale = codes - tf.where(inside, position, zero_point)
-            to_scale = _sum_to(upstream * of_scale, scale)
-            to_zero_point = _sum_to((to_x - upstream) * scale, zero_point) if shifted else None
+            to_x = tf.raw_ops.Select(condition=inside(), x=upstream, y=tf.zeros_like(upstream))
+            to_scale = of_scale(upstream, to_x)
+            to_zero_point = None
+            if shifted and on_integers:
+                to_zero_point = (tf.reduce_sum(to_x) - tf.reduce_sum(upstream)) * scale
+            elif shifted:
+                to_zero_point = _sum_to((to_x - upstream) * scale, zero_point)
             if switchable:
-                to_x = tf.where(enabled, to_x, upstream)
+                to_x = tf.raw_ops.Select(condition=enabled, x=to_x, y=upstream)
                 to_scale = tf.where(enabled, to_scale, 0.0)
                 if shifted:
                     to_zero_point = tf.where(enabled, to_zero_point, 0.0)
             return to_x, to_scale, to_zero_point, None, None, None
 
-        return tf.where(enabled, x_hat, x) if switchable else x_hat, gradient
+        return result, gradient
 
-    switchable, shifted = enabled is not None, zero_point is not None
     x_hat = quantized(
         tf.cast(x, tf.float32),
-        tf.cast(scale, tf.float32),
+        scale,
         tf.cast(zero_point, tf.float32) if shifted else tf.zeros([]),
         qmin,
         qmax,
         enabled if switchable else tf.constant(True),
     )
     return tf.cast(x_hat, compute_dtype)
+
+
+def _quantize_on_integers(x, scale, zero_point, qmin, qmax, pass_at_bounds):
+    """The scalar grid whose zero point is an integer: zero lies on it, so no shift is needed.
+
+    Returns:
+      (x_hat, inside, of_scale): functions for the mask of unclipped values and for the gradient
+      of the scale.
+    """
+    low, high = (qmin - zero_point) * scale, (qmax - zero_point) * scale
+    clipped = tf.raw_ops.ClipByValue(t=x, clip_value_min=low, clip_value_max=high)
+    # One kernel for round(x / scale) * scale. Its own 16-bit grid is wide enough for all codes;
+    # the lower end decides its scale, and a power of two keeps that exact.
+    x_hat = tf.raw_ops.QuantizeAndDequantizeV2(
+        input=clipped,
+        input_min=scale * -(2.0**15),
+        input_max=scale * (2.0**15 - 2.0),
+        signed_input=True,
+        num_bits=16,
+        range_given=True,
+        round_mode="HALF_TO_EVEN",
+    )
+
+    def inside():
+        return tf.equal(x, clipped) if pass_at_bounds else (x > low) & (x < high)
+
+    def of_scale(upstream, to_x):
+        # sum of upstream * (x_hat - x inside) without the mask's own passes
+        return (tf.reduce_sum(upstream * x_hat) - tf.reduce_sum(to_x * x)) / scale
+
+    return x_hat, inside, of_scale
+
+
+def _quantize_on_any_grid(x, scale, zero_point, qmin, qmax, pass_at_bounds):
+    """Any grid, as written in the docstring of the module; see `_quantize_on_integers`."""
+    position = x / scale + zero_point
+    clipped = tf.raw_ops.ClipByValue(t=position, clip_value_min=qmin, clip_value_max=qmax)
+    codes = tf.round(clipped)
+
+    def inside():
+        if pass_at_bounds:
+            return tf.equal(position, clipped)
+        return (position > qmin) & (position < qmax)
+
+    def of_scale(upstream, to_x):
+        steps = codes - tf.where(inside(), position, zero_point)
+        return _sum_to(upstream * steps, scale)
+
+    return (codes - zero_point) * scale, inside, of_scale
 
 
 def _sum_to(gradient: tf.Tensor, parameter: tf.Tensor) -> tf.Tensor:
