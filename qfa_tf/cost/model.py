@@ -1,9 +1,14 @@
 """Costs of whole populations of genomes by table lookup."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 import numpy as np
 
 from qfa_tf.cost.choices import ChoiceReader
+from qfa_tf.cost.deployment_costs import DeploymentCosts
 from qfa_tf.cost.exact import ExactAccounting
+from qfa_tf.cost.latency_table import LatencyTable
 from qfa_tf.cost.official import OfficialAccounting
 from qfa_tf.cost.site_cost import SiteCost
 from qfa_tf.space import Architecture, SearchSpace
@@ -28,6 +33,9 @@ class CostModel:
       batch norm folded; this includes `head.mix`, which is trained without a bias.
     - `weight_bytes`: weights * bits / 8 + 4 per bias, packed ideally.
 
+    On demand also `tflite_bytes`, the size of the exported file, and `latency_ms@NAME`, the sum
+    of the operators in a latency table.
+
     What is float in training (squeeze-excite, sites of 32 bits) is charged as 8 bits everywhere:
     the convention of the papers, and how it is deployed by default.
 
@@ -40,13 +48,19 @@ class CostModel:
     Args:
       space: Search space of the genomes.
       accounting: "exact" or "official".
+      latency_tables: By name.
 
     Raises:
       UnknownAccountingError: Another `accounting`.
       UndefinedAccountingError: "official" for a space that it is not defined for.
     """
 
-    def __init__(self, space: SearchSpace, accounting: str = "exact"):
+    def __init__(
+        self,
+        space: SearchSpace,
+        accounting: str = "exact",
+        latency_tables: Mapping[str, LatencyTable] = MappingProxyType({}),
+    ):
         if accounting not in ACCOUNTINGS:
             raise UnknownAccountingError(
                 f"accounting must be one of {list(ACCOUNTINGS)}. Received: {accounting!r}"
@@ -56,26 +70,64 @@ class CostModel:
         self._reader = ChoiceReader(space)
         kind = ExactAccounting if accounting == "exact" else OfficialAccounting
         self._accounting = kind(space, self._reader)
+        self._deployment = DeploymentCosts(space, self._reader, latency_tables)
 
-    def evaluate(self, genomes: np.ndarray) -> dict[str, np.ndarray]:
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All costs that can be asked for: METRICS and those of the deployment."""
+        return (*METRICS, *self._deployment.metrics)
+
+    def resolve(self, metric: str) -> str:
+        """Returns the full name of a cost; `latency_ms` alone is that of the only latency table.
+
+        Raises:
+          CostUnavailableError: There is no such cost.
+        """
+        return metric if metric in METRICS else self._deployment.resolve(metric)
+
+    def evaluate(
+        self, genomes: np.ndarray, deployment: Sequence[str] = ()
+    ) -> dict[str, np.ndarray]:
         """Returns float64[n] for each of METRICS.
 
         Args:
           genomes: int[n, n_genes], canonical or not (genes of skipped blocks do not count).
+          deployment: Deployment costs that are wanted as well, by full name.
 
         Raises:
           GenomeError: A value or the shape is not one of the space.
+          CostUnavailableError: A deployment cost is not known.
         """
         self.space.validate(genomes)
         genomes = np.asarray(genomes)
-        costs = {metric: np.empty(len(genomes)) for metric in METRICS}
+        costs = {metric: np.empty(len(genomes)) for metric in (*METRICS, *deployment)}
         for start in range(0, len(genomes), _CHUNK):
             chunk = slice(start, start + _CHUNK)
             choices = self._reader.read(genomes[chunk])
             for metric, values in self._accounting.evaluate(choices).items():
                 costs[metric][chunk] = values
+            for metric in deployment:
+                costs[metric][chunk] = self._deployment.evaluate(metric, choices)
         costs["mflops_8bit"] = costs["bitops"] / 64 / 1e6
         return costs
+
+    def bounds(self, metric: str, choices: Sequence[Sequence[int]]) -> tuple[float, float]:
+        """Returns the exact minimum and maximum of a cost over genomes with these gene values.
+
+        Args:
+          metric: One of `metrics`.
+          choices: Allowed values per gene, from `SearchSpace.restrict`.
+
+        Raises:
+          CostUnavailableError: There is no such cost.
+          LatencyTableError: The table misses an operator of these genomes.
+        """
+        if metric not in METRICS:
+            return self._deployment.bounds(metric, choices)
+        # These rise with every gene.
+        extremes = np.array([[values[end] for values in choices] for end in (0, -1)], np.int32)
+        low, high = self.evaluate(extremes)[metric]
+        return float(low), float(high)
 
     def per_site(self, architecture: Architecture) -> list[SiteCost]:
         """Returns the cost of every site of `architecture`, in site order.
