@@ -124,10 +124,14 @@ class CostModel:
         """
         if metric not in METRICS:
             return self._deployment.bounds(metric, choices)
-        # These rise with every gene.
+        # They rise with every gene, but for the resolution in the unit of the release.
         extremes = np.array([[values[end] for values in choices] for end in (0, -1)], np.int32)
-        low, high = self.evaluate(extremes)[metric]
-        return float(low), float(high)
+        column = self.space.gene_index.get("resolution")
+        if column is not None:
+            extremes = np.repeat(extremes, len(choices[column]), axis=0)
+            extremes[:, column] = np.tile(choices[column], 2)
+        costs = self.evaluate(extremes)[metric]
+        return float(costs.min()), float(costs.max())
 
     def per_site(self, architecture: Architecture) -> list[SiteCost]:
         """Returns the cost of every site of `architecture`, in site order.

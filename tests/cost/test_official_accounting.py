@@ -15,8 +15,8 @@ WORKED = (132, 2, 0, 5, 4)
 """Resolution, stage, block, kernel size, expand ratio."""
 
 
-def cost_of(arch, space=SPACE):
-    costs = CostModel(space, accounting="official").evaluate(space.encode(arch)[None])
+def cost_of(arch, space=SPACE, cost=OFFICIAL):
+    costs = cost.evaluate(space.encode(arch)[None])
     return {metric: values[0] for metric, values in costs.items()}
 
 
@@ -176,6 +176,20 @@ def test_site_rows_of_the_worked_block():
     assert parts[3].mflops_8bit == (1_449_984 * 9 / 64 + 186_912) / 1e6
 
 
+def test_bounds_hold_where_the_cost_falls_with_the_resolution():
+    space = SearchSpace.mobilenet_v3(1.2, resolutions=(156, 160))
+    cost = CostModel(space, accounting="official")
+    smallest = np.repeat(space.encode(space.smallest(bits=2))[None], 2, axis=0)
+    smallest[:, space.gene_index["resolution"]] = space.resolutions
+    costs = cost.evaluate(smallest)
+    assert costs["mflops_8bit"][1] < costs["mflops_8bit"][0]
+    low, high = cost.bounds("mflops_8bit", space.restrict())
+    assert low == costs["mflops_8bit"][1]
+    assert high == cost_of(space.largest(bits=4), space, cost)["mflops_8bit"]
+    sampled = cost.evaluate(space.sample_genomes(np.random.default_rng(0), 100))["mflops_8bit"]
+    assert low < sampled.min() <= sampled.max() < high
+
+
 def test_what_the_entries_do_not_depend_on():
     other = SearchSpace.mobilenet_v3(
         1.2,
@@ -193,7 +207,7 @@ def test_what_the_entries_do_not_depend_on():
     arch = Architecture(
         arch.space, 132, arch.stages, tuple((s, *fixed.get(s, (w, a))) for s, w, a in arch.bits)
     )
-    costs = cost_of(arch, other)
+    costs = cost_of(arch, other, CostModel(other, accounting="official"))
     assert costs["mflops_8bit"] == 16.6322379375
     assert tuple(costs) == METRICS
 
