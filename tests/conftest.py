@@ -33,9 +33,9 @@ def small_space():
 @pytest.fixture(scope="session")
 def small_digits():
     """scikit-learn's digits at 16 pixels."""
-    from qfa_tf.data import load_dataset
+    from qfa_tf.data import load
 
-    return load_dataset("digits", 16)
+    return load("digits", 16)
 
 
 @pytest.fixture(scope="session")

@@ -1,63 +1,130 @@
 """Input pipelines that depend on nothing but (seed, step), so that a resumed run continues them."""
 
+import numpy as np
 import tensorflow as tf
 
+from qfa_tf.data.augmentation import Augmentation
+from qfa_tf.data.cropping import ATTEMPTS, FixedRegion, RandomRegion
+from qfa_tf.data.sources import as_float
 from qfa_tf.data.splits import Split
+from qfa_tf.data.transforms import CROP_STREAM, transform
 
 
 def training_batches(
-    split: Split, batch_size: int, *, seed: int, first_step: int = 0, max_shift: int = 0
+    split: Split,
+    batch_size: int,
+    *,
+    seed: int,
+    first_step: int = 0,
+    augmentation: Augmentation | None = None,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """Endless batches of shuffled, randomly shifted training images.
+    """Endless batches of shuffled, augmented training images.
 
     Batch number `step` is the same in every run, wherever the run was resumed: each epoch is a
-    permutation drawn from (seed, epoch), each shift comes from (seed, step).
+    permutation drawn from (seed, epoch), and what happens to an image comes from (seed, step) and
+    its place in the batch.
 
     Args:
-      split: Training images, held in memory.
-      batch_size: Images per batch; at most the number of images.
+      split: Training images.
+      batch_size: Images per batch, over all shards; at most the number of images. What is left at
+        the end of an epoch is not used in that epoch.
       seed: Any int.
       first_step: Number of the first batch.
-      max_shift: Largest shift in pixels, in each direction; edges are repeated.
+      augmentation: Random changes of the images; None for none.
+      shard: (index, count): only the index-th of `count` equal parts of each batch, for one of
+        several workers. The parts of all workers together are the batch of one.
 
     Returns:
-      Dataset of (images float32, labels int32).
+      Dataset of (images float32 [batch_size / count, resolution, resolution, channels] in [0, 1],
+      labels int32).
 
     Raises:
-      ValueError: The batch is larger than the split.
+      ValueError: The batch is larger than the split or cannot be shared out, or the augmentation
+        does not fit the images.
     """
+    augmentation = augmentation or Augmentation()
+    augmentation.check(split.image_shape)
     if not 0 < batch_size <= len(split):
         raise ValueError(
             f"batch_size must be between 1 and the {len(split)} images. Received: {batch_size}."
         )
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
-    per_epoch = len(split) // batch_size
+    first, last = _places(batch_size, shard)
+    requests = _shuffled_requests(split.indices, batch_size, seed, first_step, first, last)
 
-    def batch(step):
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(split)), seed=tf.stack([tf.constant(seed, tf.int64), step // per_epoch])
+    def draw(step, stream, shape, **kwargs):
+        key = tf.stack([seed + (stream << 30), step])
+        return tf.random.stateless_uniform([batch_size, *shape], key, **kwargs)[first:last]
+
+    region = FixedRegion(split.resolution, split.eval_crop)
+    if augmentation.random_resized_crop is not None:
+        region = RandomRegion(augmentation.random_resized_crop)
+        requests = requests.map(
+            lambda request: {
+                **request,
+                "uniforms": draw(request["step"][0], CROP_STREAM, [ATTEMPTS, 4]),
+            }
         )
-        start = tf.cast(step % per_epoch, tf.int32) * batch_size
-        chosen = order[start : start + batch_size]
-        shifted = _shift(tf.gather(images, chosen), max_shift, tf.stack([seed + (1 << 30), step]))
-        return shifted, tf.gather(labels, chosen)
 
-    steps = tf.data.Dataset.counter(first_step)
-    return steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+    def finish(request):
+        step = request["step"][0]
+        images = transform(
+            as_float(request["image"]),
+            augmentation,
+            lambda stream, shape, **kwargs: draw(step, stream, shape, **kwargs),
+        )
+        return images, request["label"]
+
+    read = split.source.read(requests, last - first, split.resolution, region)
+    return read.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
 def batches(split: Split, batch_size: int) -> tf.data.Dataset:
-    """The images in order, once; the last batch may be smaller."""
-    return tf.data.Dataset.from_tensor_slices((split.images, split.labels)).batch(batch_size)
+    """The images in order, once, without augmentation; the last batch may be smaller.
+
+    Returns:
+      Dataset of (images float32 [n, resolution, resolution, channels] in [0, 1], labels int32).
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1. Received: {batch_size}.")
+    indices = tf.data.Dataset.from_tensor_slices({"index": split.indices}).batch(batch_size)
+    region = FixedRegion(split.resolution, split.eval_crop)
+    read = split.source.read(indices, batch_size, split.resolution, region)
+    return read.map(lambda request: (as_float(request["image"]), request["label"])).prefetch(2)
 
 
-def _shift(images: tf.Tensor, most: int, seed: tf.Tensor) -> tf.Tensor:
-    if not most:
-        return images
-    count, size = tf.shape(images)[0], images.shape[1]
-    padded = tf.pad(images, [[0, 0], [most, most], [most, most], [0, 0]], "SYMMETRIC")
-    offsets = tf.random.stateless_uniform([count, 2], seed, 0, 2 * most + 1, tf.int32)
-    rows = offsets[:, :1] + tf.range(size)
-    columns = offsets[:, 1:] + tf.range(size)
-    moved = tf.gather(padded, rows, axis=1, batch_dims=1)
-    return tf.ensure_shape(tf.gather(moved, columns, axis=2, batch_dims=1), images.shape)
+def _places(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
+    """The first place of the shard in a batch and the one after its last."""
+    index, count = shard
+    if count < 1 or not 0 <= index < count:
+        raise ValueError(
+            f"shard must be (index, count) with 0 <= index < count. Received: {shard}."
+        )
+    if batch_size % count:
+        raise ValueError(
+            f"batch_size must be a multiple of the {count} shards. Received: {batch_size}."
+        )
+    size = batch_size // count
+    return index * size, (index + 1) * size
+
+
+def _shuffled_requests(
+    indices: np.ndarray, batch_size: int, seed: int, first_step: int, first: int, last: int
+) -> tf.data.Dataset:
+    """{"index": int64 [last - first], "step": int64 [last - first]} of batch after batch."""
+    per_epoch = len(indices) // batch_size
+    with tf.init_scope(), tf.device("CPU:0"):
+        table = tf.constant(indices, tf.int64)
+
+    def epoch(number):
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(indices)), seed=tf.stack([tf.constant(seed, tf.int64), number])
+        )
+        places = tf.reshape(order[: per_epoch * batch_size], [per_epoch, batch_size])
+        chosen = tf.gather(table, places[:, first:last])
+        steps = number * per_epoch + tf.range(per_epoch, dtype=tf.int64)
+        steps = tf.repeat(steps[:, None], last - first, axis=1)
+        done = tf.maximum(first_step - steps[0, 0], 0)
+        return tf.data.Dataset.from_tensor_slices({"index": chosen[done:], "step": steps[done:]})
+
+    return tf.data.Dataset.counter(first_step // per_epoch).flat_map(epoch)

@@ -8,35 +8,114 @@ import dataclasses
 
 import numpy as np
 
+from qfa_tf.data.sources import ArrayImages, ImageSource
 
-@dataclasses.dataclass(frozen=True)
+LARGEST_ARRAY = 4 << 30
+"""Bytes that `Split.images` may take."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Images and their labels.
+    """Some of the images of a source, at one resolution, with their labels.
+
+    `batches` and `training_batches` read it without holding its images in memory; so does
+    everything else that does not ask for `images`.
 
     Attributes:
-      images: float32 [N, height, width, channels] in [0, 1].
-      labels: int32 [N].
+      source: Where the images are.
+      indices: int64 [N], which of them.
+      resolution: Height and width, in pixels, to which they are resized.
+      eval_crop: None to use whole images; otherwise the shorter side is resized to
+        ceil(resolution / eval_crop) and the middle is used. Random crops ignore it.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    source: ImageSource
+    indices: np.ndarray
+    resolution: int
+    eval_crop: float | None = None
 
     def __post_init__(self):
-        if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
+        if not isinstance(self.resolution, int) or self.resolution < 1:
+            raise ValueError(f"resolution must be an int above 0. Received: {self.resolution!r}.")
+        if self.eval_crop is not None and not 0 < self.eval_crop <= 1:
             raise ValueError(
-                "A split needs images [N, height, width, channels] and labels [N]. Received: "
-                f"{self.images.shape} and {self.labels.shape}."
+                "eval_crop must be None or a number above 0, at most 1, such as 0.875. "
+                f"Received: {self.eval_crop!r}."
             )
 
+    @classmethod
+    def from_arrays(
+        cls,
+        images: np.ndarray,
+        labels: np.ndarray,
+        resolution: int | None = None,
+        eval_crop: float | None = None,
+    ) -> "Split":
+        """A split of images in memory.
+
+        Args:
+          images: uint8, or float32 in [0, 1], [N, height, width, channels].
+          labels: Integers [N].
+          resolution: None for the size of the images, which must be square then.
+          eval_crop: See the class.
+
+        Raises:
+          ValueError: Something does not fit.
+        """
+        source = ArrayImages(images, labels)
+        height, width = source.images.shape[1:3]
+        if resolution is None:
+            if height != width:
+                raise ValueError(f"Images of {height} x {width} pixels need a resolution.")
+            resolution = height
+        return cls(source, np.arange(len(source)), resolution, eval_crop)
+
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.indices)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of what the pipelines give."""
+        return self.resolution, self.resolution, self.source.channels
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int32 [N]."""
+        return self.source.labels(self.indices)
+
+    @property
+    def images(self) -> np.ndarray:
+        """float32 [N, resolution, resolution, channels] in [0, 1], read anew at each call.
+
+        Raises:
+          ValueError: They are too large for memory.
+        """
+        from qfa_tf.data.pipeline import batches
+
+        size = len(self) * int(np.prod(self.image_shape)) * 4
+        if size > LARGEST_ARRAY:
+            raise ValueError(
+                f"The {len(self)} images would take {size / 2**30:.1f} GiB. Use batches(split, "
+                "batch_size), or take(indices) some of them first."
+            )
+        if not len(self):
+            return np.zeros((0, *self.image_shape), np.float32)
+        return np.concatenate([images for images, _ in batches(self, 256).as_numpy_iterator()])
 
     def take(self, indices: np.ndarray) -> "Split":
         """The examples at `indices`."""
-        return Split(self.images[indices], self.labels[indices])
+        return dataclasses.replace(self, indices=self.indices[indices])
+
+    def fingerprint(self) -> bytes:
+        """Bytes to make a digest of: others for other images, labels or preprocessing."""
+        images = self.source.fingerprint(self.indices)
+        stored = getattr(self.source, "images", np.empty(0)).shape[1:]
+        if self.eval_crop is None and stored == self.image_shape:
+            return images
+        return images + f"{self.resolution} {self.eval_crop}".encode()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class DataSplits:
     """The splits of one data set.
 
@@ -47,6 +126,7 @@ class DataSplits:
       calibration: Training images for statistics.
       search_validation: For the search and for predictors.
       test: For the final figures only.
+      class_names: Of the labels 0, 1, ...; empty where they are not known.
     """
 
     name: str
@@ -55,6 +135,7 @@ class DataSplits:
     calibration: Split
     search_validation: Split
     test: Split
+    class_names: tuple[str, ...] = ()
 
 
 def stratified_indices(

@@ -41,15 +41,14 @@ def build_data(config: ConfigDict) -> "DataSplits":
       ConfigError: There is no such data set, or it does not fit the space.
     """
     load_tensorflow()
-    from qfa_tf.data import DATASETS, load_dataset
+    from qfa_tf.data import DataError, load
 
     space = build_space(config)
-    if config.data.name not in DATASETS:
-        raise ConfigError(
-            f"config.data.name must be one of {sorted(DATASETS)}. Received: {config.data.name!r}."
-        )
-    data = load_dataset(config.data.name, space.resolutions[-1])
-    channels = data.train.images.shape[-1]
+    try:
+        data = load(config.data.name, space.resolutions[-1])
+    except DataError as error:
+        raise ConfigError(f"config.data.name: {error}") from error
+    channels = data.train.image_shape[-1]
     if (data.num_classes, channels) != (space.num_classes, space.input_channels):
         raise ConfigError(
             f"The data set {data.name!r} has {data.num_classes} classes and {channels} channels, "

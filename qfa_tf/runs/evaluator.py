@@ -109,9 +109,8 @@ def calibration_key(data: "DataSplits", batch_size: int, calibration_batches: in
     """Identifies the images of calibration and search validation and how they are batched."""
     digest = hashlib.sha256()
     for split in (data.calibration, data.search_validation):
-        digest.update(split.images.tobytes())
-        digest.update(split.labels.tobytes())
-    size = data.calibration.images.shape[1]
+        digest.update(split.fingerprint())
+    size = data.calibration.resolution
     return (
         f"{data.name}-{size}px-calibration{len(data.calibration)}"
         f"-{calibration_batches}x{batch_size}-evaluation{len(data.search_validation)}"

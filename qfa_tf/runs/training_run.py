@@ -73,7 +73,7 @@ def train(
 
 
 def _run_epochs(config, net, state, log, data, step, console) -> None:
-    from qfa_tf.data import training_batches
+    from qfa_tf.data import Augmentation, training_batches
 
     settings, total = config.training, total_steps(config)
     batches = training_batches(
@@ -81,7 +81,7 @@ def _run_epochs(config, net, state, log, data, step, console) -> None:
         settings.batch_size,
         seed=settings.seed,
         first_step=step,
-        max_shift=config.data.max_shift,
+        augmentation=Augmentation(max_shift=config.data.max_shift),
     )
     steps = _steps(net, iter(batches), step)
     epochs = math.ceil(total / settings.steps_per_epoch)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qfa_tf.data import Split, batches, load_dataset, training_batches
+from qfa_tf.data import Augmentation, Split, batches, load, training_batches
 from qfa_tf.data.splits import stratified_indices
 
 
@@ -30,13 +30,13 @@ def test_digit_splits(small_digits):
 
 
 def test_loading_is_deterministic(small_digits):
-    again = load_dataset("digits", 16)
+    again = load("digits", 16)
     np.testing.assert_array_equal(again.test.images, small_digits.test.images)
 
 
 def test_unknown_data_set():
     with pytest.raises(ValueError, match=r"data sets are \['digits'\].*'mnist'"):
-        load_dataset("mnist", 28)
+        load("mnist", 28)
 
 
 def test_stratified_indices_errors_and_sizes():
@@ -51,9 +51,15 @@ def test_stratified_indices_errors_and_sizes():
 
 @pytest.mark.parametrize("first_step", [1, 17, 40])
 def test_resumed_batches_continue(small_digits, first_step):
-    whole = training_batches(small_digits.train, 64, seed=3, max_shift=2).take(first_step + 2)
+    whole = training_batches(
+        small_digits.train, 64, seed=3, augmentation=Augmentation(max_shift=2)
+    ).take(first_step + 2)
     resumed = training_batches(
-        small_digits.train, 64, seed=3, first_step=first_step, max_shift=2
+        small_digits.train,
+        64,
+        seed=3,
+        first_step=first_step,
+        augmentation=Augmentation(max_shift=2),
     ).take(2)
     expected = list(whole.as_numpy_iterator())[first_step:]
     for (images, labels), (other_images, other_labels) in zip(
@@ -79,8 +85,14 @@ def test_an_epoch_has_no_repetition(small_digits):
 def test_shift_moves_whole_images():
     image = np.zeros((1, 9, 9, 1), np.float32)
     image[0, 4, 4, 0] = 1.0
-    split = Split(np.repeat(image, 64, 0), np.zeros(64, np.int32))
-    images, _ = next(iter(training_batches(split, 64, seed=1, max_shift=2).as_numpy_iterator()))
+    split = Split.from_arrays(np.repeat(image, 64, 0), np.zeros(64, np.int32))
+    images, _ = next(
+        iter(
+            training_batches(
+                split, 64, seed=1, augmentation=Augmentation(max_shift=2)
+            ).as_numpy_iterator()
+        )
+    )
     places = {tuple(np.argwhere(single[..., 0])[0]) for single in images}
     assert all(single.sum() == 1 for single in images)
     assert places <= {(row, column) for row in range(2, 7) for column in range(2, 7)}
@@ -96,4 +108,4 @@ def test_batch_size_error(small_digits):
     with pytest.raises(ValueError, match="between 1 and the 1097"):
         training_batches(small_digits.train, 2000, seed=0)
     with pytest.raises(ValueError, match="labels"):
-        Split(np.zeros((3, 2, 2, 1), np.float32), np.zeros(2, np.int32))
+        Split.from_arrays(np.zeros((3, 2, 2, 1), np.float32), np.zeros(2, np.int32))

@@ -48,7 +48,7 @@ def bright_corners():
         for image, label in zip(images, labels, strict=True):
             rows, columns = half * (label // 2), half * (label % 2)
             image[rows : rows + half, columns : columns + half] += 0.5
-        everything = Split(images, labels)
+        everything = Split.from_arrays(images, labels)
         train, validation, test = np.split(np.arange(200), [96, 148])
         return DataSplits(
             name="bright_corners",
