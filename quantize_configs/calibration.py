@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import tensorflow as tf
 
 from quantize_configs.batch_quantizer import BatchQuantizer
+from quantize_configs.forward import forward_function
 from quantize_configs.keras_backend import keras, require_functional
 
 
@@ -43,7 +44,7 @@ def calibrate(model: keras.Model, dataset: Iterable, batches: int | None = None)
             f"The model {model.name!r} has no activation quantizer. Pass the result of quantize()."
         )
     before = [{role: weight.numpy() for role, weight in weights.items()} for weights in variables]
-    forward = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    forward = forward_function(model)
     count = 0
     try:
         for weights in variables:

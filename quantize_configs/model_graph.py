@@ -95,7 +95,7 @@ class ModelGraph:
         else:
             return
         if call.role is Role.NORMALIZATION:
-            _check_axis(call.layer)
+            _check_axis(call)
         (source,) = call.inputs
         producer = self.by_name[source]
         fits = producer.role in producers and self.sole_reader(source) is call
@@ -109,8 +109,8 @@ class ModelGraph:
             )
 
 
-def _check_axis(layer: keras.layers.BatchNormalization) -> None:
-    rank = len(layer.input_shape)
+def _check_axis(call: LayerCall) -> None:
+    layer, rank = call.layer, len(call.owner.input_shape)
     if list(layer.axis) != [rank - 1]:
         raise UnsupportedLayerError(
             f"Layer {layer.name!r} normalizes axis {list(layer.axis)}; only the last one, the "

@@ -1,6 +1,9 @@
 """Quantizing a whole functional Keras model through TFMOT."""
 
-import tensorflow_model_optimization as tfmot
+import tensorflow as tf
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
+    QuantizeWrapperV2,
+)
 
 from quantize_configs.activations import HardSigmoid
 from quantize_configs.batch_quantizer import BatchQuantizer
@@ -10,9 +13,9 @@ from quantize_configs.layer_configs import LayerQuantizeConfig
 from quantize_configs.layer_roles import MERGING_LAYERS, Role, UnsupportedLayerError
 from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.model_graph import ModelGraph
-from quantize_configs.scheme import BitWidthScheme, quantize_scope
 
 TENSOR_BITS = 8
+NAME_PREFIX = "quant_"
 
 
 def quantize(
@@ -56,11 +59,9 @@ def quantize(
             f"The model {model.name!r} has no Conv2D, DepthwiseConv2D or Dense layer to quantize."
         )
     activation_options = {"zero_point": zero_point, "estimator": estimator}
-    with quantize_scope():
-        annotated = _annotate(model, graph, policy, activation_options, tensor_quantizers)
-        quantized = tfmot.quantization.keras.quantize_apply(annotated, BitWidthScheme())
-    check_wrappers(quantized)
-    return quantized
+    # Nothing in these layers needs AutoGraph, which takes most of the time.
+    rebuild = tf.autograph.experimental.do_not_convert(_wrap_layers)
+    return rebuild(model, graph, policy, activation_options, tensor_quantizers)
 
 
 def needs_own_grid(graph: ModelGraph, name: str) -> bool:
@@ -90,10 +91,16 @@ def check_wrappers(model: keras.Model) -> None:
             )
 
 
-def _annotate(model, graph, policy, activation_options, tensor_quantizers):
-    """Rebuilds `model` with annotated layers and the identity layers that hold quantizers."""
-    annotate = tfmot.quantization.keras.quantize_annotate_layer
+def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers):
+    """Rebuilds `model` with wrapped layers and the identity layers that hold quantizers.
+
+    The result is that of annotating all layers and `quantize_apply` with `BitWidthScheme`, which
+    transforms nothing but copies the model three times.
+    """
     tensors = {}
+
+    def wrap(layer, config):
+        return QuantizeWrapperV2(layer, config, name_prefix=NAME_PREFIX)
 
     def tensor_quantizer(name):
         if not tensor_quantizers or not needs_own_grid(graph, name):
@@ -102,9 +109,9 @@ def _annotate(model, graph, policy, activation_options, tensor_quantizers):
 
     def identity(name, quantizer, tensor):
         layer = keras.layers.Activation("linear", name=name)
-        return annotate(layer, LayerQuantizeConfig(output_quantizer=quantizer))(tensor)
+        return wrap(layer, LayerQuantizeConfig(output_quantizer=quantizer))(tensor)
 
-    clones = {}
+    inputs = {}
     for call in graph.calls:
         if call.role is Role.INPUT:
             layer = call.layer
@@ -112,7 +119,7 @@ def _annotate(model, graph, policy, activation_options, tensor_quantizers):
             tensors[call.name] = source = tensor
             if quantizer := tensor_quantizer(call.name):
                 tensors[call.name] = identity(f"{call.name}.quantized", quantizer, tensor)
-            clones[call.name] = source
+            inputs[call.name] = source
             continue
         weight_quantizer = None
         arguments = [tensors[name] for name in call.inputs]
@@ -122,15 +129,17 @@ def _annotate(model, graph, policy, activation_options, tensor_quantizers):
             quantizer = BatchQuantizer(activation_bits, **activation_options)
             arguments = [identity(f"{call.name}.input", quantizer, arguments[0])]
         config = LayerQuantizeConfig(weight_quantizer, tensor_quantizer(call.name))
-        clone = type(call.layer).from_config(call.layer.get_config())
-        clones[call.name] = clone
-        tensors[call.name] = annotate(clone, config)(
-            arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
-        )
-    inputs = [clones[tensor._keras_history.layer.name] for tensor in model.inputs]
+        argument = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
+        tensors[call.name] = wrap(_copy(call.layer), config)(argument)
+    inputs = [inputs[tensor._keras_history.layer.name] for tensor in model.inputs]
     outputs = [tensors[name] for name in graph.outputs]
-    annotated = keras.Model(inputs, outputs, name=model.name)
-    for call in graph.calls:
-        if call.role is not Role.INPUT:
-            clones[call.name].set_weights(call.layer.get_weights())
-    return annotated
+    return keras.Model(inputs, outputs, name=model.name)
+
+
+def _copy(layer):
+    """A layer with the configuration and the weights of `layer`."""
+    copy = type(layer).from_config(layer.get_config())
+    with tf.name_scope(layer.name):
+        copy.build(layer.input_shape)
+    copy.set_weights(layer.get_weights())
+    return copy

@@ -92,7 +92,7 @@ def _operator(folded: FoldedLinear, packed: bool):
     layer, codes = folded.call.layer, folded.codes
     activation = ACTIVATIONS[folded.activation]
     if isinstance(layer, keras.layers.Dense):
-        keep = len(layer.input_shape) > 2
+        keep = len(folded.call.owner.input_shape) > 2
         return FullyConnected(activation, keep_num_dims=keep), codes.T, 0
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         height, width, channels, multiplier = codes.shape

@@ -245,7 +245,7 @@ class _Lowering:
                 "MEAN. Put the activation before the pooling."
             )
         height, width = layer.pool_size
-        rows, columns, channels = layer.input_shape[1:]
+        rows, columns, channels = call.owner.input_shape[1:]
         exact = rows % layer.strides[0] == 0 and columns % layer.strides[1] == 0
         if layer.padding == "same" and not (exact and layer.strides == layer.pool_size):
             raise UnsupportedLayerError(
