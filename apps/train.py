@@ -1,9 +1,13 @@
 """Trains a quantized supernet in a workdir; the same command resumes it after a kill.
 
+SIGTERM and SIGINT (Ctrl-C) save a checkpoint after the current step and end the program with status
+143 and 130; a second signal ends it at once. docs/training.md explains every key of a recipe.
+
 Examples:
   python apps/train.py --config=configs/digits.py --workdir=workdir/digits
   python apps/train.py --config=configs/digits.py --workdir=workdir/slow \
       --config.training.learning_rate=0.02 --config.training.stage_steps=100,200,300
+  python apps/train.py --config=configs/imagenet_qfa.py --workdir=workdir/qfa --strategy=mirrored
 """
 
 from absl import flags
@@ -14,12 +18,19 @@ from qfa_tf.runs import command_line
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Recipe: a Python file with get_config().")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, made if missing.")
+STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "default",
+    ("default", "mirrored", "multi_worker"),
+    "One device, all devices of this machine, or several processes described by TF_CONFIG.",
+)
 flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main():
     """Trains."""
-    runs.train(command_line.config_value(CONFIG), runs.Workdir(WORKDIR.value))
+    config, workdir = command_line.config_value(CONFIG), runs.Workdir(WORKDIR.value)
+    runs.train(config, workdir, strategy=STRATEGY.value)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
-from qfa_tf.runs.config import per_stage, total_steps
+from qfa_tf.runs.config import calibration_batch_size, per_stage, total_steps
 from qfa_tf.runs.errors import ConfigError
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.space import InvalidSpaceError, SearchSpace
@@ -14,7 +14,7 @@ from qfa_tf.space import InvalidSpaceError, SearchSpace
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from qfa_tf.data import DataSplits
+    from qfa_tf.data import Augmentation, DataSplits
     from qfa_tf.supernet import QFASupernet
     from qfa_tf.training import QFATraining, StagedCosine
     from quantize_configs.keras_backend import keras
@@ -55,12 +55,70 @@ def build_data(config: ConfigDict) -> "DataSplits":
             f"the space {space.name!r} {space.num_classes} and {space.input_channels}. Change "
             "config.data.name or config.space."
         )
-    if config.training.batch_size > min(len(data.train), len(data.calibration)):
+    if config.training.batch_size > len(data.train):
         raise ConfigError(
-            f"config.training.batch_size must be at most {len(data.calibration)}, the number of "
-            f"calibration images. Received: {config.training.batch_size}."
+            f"config.training.batch_size must be at most {len(data.train)}, the number of training "
+            f"images. Received: {config.training.batch_size}."
+        )
+    if calibration_batch_size(config) > len(data.calibration):
+        raise ConfigError(
+            "config.data.calibration_batch_size (config.training.batch_size where it is 0) must be "
+            f"at most {len(data.calibration)}, the number of calibration images. Received: "
+            f"{calibration_batch_size(config)}."
         )
     return data
+
+
+def build_augmentation(config: ConfigDict) -> "Augmentation":
+    """What training does to its images.
+
+    Raises:
+      ConfigError: A value is not allowed.
+    """
+    load_tensorflow()
+    from qfa_tf.data import Augmentation
+
+    settings = config.data
+    try:
+        return Augmentation(
+            random_resized_crop=tuple(settings.random_resized_crop) or None,
+            flip=settings.flip,
+            max_shift=settings.max_shift,
+            brightness=settings.brightness,
+            contrast=settings.contrast,
+            saturation=settings.saturation,
+        )
+    except ValueError as error:
+        raise ConfigError(f"config.data: {error}") from error
+
+
+def build_batches(
+    config: ConfigDict, data: "DataSplits", first_step: int, shard: tuple[int, int] = (0, 1)
+) -> "tf.data.Dataset":
+    """Training batches from a step on, or the share of one replica of them.
+
+    Args:
+      config: Of the run, complete.
+      data: Of the run.
+      first_step: Number of the first batch.
+      shard: Index of the replica and number of replicas.
+
+    Raises:
+      ConfigError: The augmentation does not fit the images.
+    """
+    from qfa_tf.data import training_batches
+
+    try:
+        return training_batches(
+            data.train,
+            config.training.batch_size,
+            seed=config.training.seed,
+            first_step=first_step,
+            augmentation=build_augmentation(config),
+            shard=shard,
+        )
+    except ValueError as error:
+        raise ConfigError(f"config.data: {error}") from error
 
 
 def build_net(config: ConfigDict) -> "QFASupernet":
@@ -73,7 +131,15 @@ def build_net(config: ConfigDict) -> "QFASupernet":
     from quantize_configs.keras_backend import keras
 
     keras.utils.set_random_seed(config.training.seed)
-    return QFASupernet(build_space(config), dropout=config.training.dropout)
+    settings = config.supernet
+    return QFASupernet(
+        build_space(config),
+        zero_point=settings.zero_point,
+        estimator=settings.estimator,
+        padding=settings.padding,
+        narrow_bits=tuple(settings.narrow_bits),
+        dropout=config.training.dropout,
+    )
 
 
 def build_training(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qfa_tf.runs.building import build_net
 from qfa_tf.runs.errors import CheckpointError, CheckpointWriteError
+from qfa_tf.runs.progress import Progress
 from qfa_tf.runs.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -19,36 +20,63 @@ _LISTED = re.compile(r'^all_model_checkpoint_paths: "(.+)"$', re.MULTILINE)
 
 
 class TrainingState:
-    """The checkpoints of a supernet in training: its weights, its optimizer and their step.
+    """The checkpoints of a supernet in training: weights, optimizer and progress.
 
     Args:
       folder: Where they stand.
-      net: Compiled.
+      net: Compiled, its optimizer built.
+      writes: Whether this process writes; on several machines one does, all of them read.
     """
 
-    def __init__(self, folder: pathlib.Path, net: "QFASupernet"):
+    def __init__(self, folder: pathlib.Path, net: "QFASupernet", writes: bool = True):
         import tensorflow as tf
 
         self._folder = folder
-        net.optimizer.build(net.trainable_variables)
-        self._checkpoint = tf.train.Checkpoint(net=net, optimizer=net.optimizer)
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(folder), max_to_keep=MAX_TO_KEEP, checkpoint_name=_PREFIX
+        self._progress = tf.Variable("", dtype=tf.string)
+        self._checkpoint = tf.train.Checkpoint(
+            net=net, optimizer=net.optimizer, progress=self._progress
         )
+        self._first = None
+        self._manager = None
+        if writes:
+            self._manager = tf.train.CheckpointManager(
+                self._checkpoint, str(folder), max_to_keep=MAX_TO_KEEP, checkpoint_name=_PREFIX
+            )
 
-    def resume(self) -> int:
-        """Restores the newest checkpoint and returns its step; 0 when there is none.
+    def resume(self) -> Progress | None:
+        """Restores the newest checkpoint; None when there is none.
 
         Raises:
           CheckpointError: It is damaged.
         """
         prefix = newest(self._folder)
         if prefix is None:
-            return 0
+            return None
         _read_into(self._checkpoint, prefix)
-        return step_of(prefix)
+        progress = Progress.from_json(self._progress.numpy().decode())
+        if progress.step != step_of(prefix):
+            raise _damaged(prefix, prefix.name, f"it is of step {progress.step}")
+        return progress
 
-    def save(self, step: int) -> None:
+    def remember(self) -> None:
+        """Keeps a copy of the first weights in memory, for `rewind` before the first checkpoint."""
+        optimizer = self._checkpoint.optimizer
+        variables = [*self._checkpoint.net.variables, *optimizer.variables]
+        self._first = [(variable, variable.numpy()) for variable in variables]
+
+    def rewind(self) -> Progress | None:
+        """Restores the newest checkpoint, or the remembered weights; None with those.
+
+        Raises:
+          CheckpointError: The checkpoint is damaged.
+        """
+        progress = self.resume()
+        if progress is None:
+            for variable, value in self._first:
+                variable.assign(value)
+        return progress
+
+    def save(self, progress: Progress) -> None:
         """Writes a checkpoint, then removes all but the last two.
 
         Raises:
@@ -56,11 +84,15 @@ class TrainingState:
         """
         import tensorflow as tf
 
+        self._first = None
+        if self._manager is None:
+            return
+        self._progress.assign(progress.to_json())
         try:
-            self._manager.save(checkpoint_number=step)
+            self._manager.save(checkpoint_number=progress.step)
         except (tf.errors.OpError, OSError) as error:
             raise CheckpointWriteError(
-                f"Could not write the checkpoint of step {step} in {self._folder}: "
+                f"Could not write the checkpoint of step {progress.step} in {self._folder}: "
                 f"{_first_line(error)}. Earlier ones are kept; free some space, then run the same "
                 "command again."
             ) from error

@@ -21,8 +21,9 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of errors.")
 def run_app(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`; ends the program.
 
-    Known errors end with one sentence on stderr and status 1, an interrupt with status 130,
-    `--help` with status 0 (absl has 1).
+    Known errors end with one sentence on stderr and status 1, or the one that the error names
+    (143 for a training that SIGTERM stopped), an interrupt with status 130, `--help` with status 0
+    (absl has 1).
 
     Args:
       main: Takes no arguments.
@@ -53,7 +54,7 @@ def run_app(main: Callable[[], None]) -> None:
             raise
         message = error if started else _config_error(error)
         print(f"{program}: {message}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_status", 1))
 
 
 def is_known(error: Exception) -> bool:

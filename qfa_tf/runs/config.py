@@ -34,6 +34,8 @@ def complete_config(config: ConfigDict) -> ConfigDict:
     for key, field in FIELDS.items():
         if key not in present:
             section, _, name = key.rpartition(".")
+            if section not in completed:
+                completed[section] = ConfigDict()
             completed[section][name] = field.default
     return completed
 
@@ -122,6 +124,14 @@ def per_stage(value: Any) -> list | None:
 def total_steps(config: ConfigDict) -> int:
     """Number of training steps."""
     return sum(config.training.stage_steps)
+
+
+def calibration_batch_size(config: ConfigDict) -> int:
+    """Images per calibration batch: what one replica sees in training, the whole batch by default.
+
+    Activation ranges depend on the number of images that they are measured on.
+    """
+    return config.data.calibration_batch_size or config.training.batch_size
 
 
 def write_config(config: ConfigDict, path: str | os.PathLike) -> None:

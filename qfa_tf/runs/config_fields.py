@@ -67,12 +67,20 @@ class Field:
 
 FIELDS = {
     "space": Field("space"),
+    "supernet.zero_point": Field("string", "integer", choices=("integer", "fractional")),
+    "supernet.estimator": Field(
+        "string", "channel_mean", choices=("channel_mean", "sample_mean", "min_max")
+    ),
+    "supernet.padding": Field("string", "same", choices=("same", "symmetric")),
+    "supernet.narrow_bits": Field("ints", (8,)),
     "data.name": Field("string"),
     "data.calibration_batches": Field("int", minimum=1),
+    "data.calibration_batch_size": Field("int", 0, minimum=0),
     "data.max_shift": Field("int", 0, minimum=0),
-    "data.random_resized_crop": Field("number", 0.0, minimum=0, maximum=1),
+    "data.random_resized_crop": Field("numbers", (), minimum=0, maximum=1),
     "data.flip": Field("bool", False),
     "data.brightness": Field("number", 0.0, minimum=0, maximum=1),
+    "data.contrast": Field("number", 0.0, minimum=0, maximum=1),
     "data.saturation": Field("number", 0.0, minimum=0, maximum=1),
     "training.batch_size": Field("int", minimum=1),
     "training.steps_per_epoch": Field("int", minimum=1),

@@ -18,7 +18,23 @@ class CheckpointError(RunError):
 
 
 class DivergedError(RunError):
-    """The loss of a training is no longer finite."""
+    """The loss or the gradient of a training is no longer finite; the last checkpoint is kept."""
+
+
+class WorkerError(RunError):
+    """The processes of a training on several machines do not work together."""
+
+
+class StoppedError(RunError):
+    """A signal stopped a training; a checkpoint was saved and the same command resumes it.
+
+    Attributes:
+      exit_status: That of a program: 128 and the number of the signal, as in a shell.
+    """
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_status = 128 + signal_number
 
 
 class CheckpointWriteError(OSError):

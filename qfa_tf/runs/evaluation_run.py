@@ -8,6 +8,7 @@ import rich.console
 from qfa_tf.cost import METRICS, CostModel
 from qfa_tf.runs.building import build_data, build_space
 from qfa_tf.runs.checkpoints import require_newest, restore
+from qfa_tf.runs.config import calibration_batch_size
 from qfa_tf.runs.evaluator import SEARCH_SPLIT, Measurement, workdir_evaluator
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.selection import select
@@ -64,7 +65,8 @@ def evaluate_selection(
         }
     else:
         net, _ = restore(workdir)
-        measurement = Measurement(data, config.training.batch_size, config.data.calibration_batches)
+        batch_size = calibration_batch_size(config)
+        measurement = Measurement(data, batch_size, config.data.calibration_batches)
         calibration = measurement.calibrate(net, architecture)
         result = measurement.evaluate(net, architecture, calibration, split)
     say(console, f"({selection.source}) {architecture.describe()}")

@@ -11,6 +11,7 @@ import rich.console
 from qfa_tf.cost import CostModel
 from qfa_tf.runs.building import build_data, build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest, restore
+from qfa_tf.runs.config import calibration_batch_size
 from qfa_tf.runs.evaluator import Measurement, calibration_key
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.model_records import (
@@ -63,7 +64,7 @@ def export_model(
     selection = select(workdir, space, index=index, architecture_file=architecture_file)
     checkpoint_key = key_of(require_newest(workdir))
     data = build_data(config)
-    settings = (config.training.batch_size, config.data.calibration_batches)
+    settings = (calibration_batch_size(config), config.data.calibration_batches)
     data_key = calibration_key(data, *settings)
     conversion = {
         "weight_container": weight_container,

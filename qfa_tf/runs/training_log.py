@@ -1,87 +1,89 @@
-"""The log of a training: a row of a CSV file and TensorBoard scalars per epoch."""
+"""The logs of a training: CSV files, and TensorBoard scalars in the same folder."""
 
-import csv
-import io
-import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from qfa_tf.runs.errors import WorkdirError
-from quantize_configs.files import write_text
+from qfa_tf.runs.csv_table import CsvTable
+from qfa_tf.runs.workdir import Workdir
+
+MEASURES = ("loss", "accuracy")
 
 
 class TrainingLog:
-    """Appends epochs to `train.csv` and to TensorBoard files in the same folder.
-
-    Rows are written before the checkpoint of their epoch; those of a run that was killed in
-    between are dropped here, because the epoch will be repeated.
+    """Appends epochs, probes and quantizers.
 
     Args:
-      path: The CSV file.
+      workdir: Of the run.
       step: Where the training resumes; later rows are dropped.
 
     Raises:
-      WorkdirError: The CSV file is damaged.
+      WorkdirError: A CSV file is damaged.
     """
 
-    def __init__(self, path: pathlib.Path, step: int):
+    def __init__(self, workdir: Workdir, step: int):
         import tensorflow as tf
 
-        self._path = path
-        self.rows = [row for row in read_rows(path) if int(row["step"]) <= step]
-        self._writer = tf.summary.create_file_writer(str(path.parent))
+        self._epochs = CsvTable(workdir.training_csv, step)
+        self._probes = CsvTable(workdir.probes_csv, step)
+        self._quantizers = CsvTable(workdir.quantizers_csv, step)
+        self._writer = tf.summary.create_file_writer(str(workdir.logs))
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
+    @property
+    def epochs(self) -> list[dict[str, str]]:
+        """The rows of all epochs so far."""
+        return self._epochs.rows
+
+    def write_epoch(self, step: int, values: Mapping[str, float]) -> None:
         """Adds the row of an epoch.
 
         Args:
           step: The last step of the epoch.
-          values: Columns after `step`; names with a `_` after the role, such as
-            "smallest_accuracy", are grouped in TensorBoard.
+          values: Columns after `step`; "smallest_accuracy" becomes accuracy/smallest in
+            TensorBoard, so that the roles of subnets share a chart.
 
         Raises:
           FileWriteError: The CSV file cannot be written.
         """
-        self.rows.append({"step": str(step), **{key: f"{v:.6g}" for key, v in values.items()}})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.rows[-1].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self._path, text.getvalue())
+        self._epochs.append([{"step": step, **values}])
+        self._write_scalars(step, {_tag(key): value for key, value in values.items()})
+
+    def write_probes(self, step: int, rows: Iterable[Mapping[str, object]]) -> None:
+        """Adds the probes of a step, rows with `subnet`, `bits`, `accuracy` and `loss`."""
+        rows = list(rows)
+        self._probes.append({"step": step, **row} for row in rows)
+        scalars = {
+            f"probe_{measure}/{row['subnet']}_{row['bits']}bit": row[measure]
+            for row in rows
+            for measure in MEASURES
+        }
+        self._write_scalars(step, scalars)
+
+    def write_quantizers(self, step: int, rows: Iterable[Mapping[str, object]]) -> None:
+        """Adds the quantizers of a step, rows as `quantizer_rows` makes them."""
+        rows = list(rows)
+        self._quantizers.append({"step": step, **row} for row in rows)
+        scalars = {}
+        for row in rows:
+            size = f"_k{row['kernel_size']}" if row["kernel_size"] != "" else ""
+            name = f"{row['site']}{size}_{row['bits']}bit"
+            for key, value in row.items():
+                if isinstance(value, float):
+                    scalars[f"{key}/{name}"] = value
+        self._write_scalars(step, scalars)
+
+    def _write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """What `tf.summary.scalar` writes; that function needs the tensorboard package."""
+        import tensorflow as tf
+
+        metadata = tf.compat.v1.SummaryMetadata(
+            plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"),
+            data_class=1,
+        )
         with self._writer.as_default():
-            for key, value in values.items():
-                _write_scalar(key, value, step)
+            for tag, value in scalars.items():
+                tf.summary.write(tag, tf.constant(value, tf.float32), step=step, metadata=metadata)
         self._writer.flush()
 
 
-def read_rows(path: pathlib.Path) -> list[dict[str, str]]:
-    """The rows of a training log, none when there is no file.
-
-    Raises:
-      WorkdirError: It is damaged.
-    """
-    if not path.is_file():
-        return []
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True))
-        for row in rows:
-            int(row["step"])
-            if None in row or None in row.values():
-                raise ValueError("a row has too few or too many columns")
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise WorkdirError(
-            f"{path} is damaged: {error}. It was left as it is; move it away to continue with a "
-            "new one."
-        ) from error
-    return rows
-
-
-def _write_scalar(key: str, value: float, step: int) -> None:
-    """What `tf.summary.scalar` writes; that function needs the tensorboard package."""
-    import tensorflow as tf
-
-    metadata = tf.compat.v1.SummaryMetadata(
-        plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"), data_class=1
-    )
+def _tag(key: str) -> str:
     role, _, measure = key.rpartition("_")
-    tag = f"{measure}/{role}" if measure in ("loss", "accuracy") else key
-    tf.summary.write(tag, tf.constant(value, tf.float32), step=step, metadata=metadata)
+    return f"{measure}/{role}" if measure in MEASURES else key

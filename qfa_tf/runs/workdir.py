@@ -23,7 +23,13 @@ class Workdir:
       checkpoints: Folder of the weights.
       logs: Folder of TensorBoard files.
       training_csv: One row per epoch.
+      probes_csv: Accuracies of fixed subnets every few epochs.
+      quantizers_csv: Learned scales and ranges of every site every few epochs.
+      training_png: Curves of both.
+      divergence_file: Where a training that diverged went wrong.
       probes_file: Accuracies at the end of the training.
+      teacher_file: Which external teacher the training has.
+      lock_file: Held by the training process.
       evaluations: Every evaluated subnet, `evaluations.sqlite`.
       pareto_json: What the search found.
       pareto_png: Its picture.
@@ -37,6 +43,12 @@ class Workdir:
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
         self.training_csv = self.logs / "train.csv"
+        self.probes_csv = self.logs / "probes.csv"
+        self.quantizers_csv = self.logs / "quantizers.csv"
+        self.training_png = self.path / "training.png"
+        self.divergence_file = self.logs / "divergence.json"
+        self.teacher_file = self.path / "teacher.json"
+        self.lock_file = self.path / "train.lock"
         self.probes_file = self.logs / "probes.json"
         self.evaluations = self.path / "evaluations.sqlite"
         self.pareto_json = self.path / "pareto.json"
@@ -70,8 +82,8 @@ class Workdir:
           FileWriteError: `config.json` cannot be written.
         """
         validate_config(config)
+        self.check_folder()
         if not self.config_file.is_file():
-            self._refuse_foreign_files()
             write_config(config, self.config_file)
             return
         changes = differences(read_config(self.config_file), config)
@@ -87,13 +99,19 @@ class Workdir:
                 "choose another --workdir, or repeat the command with the config of this one."
             )
 
-    def _refuse_foreign_files(self) -> None:
+    def check_folder(self) -> None:
+        """Checks that the folder is a workdir, is empty, or does not exist yet.
+
+        Raises:
+          WorkdirError: It is a file, or holds files of something else.
+        """
+        if self.config_file.is_file():
+            return
         if self.path.exists() and not self.path.is_dir():
             raise WorkdirError(f"{self.path} is a file. Choose another --workdir.")
-        found = sorted(self.path.iterdir()) if self.path.is_dir() else []
-        found = [
-            path.name for path in found if not path.name.startswith(f".{self.config_file.name}")
-        ]
+        found = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
+        own = (f".{self.config_file.name}", self.lock_file.name)
+        found = [name for name in found if not name.startswith(own)]
         if found:
             raise WorkdirError(
                 f"{self.path} is not empty and has no {self.config_file.name}, so it is no workdir "

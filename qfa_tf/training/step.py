@@ -84,14 +84,7 @@ class BoundTraining:
         for before, stage in zip(self.recipe.stages, self.recipe.stages[1:], strict=False):
             start += before.steps
             if step == start and before.is_float and not stage.is_float:
-                self.reset_weight_steps()
-
-    def reset_weight_steps(self) -> None:
-        """Starts the steps of all weight quantizers anew from the weights as they are."""
-        for site in self._net.space.sites:
-            layer = self._net.site_layer(site.name)
-            if layer.weight_quantizer is not None:
-                layer.reset_steps()
+                self._net.reset_steps()
 
     def step(self, images, labels) -> dict[str, tf.Tensor]:
         """Trains one step; returns loss and accuracy per role of subnet, NaN for roles at rest."""
@@ -110,7 +103,7 @@ class BoundTraining:
             is_teacher = self._learns_in_place & (row == 0)
             seed = self.dropout_seed(step, row, replica.replica_id_in_sync_group)
             loss, logits, gradients = self.subnet_gradients(
-                images, labels, genomes[row], teacher_logits, self._share(position), seed
+                images, labels, genomes[row], teacher_logits, self.share(position), seed
             )
             total = [before + gradient for before, gradient in zip(total, gradients, strict=True)]
             teacher_logits = tf.where(is_teacher, logits, teacher_logits)
@@ -139,7 +132,7 @@ class BoundTraining:
             metrics |= {f"{role}_loss": loss, f"{role}_accuracy": accuracy}
         return metrics
 
-    def _share(self, position) -> tf.Tensor:
+    def share(self, position) -> tf.Tensor:
         """Weight of the teacher in the loss of the subnet trained at `position`, float32 scalar."""
         weight = tf.constant(float(self.recipe.distillation_weight))
         if self._learns_in_place:  # the first one is the teacher, or alone
@@ -176,7 +169,11 @@ class BoundTraining:
         gradients = tape.gradient(
             loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        return loss, logits, [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = [
+            tf.ensure_shape(tf.convert_to_tensor(gradient), variable.shape)
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
+        return loss, logits, gradients
 
     def _loss(self, labels, logits, teacher_logits, share):
         smoothing, classes = self.recipe.label_smoothing, self._net.space.num_classes

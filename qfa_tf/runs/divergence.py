@@ -1,0 +1,162 @@
+"""Where a training step goes wrong: the subnet, the site, and the tensor that is not finite."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qfa_tf.runs.workdir import Workdir
+from qfa_tf.space import Architecture
+from quantize_configs.files import write_text
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from qfa_tf.supernet import QFASupernet
+
+SCHEMA_VERSION = 1
+_KINDS = {
+    "range": "the input",
+    "mean": "the convolution",
+    "variance": "the convolution",
+    "linear": "the convolution",
+    "output": "the output",
+    "sum": "the residual sum",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Divergence:
+    """The first value of a step that is not finite.
+
+    Attributes:
+      step: Number of the step, from 1.
+      what: For people, such as "the convolution of s1.b0.expand".
+      site: Site or squeeze-excite where it appeared; None outside of all.
+      role: Role of the subnet, None when it is not about one.
+      architecture: The subnet.
+    """
+
+    step: int
+    what: str
+    site: str | None = None
+    role: str | None = None
+    architecture: Architecture | None = None
+
+    def __str__(self) -> str:
+        if self.architecture is None:
+            return f"{self.what} was the first not to be finite."
+        return (
+            f"{self.what} was the first not to be finite, in the {self.role} subnet:\n"
+            f"{self.architecture.describe()}"
+        )
+
+    def write(self, workdir: Workdir) -> None:
+        """Writes `divergence.json`.
+
+        Raises:
+          FileWriteError: It cannot be written.
+        """
+        content = {"schema_version": SCHEMA_VERSION} | dataclasses.asdict(self)
+        if self.architecture is not None:
+            content["architecture"] = json.loads(self.architecture.to_json())
+        write_text(workdir.divergence_file, json.dumps(content, indent=1) + "\n")
+
+
+def find_divergence(
+    net: "QFASupernet", step: int, shards: Iterable[tuple["tf.Tensor", "tf.Tensor"]]
+) -> Divergence | None:
+    """Repeats a step without its update and looks at everything, site by site.
+
+    Args:
+      net: Compiled, with the weights before the step.
+      step: Steps that were done before it.
+      shards: The images and labels of each replica.
+
+    Returns:
+      What was found; None when every value is finite.
+    """
+    for weight in net.weights:
+        if not np.isfinite(weight.numpy()).all():
+            site = _site_of_weight(net, weight)
+            return Divergence(step + 1, f"the weight {weight.name} of {site or net.name}", site)
+    for replica, (images, labels) in enumerate(shards):
+        found = _find_in_shard(net, step, replica, images, labels)
+        if found is not None:
+            return found
+    return None
+
+
+def _find_in_shard(net, step, replica, images, labels) -> Divergence | None:
+    import tensorflow as tf
+
+    method, space = net.training_method, net.space
+    number = tf.constant(step, tf.int64)
+    if not np.isfinite(images.numpy()).all():
+        return Divergence(step + 1, "an image of the batch")
+    known = tf.zeros([images.shape[0], space.num_classes])
+    if method.recipe.distillation == "external":
+        known = tf.cast(method.recipe.teacher(images), tf.float32)
+        if not np.isfinite(known.numpy()).all():
+            return Divergence(step + 1, "the output of the external teacher")
+    genomes = method.genomes(number)
+    trained = method.roles_in_stage(int(method.stage_of(number)))
+    position = 0
+    for row, role in enumerate(method.roles):
+        if role not in trained:
+            continue
+        seed = method.dropout_seed(number, row, replica)
+        loss, logits, gradients = method.subnet_gradients(
+            images, tf.cast(labels, tf.int32), genomes[row], known, method.share(position), seed
+        )
+        site, what = _find_in_subnet(net, images, genomes[row], loss, logits, gradients)
+        if what is not None:
+            architecture = space.decode(genomes[row].numpy())
+            return Divergence(step + 1, what, site, role, architecture)
+        known = logits if role == "teacher" else known
+        position += 1
+    return None
+
+
+def _find_in_subnet(net, images, genome, loss, logits, gradients):
+    """(site, what) of the first value that is not finite in the order of computation."""
+    if not np.isfinite(logits.numpy()).all():
+        return _find_in_forward_pass(net, images, genome)
+    if not np.isfinite(loss.numpy()):
+        return None, "the loss of finite logits"
+    broken = [
+        variable
+        for variable, gradient in zip(net.trainable_variables, gradients, strict=True)
+        if not np.isfinite(gradient.numpy()).all()
+    ]
+    if not broken:
+        return None, None
+    order = [site.name for site in net.space.sites]
+    # Gradients are computed from the classifier back to the stem.
+    sites = {_site_of_weight(net, variable): variable for variable in broken}
+    last = max(sites, key=lambda name: order.index(name) if name in order else -1)
+    return last, f"the gradient of {sites[last].name} of {last or net.name}"
+
+
+def _find_in_forward_pass(net, images, genome):
+    import tensorflow as tf
+
+    from qfa_tf.layers import Mode
+
+    computed = tf.cast(images, net.training_method.recipe.compute_dtype)
+    statistics = net.run_subnet(Mode.CALIBRATE, computed, genome)[1].numpy()
+    for entry in net.layout.entries.values():
+        if not np.isfinite(statistics[entry.slice]).all():
+            site, _, kind = entry.name.rpartition(".")
+            return site, f"{_KINDS.get(kind, kind)} of {site}"
+    return "classifier", "the output of classifier"
+
+
+def _site_of_weight(net, weight) -> str | None:
+    """Site that a weight belongs to; None for those of squeeze-excite."""
+    for site in net.space.sites:
+        if any(weight is own for own in net.site_layer(site.name).weights):
+            return site.name
+    return None
