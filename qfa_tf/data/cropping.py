@@ -87,11 +87,14 @@ def resample(images: tf.Tensor, boxes: tf.Tensor, resolution: int) -> tf.Tensor:
     _, height, width, channels = images.shape
     rows = _weights(boxes[:, 0], boxes[:, 2], height, resolution)
     columns = _weights(boxes[:, 1], boxes[:, 3], width, resolution)
-    flat = rows @ tf.reshape(images, [-1, height, width * channels])
-    flat = tf.reshape(flat, [-1, resolution, width, channels])
-    return tf.ensure_shape(
-        columns[:, None] @ flat, [images.shape[0], resolution, resolution, channels]
-    )
+    narrow = rows @ tf.reshape(images, [-1, height, width * channels])
+    # Channels in front of columns, so that one product per image is left.
+    narrow = tf.reshape(narrow, [-1, resolution, width, channels])
+    narrow = tf.reshape(tf.transpose(narrow, [0, 1, 3, 2]), [-1, resolution * channels, width])
+    small = tf.matmul(narrow, columns, transpose_b=True)
+    small = tf.reshape(small, [-1, resolution, channels, resolution])
+    small = tf.transpose(small, [0, 1, 3, 2])
+    return tf.ensure_shape(small, [images.shape[0], resolution, resolution, channels])
 
 
 def _weights(start: tf.Tensor, size: tf.Tensor, length: int, resolution: int) -> tf.Tensor:

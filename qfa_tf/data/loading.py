@@ -1,21 +1,69 @@
 """Data sets by name."""
 
+import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from qfa_tf.data.data_splits import DataSplits
 from qfa_tf.data.digits import load_digits
 from qfa_tf.data.errors import DataError
-from qfa_tf.data.splits import DataSplits
+from qfa_tf.data.idx_files import load_idx
+from qfa_tf.data.image_folder import load_folder
+from qfa_tf.data.tfds_data import load_tfds
 
-DATASETS: dict[str, Callable[..., DataSplits]] = {"digits": load_digits}
-"""Complete names. A loader of your own can be added: loader(resolution, **options)."""
+Loader = Callable[..., DataSplits]
 
-FORMATS: Mapping[str, Callable[..., DataSplits]] = {}
-"""What stands in front of the colon, for `FORMAT:WHERE`: loader(where, resolution, **options)."""
+DATASETS: dict[str, Loader] = {"digits": load_digits}
+"""Complete names: loader(resolution, **options). Add one of your own under a name of its own."""
+
+FORMATS: Mapping[str, Loader] = {"idx": load_idx, "folder": load_folder, "tfds": load_tfds}
+"""What stands in front of the colon: loader(where, resolution, **options)."""
 
 
-def load(name: str, resolution: int, **options: Any) -> DataSplits:
-    """Loads a data set in its four splits."""
+def load(
+    name: str,
+    resolution: int,
+    *,
+    search_validation: int | None = None,
+    test: int | None = None,
+    calibration: int | None = None,
+    eval_crop: float | None = None,
+    memory_limit: int | None = None,
+) -> DataSplits:
+    """Loads a data set in its four splits, the same ones every time.
+
+    Args:
+      name: "digits" (of scikit-learn), "idx:DIR" (the files of MNIST and Fashion-MNIST),
+        "folder:DIR" (image files in DIR/train/CLASS and DIR/test/CLASS, or in DIR/CLASS),
+        "tfds:NAME" or "tfds:NAME@DATA_DIR" (TensorFlow Datasets), or one of `DATASETS`.
+      resolution: Height and width to which images are resized: the largest of the search space.
+      search_validation: Number of images held out of the training images for the search; None
+        for a tenth, at most 10,000.
+      test: Number of images held out for testing where the data set has no test images of its
+        own; None for a fifth, at most 10,000.
+      calibration: Number of training images for calibration; None for all, at most 2,048.
+      eval_crop: None to evaluate whole images, stretched to a square; for photographs, the share
+        of the shorter side that is used, such as 0.875.
+      memory_limit: Bytes; small images of one size stay in memory if they take no more (None:
+        512 MiB), others are decoded when they are needed.
+
+    Raises:
+      DataError: There is no such data set, something is missing or damaged, or there are too few
+        images for these sizes.
+    """
+    given = {
+        "search_validation": search_validation,
+        "test": test,
+        "calibration": calibration,
+        "eval_crop": eval_crop,
+        "memory_limit": memory_limit,
+    }
+    options = {key: value for key, value in given.items() if value is not None}
     if name in DATASETS:
         return DATASETS[name](resolution, **options)
-    raise DataError(f"The data sets are {sorted(DATASETS)}. Received: {name!r}.")
+    kind, _, where = name.partition(":")
+    if kind not in FORMATS or not where:
+        raise DataError(
+            f"The data sets are {sorted(DATASETS)}, 'idx:DIR', 'folder:DIR' and 'tfds:NAME'. "
+            f"Received: {name!r}."
+        )
+    return FORMATS[kind](os.fspath(where), resolution, **options)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from qfa_tf.data.augmentation import Augmentation
 from qfa_tf.data.cropping import ATTEMPTS, FixedRegion, RandomRegion
 from qfa_tf.data.sources import as_float
-from qfa_tf.data.splits import Split
+from qfa_tf.data.split import Split
 from qfa_tf.data.transforms import CROP_STREAM, transform
 
 

@@ -17,9 +17,11 @@ class ImageSource(abc.ABC):
 
     Attributes:
       channels: 1 (grey) or 3 (RGB).
+      labels_known: Whether `labels` needs no look at the images.
     """
 
     channels: int
+    labels_known: bool = True
 
     @abc.abstractmethod
     def __len__(self) -> int:

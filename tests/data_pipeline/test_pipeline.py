@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qfa_tf.data import Augmentation, Split, batches, load, training_batches
-from qfa_tf.data.splits import stratified_indices
+from qfa_tf.data.splitting import stratified_indices
 
 
 def as_set(split):
@@ -46,7 +46,7 @@ def test_stratified_indices_errors_and_sizes():
     assert sorted(np.concatenate(parts)) == list(range(100))
     assert np.ptp(np.bincount(labels[parts[0]])) <= 1
     with pytest.raises(ValueError, match="only 100"):
-        stratified_indices(labels, (60, 40), np.random.default_rng(0))
+        stratified_indices(labels, (60, 41), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("first_step", [1, 17, 40])

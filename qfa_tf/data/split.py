@@ -1,8 +1,4 @@
-"""Four splits of a labelled image set.
-
-Training and calibration come from the training images; search sees only images held out of them;
-the test images are for the final table.
-"""
+"""Some images of a source, for one purpose."""
 
 import dataclasses
 
@@ -113,52 +109,3 @@ class Split:
         if self.eval_crop is None and stored == self.image_shape:
             return images
         return images + f"{self.resolution} {self.eval_crop}".encode()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class DataSplits:
-    """The splits of one data set.
-
-    Attributes:
-      name: Of the data set.
-      num_classes: Number of labels.
-      train: For the weights.
-      calibration: Training images for statistics.
-      search_validation: For the search and for predictors.
-      test: For the final figures only.
-      class_names: Of the labels 0, 1, ...; empty where they are not known.
-    """
-
-    name: str
-    num_classes: int
-    train: Split
-    calibration: Split
-    search_validation: Split
-    test: Split
-    class_names: tuple[str, ...] = ()
-
-
-def stratified_indices(
-    labels: np.ndarray, sizes: tuple[int, ...], rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Disjoint random index sets of the given sizes, plus the rest, with equal label shares.
-
-    Args:
-      labels: int [N].
-      sizes: How many examples each set gets; together fewer than N.
-      rng: Source of randomness.
-
-    Returns:
-      len(sizes) + 1 index arrays; the last one holds what is left.
-    """
-    if sum(sizes) >= len(labels):
-        raise ValueError(
-            f"{sizes} examples were asked for, but the data set has only {len(labels)}."
-        )
-    # Sorting each class by a random rank in [0, 1) interleaves the classes evenly.
-    ranks = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        ranks[rng.permutation(members)] = (np.arange(len(members)) + rng.random()) / len(members)
-    order = np.argsort(ranks, kind="stable")
-    return np.split(order, np.cumsum(sizes))
