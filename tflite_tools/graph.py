@@ -25,11 +25,13 @@ from tflite_tools.operations import (
     Add,
     Attributes,
     AveragePool2D,
+    Concatenation,
     Conv2D,
     DepthwiseConv2D,
     Dequantize,
     FullyConnected,
     HardSwish,
+    Logistic,
     MaxPool2D,
     Mean,
     Mul,
@@ -39,6 +41,7 @@ from tflite_tools.operations import (
     Padding,
     Quantize,
     Reshape,
+    Softmax,
 )
 from tflite_tools.tensors import DataType, Quantization, Tensor
 
@@ -48,6 +51,7 @@ __all__ = [
     "Add",
     "Attributes",
     "AveragePool2D",
+    "Concatenation",
     "Conv2D",
     "DataType",
     "DepthwiseConv2D",
@@ -56,6 +60,7 @@ __all__ = [
     "GraphError",
     "HardSwish",
     "IntegerGraph",
+    "Logistic",
     "MaxPool2D",
     "Mean",
     "Mul",
@@ -66,6 +71,7 @@ __all__ = [
     "Quantization",
     "Quantize",
     "Reshape",
+    "Softmax",
     "Tensor",
 ]
 
@@ -128,9 +134,13 @@ class IntegerGraph:
         return name
 
     def add_constant(
-        self, name: str, codes: np.ndarray, dtype: DataType, quantization: Quantization
+        self,
+        name: str,
+        codes: np.ndarray,
+        dtype: DataType,
+        quantization: Quantization | None = None,
     ) -> str:
-        """Adds a constant of integer `codes` and returns its name.
+        """Adds a constant of integer `codes` (or of FLOAT32 values) and returns its name.
 
         Args:
           name: Tensor name.
@@ -138,6 +148,7 @@ class IntegerGraph:
             `FullyConnected`); INT4 and INT2 codes are given unpacked.
           dtype: Type stored in the flatbuffer.
           quantization: One scale per output channel for weights; axis 0, or 3 for depthwise.
+            None for FLOAT32.
         """
         return self._add(Tensor(name, np.shape(codes), dtype, quantization, codes))
 

@@ -21,6 +21,9 @@ class OperationKind(enum.StrEnum):
     RESHAPE = "RESHAPE"
     PAD = "PAD"
     HARD_SWISH = "HARD_SWISH"
+    LOGISTIC = "LOGISTIC"
+    SOFTMAX = "SOFTMAX"
+    CONCATENATION = "CONCATENATION"
 
 
 class Activation(enum.StrEnum):
@@ -99,7 +102,7 @@ class FullyConnected:
 
 @dataclasses.dataclass(frozen=True)
 class Add:
-    """ADD of two tensors of one shape."""
+    """ADD of two INT8 tensors of one shape, or of a FLOAT32 tensor and a constant [1]."""
 
     activation: Activation = Activation.NONE
     kind: ClassVar[OperationKind] = OperationKind.ADD
@@ -107,7 +110,10 @@ class Add:
 
 @dataclasses.dataclass(frozen=True)
 class Mul:
-    """MUL of two tensors, axes of size 1 broadcast against the other's."""
+    """MUL of two tensors, axes of size 1 broadcast against the other's.
+
+    The second one may be a FLOAT32 constant [1].
+    """
 
     activation: Activation = Activation.NONE
     kind: ClassVar[OperationKind] = OperationKind.MUL
@@ -118,6 +124,36 @@ class HardSwish:
     """HARD_SWISH on FLOAT32: x * relu6(x + 3) / 6."""
 
     kind: ClassVar[OperationKind] = OperationKind.HARD_SWISH
+
+
+@dataclasses.dataclass(frozen=True)
+class Logistic:
+    """LOGISTIC on FLOAT32: 1 / (1 + exp(-x))."""
+
+    kind: ClassVar[OperationKind] = OperationKind.LOGISTIC
+
+
+@dataclasses.dataclass(frozen=True)
+class Softmax:
+    """SOFTMAX on FLOAT32 over the last axis."""
+
+    kind: ClassVar[OperationKind] = OperationKind.SOFTMAX
+
+
+@dataclasses.dataclass(frozen=True)
+class Concatenation:
+    """CONCATENATION of two or more tensors of one scale and zero point.
+
+    Attributes:
+      axis: From 1 on; the batch is not joined.
+    """
+
+    axis: int = 3
+    kind: ClassVar[OperationKind] = OperationKind.CONCATENATION
+
+    def __post_init__(self):
+        if self.axis < 1:
+            raise ValueError(f"Concatenation: axis is at least 1. Received: {self.axis!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,6 +241,9 @@ Attributes = (
     | Add
     | Mul
     | HardSwish
+    | Logistic
+    | Softmax
+    | Concatenation
     | Mean
     | MaxPool2D
     | AveragePool2D

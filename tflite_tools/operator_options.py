@@ -55,20 +55,37 @@ def _fully_connected(schema, graph, node):
 def _add(schema, graph, node):
     options = schema.AddOptionsT()
     _set_activation(schema, options, node)
-    return options, 2
+    return options, 1 if graph.tensor(node.inputs[0]).dtype is DataType.FLOAT32 else 2
 
 
 def _mul(schema, graph, node):
     options = schema.MulOptionsT()
     _set_activation(schema, options, node)
-    left, right, output = (
-        graph.tensor(name).quantization.scale for name in (*node.inputs, *node.outputs)
-    )
+    tensors = [graph.tensor(name) for name in (*node.inputs, *node.outputs)]
+    if tensors[0].dtype is DataType.FLOAT32:
+        return options, 1
+    left, right, output = (tensor.quantization.scale for tensor in tensors)
     return options, 3 if left * right / output >= 1 else 2
 
 
 def _hard_swish(schema, graph, node):
     return schema.HardSwishOptionsT(), 1
+
+
+def _logistic(schema, graph, node):
+    return None, 1
+
+
+def _softmax(schema, graph, node):
+    options = schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    return options, 1
+
+
+def _concatenation(schema, graph, node):
+    options = schema.ConcatenationOptionsT()
+    options.axis = node.attributes.axis
+    return options, 2
 
 
 def _mean(schema, graph, node):
@@ -89,7 +106,9 @@ def _quantize(schema, graph, node):
 
 
 def _dequantize(schema, graph, node):
-    return schema.DequantizeOptionsT(), 2
+    return schema.DequantizeOptionsT(), 2 if graph.tensor(
+        node.inputs[0]
+    ).dtype is DataType.INT8 else 1
 
 
 def _reshape(schema, graph, node):
@@ -125,6 +144,9 @@ _WRITERS = {
     OperationKind.ADD: _add,
     OperationKind.MUL: _mul,
     OperationKind.HARD_SWISH: _hard_swish,
+    OperationKind.LOGISTIC: _logistic,
+    OperationKind.SOFTMAX: _softmax,
+    OperationKind.CONCATENATION: _concatenation,
     OperationKind.MEAN: _mean,
     OperationKind.MAX_POOL_2D: _pool_2d,
     OperationKind.AVERAGE_POOL_2D: _pool_2d,

@@ -7,11 +7,13 @@ from tflite_tools.operations import (
     Add,
     Attributes,
     AveragePool2D,
+    Concatenation,
     Conv2D,
     DepthwiseConv2D,
     Dequantize,
     FullyConnected,
     HardSwish,
+    Logistic,
     MaxPool2D,
     Mean,
     Mul,
@@ -19,6 +21,7 @@ from tflite_tools.operations import (
     Padding,
     Quantize,
     Reshape,
+    Softmax,
 )
 
 Shape = tuple[int, ...]
@@ -83,13 +86,15 @@ def output_shape(attributes: Attributes, inputs: Sequence[Shape], declared: Shap
             return (batch, 1, 1, channels) if attributes.keep_dims else (batch, channels)
         case Add():
             _require(
-                inputs[0] == inputs[1],
+                inputs[1] in (inputs[0], (1,)),
                 f"needs two inputs of one shape, not {inputs[0]} and {inputs[1]}",
             )
             return inputs[0]
         case Mul():
-            return _broadcast(*inputs)
-        case Quantize() | Dequantize() | HardSwish():
+            return inputs[0] if inputs[1] == (1,) else _broadcast(*inputs)
+        case Concatenation():
+            return _joined(attributes.axis, inputs)
+        case Quantize() | Dequantize() | HardSwish() | Logistic() | Softmax():
             return inputs[0]
         case Reshape():
             _require(
@@ -108,6 +113,14 @@ def output_shape(attributes: Attributes, inputs: Sequence[Shape], declared: Shap
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ShapeError(message)
+
+
+def _joined(axis: int, inputs: Sequence[Shape]) -> Shape:
+    others = {(*shape[:axis], *shape[axis + 1 :]) for shape in inputs}
+    fits = len(others) == 1 and len({len(shape) for shape in inputs}) == 1 and axis < len(inputs[0])
+    _require(fits, f"needs inputs that are equal but for axis {axis}, not {list(inputs)}")
+    size = sum(shape[axis] for shape in inputs)
+    return (*inputs[0][:axis], size, *inputs[0][axis + 1 :])
 
 
 def _broadcast(left: Shape, right: Shape) -> Shape:

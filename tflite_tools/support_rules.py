@@ -69,8 +69,8 @@ def _product_scale_ratio(graph, operation, value) -> bool:
 
 
 def _same_quantization(graph, operation, value) -> bool:
-    (x,), output = _tensors(graph, operation)
-    return x.quantization == output.quantization
+    inputs, output = _tensors(graph, operation)
+    return all(x.quantization == output.quantization for x in inputs)
 
 
 def _strides_within_window(graph, operation, value) -> bool:

@@ -10,12 +10,13 @@ import numpy as np
 class DataType(enum.StrEnum):
     """Element type of a tensor as LiteRT stores it.
 
-    INT4 and INT2 exist only as packed weights; INT16 exists so that a combination with it can be
-    named and refused.
+    INT4 and INT2 exist only as packed weights, UINT8 only as the type of an image at the input;
+    INT16 exists so that a combination with it can be named and refused.
     """
 
     FLOAT32 = "float32"
     INT8 = "int8"
+    UINT8 = "uint8"
     INT16 = "int16"
     INT32 = "int32"
     INT4 = "int4"
@@ -24,7 +25,15 @@ class DataType(enum.StrEnum):
     @property
     def bits(self) -> int:
         """Bits one element takes in the flatbuffer."""
-        return {"float32": 32, "int32": 32, "int16": 16, "int8": 8, "int4": 4, "int2": 2}[self]
+        return {
+            "float32": 32,
+            "int32": 32,
+            "int16": 16,
+            "int8": 8,
+            "uint8": 8,
+            "int4": 4,
+            "int2": 2,
+        }[self]
 
     @property
     def is_integer(self) -> bool:
@@ -45,6 +54,8 @@ class DataType(enum.StrEnum):
         """
         if not self.is_integer:
             raise ValueError("FLOAT32 has no code limits; ask only for integer types.")
+        if self is DataType.UINT8:
+            return 0, 255
         return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
 
 
@@ -120,8 +131,8 @@ class Tensor:
         interpreter accept any batch.
       dtype: Element type.
       quantization: Scale and zero point; None for FLOAT32.
-      data: Codes of a constant, an integer array of `shape` (INT4 and INT2 unpacked, in int8).
-        None for an activation.
+      data: Codes of a constant, an integer array of `shape` (INT4 and INT2 unpacked, in int8), or
+        values of a FLOAT32 constant. None for an activation.
     """
 
     name: str
@@ -146,25 +157,32 @@ class Tensor:
 
     def _stored_codes(self, data: Any) -> np.ndarray:
         values = np.asarray(data)
-        if not self.dtype.is_integer or values.dtype.kind not in "iu":
+        is_float = self.dtype is DataType.FLOAT32 and values.dtype == np.float32
+        if not is_float and (not self.dtype.is_integer or values.dtype.kind not in "iu"):
             raise ValueError(
-                f"Constant {self.name!r}: constants are integer codes. Received: {values.dtype} "
-                f"values for a {self.dtype} tensor. Quantize them first."
+                f"Constant {self.name!r}: constants are integer codes, or float32 values of a "
+                f"float32 tensor. Received: {values.dtype} values for a {self.dtype} tensor. "
+                "Quantize them first."
             )
         if values.shape != self.shape:
             raise ValueError(
                 f"Constant {self.name!r}: the data has shape {values.shape}, the tensor "
                 f"{self.shape}."
             )
+        if is_float:
+            return self._frozen(values)
         low, high = self.dtype.limits
         if values.size and (values.min() < low or values.max() > high):
             raise ValueError(
                 f"Constant {self.name!r}: {self.dtype} codes lie in [{low}, {high}]. "
                 f"Received codes in [{values.min()}, {values.max()}]."
             )
-        codes = np.array(values, dtype=self.dtype.numpy_type, order="C")
-        codes.setflags(write=False)
-        return codes
+        return self._frozen(values)
+
+    def _frozen(self, values: np.ndarray) -> np.ndarray:
+        values = np.array(values, dtype=self.dtype.numpy_type, order="C")
+        values.setflags(write=False)
+        return values
 
     @property
     def is_constant(self) -> bool:

@@ -14,6 +14,8 @@ from tflite_tools.tensors import DataType, Tensor
 #: Largest relative difference of a bias scale from input scale times weight scale.
 _BIAS_SCALE_TOLERANCE = 1e-5
 _INPUT_COUNTS = dict.fromkeys(LINEAR_KINDS, 3) | {OperationKind.ADD: 2, OperationKind.MUL: 2}
+#: Operators whose second input may be a FLOAT32 constant of shape [1].
+_WITH_SCALARS = frozenset({OperationKind.ADD, OperationKind.MUL})
 _INT32_LIMIT = 1 << 31
 
 
@@ -88,12 +90,22 @@ def _check_tensor(tensor: Tensor) -> None:
 
 def _check_wiring(graph: IntegerGraph, operation: Operation, available: set[str]) -> None:
     count = _INPUT_COUNTS.get(operation.kind, 1)
+    if operation.kind is OperationKind.CONCATENATION:
+        count = max(len(operation.inputs), 2)
     if len(operation.inputs) != count or len(operation.outputs) != 1:
         raise GraphError(
             f"Operation {operation.name!r}: {operation.kind} has {count} input(s) and 1 output. "
             f"Received: {operation.inputs} -> {operation.outputs}."
         )
     constants = operation.inputs[1:] if operation.kind in LINEAR_KINDS else ()
+    if operation.kind in _WITH_SCALARS and _is_float_scalar(graph.tensor(operation.inputs[1])):
+        constants = operation.inputs[1:]
+    types = {graph.tensor(name).dtype for name in operation.inputs if name not in constants}
+    if len(types) > 1:
+        raise GraphError(
+            f"Operation {operation.name!r} ({operation.kind}) needs inputs of one type. Received: "
+            f"{sorted(map(str, types))}."
+        )
     for name in operation.inputs:
         tensor = graph.tensor(name)
         if tensor.is_constant != (name in constants):
@@ -113,6 +125,10 @@ def _check_wiring(graph: IntegerGraph, operation: Operation, available: set[str]
                 f"Operation {operation.name!r} writes {name!r}, which is a constant, a graph input "
                 "or the result of an earlier operation; every tensor has one producer."
             )
+
+
+def _is_float_scalar(tensor: Tensor) -> bool:
+    return tensor.is_constant and tensor.dtype is DataType.FLOAT32 and tensor.shape == (1,)
 
 
 def _check_shape(graph: IntegerGraph, operation: Operation) -> None:

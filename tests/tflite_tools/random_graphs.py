@@ -6,6 +6,7 @@ from tflite_tools.graph import (
     Activation,
     Add,
     AveragePool2D,
+    Concatenation,
     Conv2D,
     DataType,
     DepthwiseConv2D,
@@ -13,6 +14,7 @@ from tflite_tools.graph import (
     FullyConnected,
     HardSwish,
     IntegerGraph,
+    Logistic,
     MaxPool2D,
     Mean,
     Mul,
@@ -21,6 +23,7 @@ from tflite_tools.graph import (
     Quantization,
     Quantize,
     Reshape,
+    Softmax,
 )
 from tflite_tools.shapes import output_shape
 
@@ -98,6 +101,8 @@ class GraphBuilder:
             shape = (batch, *tensor.shape[1:])
             if tensor.dtype is DataType.FLOAT32:
                 arrays.append(self._half_steps(name, shape))
+            elif tensor.dtype is DataType.UINT8:
+                arrays.append(self.rng.integers(0, 256, shape).astype(np.uint8))
             else:
                 arrays.append(self.rng.integers(-128, 128, shape).astype(np.int8))
         return arrays
@@ -180,6 +185,40 @@ def pointwise(builder, *functions):
     return builder.operation(Quantize(), [x], builder.quantization(0.04))
 
 
+def swish(builder):
+    """x * LOGISTIC(x), in float."""
+    x = builder.operation(Dequantize(), [builder.input(_image(builder))], dtype=DataType.FLOAT32)
+    gate = builder.operation(Logistic(), [x], dtype=DataType.FLOAT32)
+    x = builder.operation(Mul(), [x, gate], dtype=DataType.FLOAT32)
+    return builder.operation(Quantize(), [x], builder.quantization(0.04))
+
+
+def rescaled_image(builder):
+    """Bytes of an image, times and plus a constant, quantized."""
+    graph = builder.graph
+    x = graph.add_input("bytes", (1, *_image(builder)), DataType.UINT8, Quantization(1.0))
+    x = builder.operation(Dequantize(), [x], dtype=DataType.FLOAT32)
+    for attributes in (Mul(), Add(_choose(builder, ACTIVATIONS))):
+        value = builder.rng.normal(size=1).astype(np.float32) / (1, 60)[attributes == Mul()]
+        name = f"constant_{attributes.kind}"
+        constant = graph.add_constant(name, value.astype(np.float32), DataType.FLOAT32)
+        x = builder.operation(attributes, [x, constant], dtype=DataType.FLOAT32)
+    return builder.operation(Quantize(), [x], builder.quantization(0.02))
+
+
+def concatenation(builder, axis=3):
+    first = builder.input(_image(builder))
+    tensor = builder.graph.tensor(first)
+    names = [first]
+    for number in range(int(builder.rng.integers(1, 4))):
+        shape = list(tensor.shape)
+        shape[axis] = int(builder.rng.integers(1, 9))
+        names.append(
+            builder.graph.add_input(f"part_{number}", shape, tensor.dtype, tensor.quantization)
+        )
+    return builder.operation(Concatenation(axis), names, tensor.quantization)
+
+
 def mean(builder, keep_dims=True):
     x = builder.input(_image(builder))
     return builder.operation(Mean(keep_dims), [x], builder.quantization(0.03))
@@ -251,6 +290,12 @@ SINGLE_OPERATIONS = {
     "mul by channels": lambda builder: mul(builder, (1, 2)),
     "mul by rows": lambda builder: mul(builder, (2,)),
     "hard_swish": lambda builder: pointwise(builder, HardSwish()),
+    "logistic": lambda builder: pointwise(builder, Logistic()),
+    "softmax": lambda builder: pointwise(builder, Softmax()),
+    "swish": swish,
+    "rescaled image": rescaled_image,
+    "concatenation": concatenation,
+    "concatenation of rows": lambda builder: concatenation(builder, 1),
     "mean": mean,
     "mean flat": lambda builder: mean(builder, keep_dims=False),
     "max_pool_2d": lambda builder: pool(builder, MaxPool2D),

@@ -9,6 +9,7 @@ from tflite_tools.emitter import emit
 from tflite_tools.graph import (
     Add,
     AveragePool2D,
+    Concatenation,
     Conv2D,
     DataType,
     DepthwiseConv2D,
@@ -16,6 +17,7 @@ from tflite_tools.graph import (
     FullyConnected,
     HardSwish,
     IntegerGraph,
+    Logistic,
     MaxPool2D,
     Mean,
     Mul,
@@ -23,6 +25,7 @@ from tflite_tools.graph import (
     Quantization,
     Quantize,
     Reshape,
+    Softmax,
 )
 from tflite_tools.operations import LINEAR_KINDS
 from tflite_tools.runtime import FlatbufferError, KernelSet, run
@@ -34,17 +37,20 @@ ATTRIBUTES = {
     for attributes in (
         Add(),
         AveragePool2D(),
+        Concatenation(),
         Conv2D(),
         DepthwiseConv2D(),
         Dequantize(),
         FullyConnected(keep_num_dims=True),
         HardSwish(),
+        Logistic(),
         MaxPool2D(),
         Mean(),
         Mul(),
         Pad(),
         Quantize(),
         Reshape(),
+        Softmax(),
     )
 }
 
@@ -59,7 +65,7 @@ def graph_of(row, attributes=None, scales=(0.05, 0.05), zero_point=0, **weights)
 
     x = graph.add_input("x", (1, 6, 6, 4), row.activation, quantization(row.activation, scales[0]))
     inputs = [x]
-    if row.operator in ("ADD", "MUL"):
+    if row.operator in ("ADD", "MUL", "CONCATENATION"):
         inputs.append(x)
     if row.operator in LINEAR_KINDS:
         settings = {"zero_point": 0, "per_channel": True, "code": 1, "scale": 0.01, **weights}

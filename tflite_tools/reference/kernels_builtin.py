@@ -19,6 +19,7 @@ from tflite_tools.reference.rounding import (
     scale_half_away,
     scale_half_up,
 )
+from tflite_tools.runtime import KernelSet
 
 #: Elements per step of the vector loops.
 _DEPTHWISE_GROUP = 8
@@ -111,6 +112,8 @@ def _quantize(node: Node) -> np.ndarray:
 
 def _dequantize(node: Node) -> np.ndarray:
     """The vector loop adds -zero_point * scale after the product; the tail subtracts first."""
+    if node.values[0].dtype == np.uint8:  # has no vector loop
+        return scalar.KERNELS[OperationKind.DEQUANTIZE](node)
     codes = node.values[0].reshape(-1).astype(np.float32)
     body = codes.size // _FLOAT_GROUP * _FLOAT_GROUP
     offset = np.float32(-node.input_zero_point * np.float64(node.input_scale))
@@ -126,6 +129,9 @@ KERNELS = {
     OperationKind.FULLY_CONNECTED: _fully_connected,
     OperationKind.ADD: scalar.add,
     OperationKind.MUL: scalar.mul,
+    OperationKind.LOGISTIC: kernels_float.by_running(KernelSet.BUILTIN),
+    OperationKind.SOFTMAX: kernels_float.by_running(KernelSet.BUILTIN),
+    OperationKind.CONCATENATION: kernels_copy.concatenation,
     OperationKind.HARD_SWISH: kernels_float.hard_swish_builtin,
     OperationKind.MEAN: _mean,
     OperationKind.MAX_POOL_2D: _max_pool_2d,

@@ -16,6 +16,11 @@ def reshape(node: Node) -> np.ndarray:
     return codes.reshape(codes.shape[0], *node.output.shape[1:])
 
 
+def concatenation(node: Node) -> np.ndarray:
+    """CONCATENATION of tensors of one scale."""
+    return np.concatenate(node.values, axis=node.attributes.axis)
+
+
 def pad(node: Node) -> np.ndarray:
     """PAD with the zero point."""
     sides = ((0, 0), node.attributes.height, node.attributes.width, (0, 0))

@@ -1,14 +1,51 @@
 """Kernels on float32 tensors: the order of operations decides the last bit.
 
+LOGISTIC and SOFTMAX take polynomials that differ by kernel set and processor; they are computed by
+running the operator alone.
+
 Sources: XNNPACK src/f32-vhswish (fused multiply-add), LiteRT tflite/kernels/internal/reference
 (hard_swish.h) and optimized (optimized_ops.h).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
+from tflite_tools.graph import IntegerGraph
+from tflite_tools.operations import Activation
 from tflite_tools.reference.node import Node
+from tflite_tools.reference.rounding import LIMITS
+from tflite_tools.runtime import KernelSet, run
+from tflite_tools.tensors import DataType
 
 _SIXTH = np.float32(1 / 6)
+
+
+def add(node: Node) -> np.ndarray:
+    """ADD of a tensor and a constant, or of two tensors."""
+    return _clipped(node.values[0] + node.values[1], node.attributes.activation)
+
+
+def mul(node: Node) -> np.ndarray:
+    """MUL of a tensor and a constant, or of two tensors."""
+    return _clipped(node.values[0] * node.values[1], node.attributes.activation)
+
+
+def by_running(kernel_set: KernelSet) -> Callable[[Node], np.ndarray]:
+    """The kernel of an operator on one FLOAT32 tensor, as LiteRT itself computes it."""
+
+    def kernel(node: Node) -> np.ndarray:
+        from tflite_tools.emitter import emit
+
+        values = np.ascontiguousarray(node.values[0])
+        graph = IntegerGraph()
+        x = graph.add_input("x", (1, *values.shape[1:]), DataType.FLOAT32)
+        y = graph.add_tensor("y", (1, *values.shape[1:]), DataType.FLOAT32)
+        graph.add_operation("y", node.attributes, [x], [y])
+        graph.outputs.append(y)
+        return run(emit(graph), [values], kernel_set, node.num_threads).outputs[y]
+
+    return kernel
 
 
 def hard_swish_xnnpack(node: Node) -> np.ndarray:
@@ -33,3 +70,8 @@ def hard_swish_reference(node: Node) -> np.ndarray:
 
 def _clipped_sum(values: np.ndarray) -> np.ndarray:
     return np.clip(values + np.float32(3), np.float32(0), np.float32(6))
+
+
+def _clipped(values: np.ndarray, activation: Activation) -> np.ndarray:
+    low, high = LIMITS[activation]
+    return np.clip(values, np.float32(low), np.float32(high))

@@ -16,6 +16,7 @@ from tflite_tools.reference.rounding import (
     saturate,
     scale_half_away,
 )
+from tflite_tools.runtime import KernelSet
 
 _ADD_LEFT_SHIFT = 20
 
@@ -54,6 +55,8 @@ def _fully_connected(node: Node) -> np.ndarray:
 
 def add(node: Node) -> np.ndarray:
     """ADD of the built-in and the reference kernels: inputs << 20, three Q31 products."""
+    if node.values[0].dtype == np.float32:
+        return kernels_float.add(node)
     scales = [np.float64(tensor.quantization.scale) for tensor in node.inputs]
     twice_max = 2.0 * max(scales)
     total = np.int64(0)
@@ -69,6 +72,8 @@ def add(node: Node) -> np.ndarray:
 
 def mul(node: Node) -> np.ndarray:
     """MUL of the built-in and the reference kernels; the multiplier is a float32 product."""
+    if node.values[0].dtype == np.float32:
+        return kernels_float.mul(node)
     left, right = (tensor.quantization for tensor in node.inputs)
     products = np.multiply(
         node.values[0].astype(np.int64) - left.zero_point,
@@ -124,6 +129,9 @@ KERNELS = {
     OperationKind.FULLY_CONNECTED: _fully_connected,
     OperationKind.ADD: add,
     OperationKind.MUL: mul,
+    OperationKind.LOGISTIC: kernels_float.by_running(KernelSet.REFERENCE),
+    OperationKind.SOFTMAX: kernels_float.by_running(KernelSet.REFERENCE),
+    OperationKind.CONCATENATION: kernels_copy.concatenation,
     OperationKind.HARD_SWISH: kernels_float.hard_swish_reference,
     OperationKind.MEAN: _mean,
     OperationKind.MAX_POOL_2D: _max_pool_2d,

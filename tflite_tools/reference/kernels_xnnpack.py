@@ -11,6 +11,7 @@ from tflite_tools.operations import OperationKind
 from tflite_tools.reference import kernels_copy, kernels_float
 from tflite_tools.reference.node import Node
 from tflite_tools.reference.rounding import activation_codes_xnnpack, saturate
+from tflite_tools.runtime import KernelSet
 
 
 def _limits(node: Node) -> tuple[int, int]:
@@ -43,6 +44,8 @@ def _fully_connected(node: Node) -> np.ndarray:
 
 def _add(node: Node) -> np.ndarray:
     """Common fixed-point multipliers of about 20 bits, one rounding, half up."""
+    if node.values[0].dtype == np.float32:
+        return kernels_float.add(node)
     left, right = (tensor.quantization for tensor in node.inputs)
     ratios = [left.scale / node.output_scale, right.scale / node.output_scale]
     shift = 20 - (math.frexp(float(max(ratios)))[1] - 1)
@@ -55,6 +58,8 @@ def _add(node: Node) -> np.ndarray:
 
 def _mul(node: Node) -> np.ndarray:
     """One float32 multiplier, ties to even."""
+    if node.values[0].dtype == np.float32:
+        return kernels_float.mul(node)
     left, right = (tensor.quantization for tensor in node.inputs)
     products = np.multiply(
         node.values[0].astype(np.int32) - left.zero_point,
@@ -102,6 +107,9 @@ KERNELS = {
     OperationKind.FULLY_CONNECTED: _fully_connected,
     OperationKind.ADD: _add,
     OperationKind.MUL: _mul,
+    OperationKind.LOGISTIC: kernels_float.by_running(KernelSet.XNNPACK),
+    OperationKind.SOFTMAX: kernels_float.by_running(KernelSet.XNNPACK),
+    OperationKind.CONCATENATION: kernels_copy.concatenation,
     OperationKind.HARD_SWISH: kernels_float.hard_swish_xnnpack,
     OperationKind.MEAN: _mean,
     OperationKind.MAX_POOL_2D: _max_pool_2d,

@@ -14,7 +14,8 @@ from tflite_tools.operations import Activation
 
 INT8_MIN, INT8_MAX = -128, 127
 
-_LIMITS = {
+#: Limits of each activation, as real values.
+LIMITS = {
     Activation.NONE: (-math.inf, math.inf),
     Activation.RELU: (0.0, math.inf),
     Activation.RELU6: (0.0, 6.0),
@@ -102,7 +103,7 @@ def activation_codes_builtin(
 
 
 def _limit_codes(activation, code) -> tuple[int, int]:
-    low, high = _LIMITS[activation]
+    low, high = LIMITS[activation]
     return (
         INT8_MIN if math.isinf(low) else code(low),
         INT8_MAX if math.isinf(high) else code(high),
