@@ -49,18 +49,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--space", default="digits_tiny", help="a preset")
     parser.add_argument("--batch", type=int, default=64, help="images per step")
+    parser.add_argument("--resolution", type=int, help="of all subnets; the largest by default")
+    parser.add_argument("--no_teacher", action="store_true", help="leave distillation out")
     parser.add_argument("--random_subnets", type=int, default=2, help="besides teacher, min, max")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each of the two")
     parser.add_argument("--steps", type=int, default=10, help="steps per turn")
     args = parser.parse_args()
 
     space = SearchSpace.from_preset(args.space)
+    size = args.resolution or space.resolutions[-1]
+    if args.resolution:
+        space = space.replace(name=f"{space.name}_{size}px", resolutions=(size,))
     fixed = {site.name: (32, 32) for site in space.sites}
     float_space = space.replace(name=f"{space.name}_float", fixed_bits=fixed)
     bits = tuple(sorted({*space.weight_bits, *space.activation_bits}))
-    recipe = QFATraining(stages=(TrainingStage(bits),), random_subnets=args.random_subnets)
+    recipe = QFATraining(
+        stages=(TrainingStage(bits),),
+        random_subnets=args.random_subnets,
+        distillation="none" if args.no_teacher else "in_place",
+    )
     rng = np.random.default_rng(0)
-    size = space.resolutions[-1]
     images = rng.random((args.batch, size, size, space.input_channels), np.float32)
     labels = rng.integers(0, space.num_classes, args.batch).astype(np.int32)
 
@@ -74,7 +82,7 @@ def main() -> None:
         "space": space.name,
         "resolution": size,
         "batch": args.batch,
-        "subnets": 3 + args.random_subnets,
+        "subnets": 2 + args.random_subnets + (not args.no_teacher),
         "seconds_per_step": round(float(with_quantizers), 4),
         "seconds_per_float_step": round(float(without), 4),
         "ratio": round(float(with_quantizers / without), 3),

@@ -128,12 +128,19 @@ class BatchQuantizer(Quantizer):
           Tensor like `inputs`.
         """
         bits = self.bit_widths.select(bits)
-        grid = self.grid(low, high, weights, bits, bank)
+        enabled = self.bit_widths.is_quantized(bits)
+        return self.quantize_on(inputs, self.grid(low, high, weights, bits, bank), enabled)
+
+    def quantize_on(self, inputs, grid, enabled=None) -> tf.Tensor:
+        """Quantizes `inputs` on a grid (step, zero point, qmin, qmax), float32 scalars.
+
+        Args:
+          inputs: Activations.
+          grid: What `grid` or `grid_from` returned.
+          enabled: bool scalar; where it is false, `inputs` are returned.
+        """
         return fake_quantize(
-            inputs,
-            *grid,
-            integer_zero_point=self.has_integer_zero_point,
-            enabled=self.bit_widths.is_quantized(bits),
+            inputs, *grid, integer_zero_point=self.has_integer_zero_point, enabled=enabled
         )
 
     @property
@@ -145,18 +152,21 @@ class BatchQuantizer(Quantizer):
         """Step, zero point and code limits for a range, float32 scalars."""
         bits = self.bit_widths.limited(self.bit_widths.select(bits))
         qmin, qmax = code_limits(bits, signed=self.signed)
-        step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax)
         if not self.learned:
-            return step, zero_point, qmin, qmax
+            return (*range_estimation.grid_of_range(low, high, qmin, qmax), qmin, qmax)
         theta, beta = (
             self.bit_widths.parameter(weights[role], bits, bank) for role in ("theta", "beta")
         )
-        scale = step / learned_factor(theta)
-        zero_point = zero_point + beta
+        return self.grid_from(low, high, qmin, qmax, learned_factor(theta), beta)
+
+    def grid_from(self, low, high, qmin, qmax, factor, offset):
+        """Step, zero point and code limits for a range and the learned gamma and beta."""
+        step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax)
+        zero_point = zero_point + offset
         if self.zero_point == "integer":
             rounded = round_straight_through(zero_point)
             zero_point = tf.clip_by_value(rounded, qmin, qmax)
-        return scale, zero_point, qmin, qmax
+        return step / factor, zero_point, qmin, qmax
 
     def stored_grid(self, weights, bits=None, bank=0):
         """The grid of the stored range; see `grid`."""

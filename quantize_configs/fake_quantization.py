@@ -104,15 +104,13 @@ def fake_quantize(
         x, scale, zero_point, qmin, qmax, enabled = map(tf.identity, arguments)
         enabled = enabled if switchable else None
         x_hat, inside, of_scale = quantize(x, scale, zero_point, qmin, qmax, pass_at_bounds)
-        if switchable:
-            # The old operator copies the chosen tensor; SelectV2 walks through both.
-            result = tf.raw_ops.Select(condition=enabled, x=x_hat, y=x)
-        else:
-            result = x_hat
+        # The old operator copies the chosen tensor; SelectV2 walks through both.
+        select = tf.raw_ops.Select
+        result = select(condition=enabled, x=x_hat, y=x) if switchable else x_hat
 
         def gradient(upstream):
             # Few passes over the tensor: activations are large and these run at memory speed.
-            to_x = tf.raw_ops.Select(condition=inside(), x=upstream, y=tf.zeros_like(upstream))
+            to_x = select(condition=inside(), x=upstream, y=tf.zeros_like(upstream))
             to_scale = of_scale(upstream, to_x)
             to_zero_point = None
             if shifted and on_integers:
@@ -120,7 +118,7 @@ def fake_quantize(
             elif shifted:
                 to_zero_point = _sum_to((to_x - upstream) * scale, zero_point)
             if switchable:
-                to_x = tf.raw_ops.Select(condition=enabled, x=to_x, y=upstream)
+                to_x = select(condition=enabled, x=to_x, y=upstream)
                 to_scale = tf.where(enabled, to_scale, 0.0)
                 if shifted:
                     to_zero_point = tf.where(enabled, to_zero_point, 0.0)

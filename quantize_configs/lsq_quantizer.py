@@ -88,7 +88,21 @@ class LSQQuantizer(Quantizer):
         step, qmin, qmax = self.grid(weights, bits, bank)
         elements = tf.cast(tf.size(inputs) if elements is None else elements, tf.float32)
         step = scale_gradient(step, tf.math.rsqrt(elements * qmax))
-        enabled = self.bit_widths.is_quantized(bits)
+        return self.quantize_on(
+            inputs, (step, qmin, qmax), enabled=self.bit_widths.is_quantized(bits)
+        )
+
+    def quantize_on(self, inputs, grid, enabled=None) -> tf.Tensor:
+        """Quantizes `inputs` on a grid (positive step, qmin, qmax), float32 scalars.
+
+        The gradient of the step is not scaled here.
+
+        Args:
+          inputs: Weight.
+          grid: Step and code limits.
+          enabled: bool scalar; where it is false, `inputs` are returned.
+        """
+        step, qmin, qmax = grid
         return fake_quantize(inputs, step, None, qmin, qmax, pass_at_bounds=False, enabled=enabled)
 
     def grid(self, weights, bits=None, bank=0):

@@ -2,6 +2,7 @@
 
 from qfa_tf.layers.block import ElasticBlock
 from qfa_tf.layers.site import ElasticSite, SiteChoice
+from qfa_tf.layers.squeeze_excite import SqueezeExcite
 from qfa_tf.layers.statistics import Mode, StatisticsLayout
 
-__all__ = ["ElasticBlock", "ElasticSite", "Mode", "SiteChoice", "StatisticsLayout"]
+__all__ = ["ElasticBlock", "ElasticSite", "Mode", "SiteChoice", "SqueezeExcite", "StatisticsLayout"]

@@ -2,19 +2,22 @@
 
 import tensorflow as tf
 
-from qfa_tf.layers.site import ElasticSite, SiteChoice, extremes
+from qfa_tf.layers.activations import extremes
+from qfa_tf.layers.site import ElasticSite, SiteChoice
+from qfa_tf.layers.squeeze_excite import SqueezeExcite
 from qfa_tf.layers.statistics import Mode, StatisticsLayout
 from quantize_configs.keras_backend import keras
 
 
 class ElasticBlock(keras.layers.Layer):
-    """Expand, depthwise, project, and the sum with the input where shapes allow it.
+    """Expand, depthwise, squeeze-excite, project, and the sum with the input where shapes allow it.
 
     Args:
       sites: The sites of the block by their last name: "expand" (absent at expand ratio 1),
         "depthwise", "project".
       has_residual: Whether the input is added to the output.
       layout: Statistics of the space.
+      squeeze_excite: After the depthwise convolution, or None.
     """
 
     def __init__(
@@ -22,11 +25,13 @@ class ElasticBlock(keras.layers.Layer):
         sites: dict[str, ElasticSite],
         has_residual: bool,
         layout: StatisticsLayout,
+        squeeze_excite: SqueezeExcite | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.sites = sites
         self.has_residual = has_residual
+        self.squeeze_excite = squeeze_excite
         self._layout = layout
 
     def call(self, x, choices: dict[str, SiteChoice], mode: Mode, statistics=None):
@@ -47,6 +52,10 @@ class ElasticBlock(keras.layers.Layer):
         for key, site in self.sites.items():
             x, entries = run_site(site, x, choices[key], mode, self._layout, statistics)
             recorded |= entries
+            if key == "depthwise" and self.squeeze_excite is not None:
+                shape = choices[key].squeeze
+                x, parts = self.squeeze_excite(x, shape, record=mode is Mode.CALIBRATE)
+                recorded |= {f"{self.name}.se.{part}": value for part, value in parts.items()}
         if self.has_residual:
             x += source
             if mode is Mode.CALIBRATE:

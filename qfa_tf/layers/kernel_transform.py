@@ -31,24 +31,46 @@ class KernelTransform:
 
     def __call__(self, kernel: tf.Tensor, size: int) -> tf.Tensor:
         """The kernel of `size`, [size, size, C, 1], from the largest [K, K, C, 1]."""
-        for smaller in self.kernel_sizes[-2::-1]:
-            if smaller < size:
-                break
-            kernel = crop_centre(kernel, smaller)
-            shape = tf.shape(kernel)
-            flat = tf.reshape(kernel, [smaller * smaller, -1])
-            matrix = tf.cast(self.matrices[smaller], kernel.dtype)
-            kernel = tf.reshape(tf.matmul(matrix, flat), shape)
-        return kernel
+        channels = kernel.shape[2]
+        flat = tf.reshape(tf.convert_to_tensor(kernel), [self.kernel_sizes[-1] ** 2, channels])
+        return tf.reshape(self._flat_kernels(flat)[size], [size, size, channels, 1])
+
+    def select(self, kernel: tf.Tensor, size: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+        """The first channels of the kernel of one size, chosen at run time.
+
+        Args:
+          kernel: The largest kernel [K, K, C, 1].
+          size: int32 scalar, one of the kernel sizes.
+          width: int32 [1], number of channels.
+
+        Returns:
+          [size, size, width, 1].
+        """
+        largest = self.kernel_sizes[-1]
+        flat = tf.reshape(kernel, [largest**2, kernel.shape[2]])
+        flat = tf.slice(flat, [0, 0], tf.concat([[largest**2], width], 0))
+        kernels = self._flat_kernels(flat)
+        # All sizes are computed, which is cheaper than branches, and stand below each other.
+        starts = [
+            sum(other**2 for other in self.kernel_sizes if other < value)
+            for value in range(largest + 1)
+        ]
+        rows = tf.concat([kernels[smaller] for smaller in self.kernel_sizes], 0)
+        begin = tf.stack([tf.gather(starts, size), 0])
+        rows = tf.slice(rows, begin, tf.concat([[size * size], width], 0))
+        return tf.reshape(rows, tf.concat([[size, size], width, [1]], 0))
+
+    def _flat_kernels(self, flat: tf.Tensor) -> dict[int, tf.Tensor]:
+        """The kernel of every size, [size * size, C], from the largest one."""
+        kernels = {self.kernel_sizes[-1]: flat}
+        for size, larger in zip(self.kernel_sizes[-2::-1], self.kernel_sizes[:0:-1], strict=True):
+            centre = tf.matmul(tf.constant(centre_of(larger, size), flat.dtype), kernels[larger])
+            kernels[size] = tf.matmul(tf.cast(self.matrices[size], flat.dtype), centre)
+        return kernels
 
 
-def crop_centre(kernel: tf.Tensor | np.ndarray, size: int):
-    """Centre [size, size] of the two leading axes."""
-    margin = (kernel.shape[0] - size) // 2
-    return kernel[margin : margin + size, margin : margin + size]
-
-
-def pad_to(kernel: tf.Tensor, size: int) -> tf.Tensor:
-    """Puts zeros around the two leading axes up to `size`: the same convolution under SAME."""
-    margin = (size - kernel.shape[0]) // 2
-    return tf.pad(kernel, [[margin, margin], [margin, margin], [0, 0], [0, 0]])
+def centre_of(larger: int, size: int) -> np.ndarray:
+    """Matrix [size^2, larger^2] that takes the centre out of a flat kernel."""
+    margin = (larger - size) // 2
+    grid = np.arange(larger**2).reshape(larger, larger)
+    return np.eye(larger**2)[grid[margin : margin + size, margin : margin + size].ravel()]

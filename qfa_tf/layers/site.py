@@ -2,18 +2,19 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from qfa_tf.layers.kernel_transform import KernelTransform, pad_to
+from qfa_tf.layers.activations import ACTIVATIONS, extremes
+from qfa_tf.layers.kernel_transform import KernelTransform
+from qfa_tf.layers.precision import ActivationPrecision, SiteQuantizers, WeightPrecision
 from qfa_tf.layers.statistics import Mode
 from quantize_configs import BatchQuantizer, LSQQuantizer
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
 
-ACTIVATIONS = {"linear": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}
+PADDINGS = ("same", "symmetric")
 SMALLEST_GAMMA = 1e-3
 
 
@@ -38,19 +39,23 @@ class AtLeast(keras.constraints.Constraint):
 
 @dataclasses.dataclass(frozen=True)
 class SiteChoice:
-    """What a genome chose for a site; each value a Python int or an int32 scalar tensor.
+    """What a genome chose for a site.
 
     Attributes:
-      weight_bits: 2, 3, 4, 8 or 32.
-      activation_bits: The same, for the input.
-      output_width: Active output channels.
-      kernel_size: Kernel of a depthwise site; other sites have one kernel size.
+      weight: Grid of the kernel; None at a float site.
+      activation: Grid of the input, but for its range; None at a float site.
+      shape: int32 [2], active input and output channels.
+      output_width: int32 [1], active output channels.
+      squeeze: int32 [2], output channels and the middle channels of a squeeze-excite behind them.
+      kernel_size: int32 scalar, kernel of a depthwise site; other sites have one kernel size.
     """
 
-    weight_bits: Any
-    activation_bits: Any
-    output_width: Any
-    kernel_size: Any = None
+    weight: WeightPrecision | None
+    activation: ActivationPrecision | None
+    shape: tf.Tensor
+    output_width: tf.Tensor
+    squeeze: tf.Tensor
+    kernel_size: tf.Tensor
 
 
 class ElasticSite(keras.layers.Layer):
@@ -66,13 +71,17 @@ class ElasticSite(keras.layers.Layer):
       output_width: Largest number of output channels.
       kernel_sizes: Ascending; more than one only for "depthwise".
       stride: Of the convolution.
-      activation: "linear", "relu" or "relu6".
+      activation: "linear", "relu", "relu6" or "hard_swish".
+      padding: "same", or "symmetric": k // 2 zeros on all sides, which differs from "same" at
+        stride 2 on even sizes (the official releases).
       normalization: Whether batch normalization follows.
-      use_bias: Whether a bias is added (without normalization).
-      weight_bits: Bit-widths of the weight; 32 is allowed besides. (32,) for a float site.
+      use_bias: Whether a bias is added (without normalization and elastic width).
+      weight_bits: Bit-widths of the weight; 32 is allowed besides when there are several. (32,)
+        for a float site.
       activation_bits: Bit-widths of the input; 32 is allowed besides.
       zero_point: See `BatchQuantizer`.
       estimator: See `BatchQuantizer`.
+      narrow_bits: See `LSQQuantizer`.
       epsilon: Of the normalization.
     """
 
@@ -87,10 +96,12 @@ class ElasticSite(keras.layers.Layer):
         activation_bits: Sequence[int],
         stride: int = 1,
         activation: str = "linear",
+        padding: str = "same",
         normalization: bool = True,
         use_bias: bool = False,
         zero_point: str = "integer",
         estimator: str = "channel_mean",
+        narrow_bits: Sequence[int] = (8,),
         epsilon: float = 1e-5,
         **kwargs,
     ):
@@ -101,13 +112,16 @@ class ElasticSite(keras.layers.Layer):
         self.kernel_sizes = tuple(kernel_sizes)
         self.stride = stride
         self.activation = activation
+        self.padding = padding
         self.normalization = normalization
         self.use_bias = use_bias
         self.epsilon = epsilon
         banks = len(self.kernel_sizes)
         self.weight_quantizer = self.activation_quantizer = None
         if tuple(weight_bits) != (FLOAT_BITS,):
-            self.weight_quantizer = LSQQuantizer(_with_float(weight_bits), banks=banks)
+            self.weight_quantizer = LSQQuantizer(
+                _with_float(weight_bits), narrow_bits=narrow_bits, banks=banks
+            )
         if tuple(activation_bits) != (FLOAT_BITS,):
             self.activation_quantizer = BatchQuantizer(
                 _with_float(activation_bits),
@@ -121,8 +135,11 @@ class ElasticSite(keras.layers.Layer):
         size = self.kernel_sizes[-1]
         if self.kind == "depthwise":
             shape = (size, size, self.output_width, 1)
-        else:
+        elif self.kind == "convolution":
             shape = (size, size, self.input_width, self.output_width)
+        else:  # a matrix product, faster than a 1x1 convolution
+            shape = (self.input_width, self.output_width)
+        self.kernel_elements = int(np.prod(shape))
         # Normalization turns the norm of a weight into a learning rate, so the fan-out rule with
         # all channels, also for depthwise kernels, is part of the recipe.
         deviation = np.sqrt(2.0 / (size * size * self.output_width))
@@ -146,21 +163,25 @@ class ElasticSite(keras.layers.Layer):
             self.bias = self.add_weight(
                 name="bias", shape=(self.output_width,), initializer="zeros"
             )
-        self.weight_variables = self.activation_variables = {}
-        if self.weight_quantizer is not None:
-            self.weight_variables = self.weight_quantizer.build(shape, "kernel", self)
-            self.reset_steps()
-        if self.activation_quantizer is not None:
-            self.activation_variables = self.activation_quantizer.build_learned("input", self)
         super().build(input_shape)
 
-    def reset_steps(self) -> None:
-        """Starts all weight steps anew from the kernels as they are (LSQ's initial value)."""
-        steps = [
-            self.weight_quantizer.initial_steps(self.transform(self.kernel, size).numpy())
+    @property
+    def quantizers(self) -> SiteQuantizers:
+        """What the learned parameters of this site are for."""
+        size = self.kernel_sizes[-1] ** 2
+        elements = tuple(self.kernel_elements // size * smaller**2 for smaller in self.kernel_sizes)
+        return SiteQuantizers(
+            self.weight_quantizer, self.activation_quantizer, self.kernel_sizes, elements
+        )
+
+    def initial_steps(self) -> np.ndarray:
+        """LSQ's first steps for the kernels as they are, float32, by kernel size and bits."""
+        kernels = [
+            self.transform(self.kernel, size) if len(self.kernel_sizes) > 1 else self.kernel
             for size in self.kernel_sizes
         ]
-        self.weight_variables["step"].assign(np.concatenate(steps))
+        steps = [self.weight_quantizer.initial_steps(kernel.numpy()) for kernel in kernels]
+        return np.concatenate(steps)
 
     @property
     def decayed_weights(self) -> list[tf.Variable]:
@@ -178,83 +199,91 @@ class ElasticSite(keras.layers.Layer):
 
         Returns:
           (output, recorded): the activation map, and in CALIBRATE mode a dict with the entries
-          `range`, `mean`, `variance`, `output` (empty otherwise).
+          `range`, `mean`, `variance`, `linear`, `output` (empty otherwise).
         """
-        bank = self._bank(choice.kernel_size)
         recorded = {}
         low = high = tf.zeros([])
-        if self.activation_quantizer is not None:
+        if self.activation_quantizer is None:
+            if mode is Mode.CALIBRATE:  # for the 8 bits that it has on the device
+                low, high = tf.unstack(extremes(x))
+        else:
             if mode is Mode.FROZEN:
                 low, high = tf.unstack(stored("range"))
             else:
                 low, high = self.activation_quantizer.batch_range(x)
-            x = self.activation_quantizer.quantize(
-                x, low, high, self.activation_variables, choice.activation_bits, bank
+            precision = choice.activation
+            grid = self.activation_quantizer.grid_from(
+                low, high, precision.qmin, precision.qmax, precision.factor, precision.offset
             )
-        x = self._convolve(x, self._quantized_kernel(choice, bank), choice.output_width)
+            x = self.activation_quantizer.quantize_on(x, grid, precision.enabled)
+        x = self._convolve(x, self._quantized_kernel(choice), choice)
         if self.normalization:
-            x, mean, variance = self._normalize(x, mode, stored)
+            x, mean, variance = self._normalize(x, choice.output_width, mode, stored)
         elif self.use_bias:
-            x += tf.cast(self.bias[: choice.output_width], x.dtype)
+            x += tf.cast(self.bias, x.dtype)
+        linear = x
         x = ACTIVATIONS[self.activation](x)
         if mode is Mode.CALIBRATE:
+            if self.activation == "hard_swish":
+                recorded["linear"] = extremes(linear)
             recorded["range"] = tf.stack([low, high])
             recorded["output"] = extremes(x)
             if self.normalization:
                 recorded |= {"mean": mean, "variance": variance}
         return x, recorded
 
-    def _bank(self, kernel_size):
-        """Index of the kernel size, which has steps and offsets of its own."""
-        if len(self.kernel_sizes) == 1:
-            return 0
-        return tf.argmax(tf.equal(kernel_size, list(self.kernel_sizes)), output_type=tf.int32)
+    def _quantized_kernel(self, choice) -> tf.Tensor:
+        """The active part of the kernel, quantized.
 
-    def _quantized_kernel(self, choice, bank) -> tf.Tensor:
-        """The full kernel at its largest size; smaller kernels stand in the middle of zeros."""
+        The papers quantize the whole kernel and slice it then. One step per tensor makes that the
+        same, with the gradient of the step scaled by the number of all weights.
+        """
         kernel = tf.convert_to_tensor(self.kernel)
-        elements = None
         if len(self.kernel_sizes) > 1:
-            largest = self.kernel_sizes[-1]
-            for size in self.kernel_sizes[:-1]:
-                smaller = pad_to(self.transform(tf.convert_to_tensor(self.kernel), size), largest)
-                kernel = tf.where(tf.equal(choice.kernel_size, size), smaller, kernel)
-            elements = choice.kernel_size**2 * self.output_width
+            kernel = self.transform.select(kernel, choice.kernel_size, choice.output_width)
+        elif self.kind == "depthwise":
+            size = tf.concat([kernel.shape[:2], choice.output_width, [1]], 0)
+            kernel = tf.slice(kernel, [0, 0, 0, 0], size)
+        elif self.kind != "convolution":
+            kernel = tf.slice(kernel, [0, 0], choice.shape)
         if self.weight_quantizer is None:
             return kernel
-        return self.weight_quantizer(
-            kernel, True, self.weight_variables, choice.weight_bits, bank, elements
-        )
+        precision = choice.weight
+        grid = precision.step, precision.qmin, precision.qmax
+        return self.weight_quantizer.quantize_on(kernel, grid, precision.enabled)
 
-    def _convolve(self, x, kernel, width):
-        kernel = tf.cast(kernel, x.dtype)
+    def _convolve(self, x, kernel, choice):
+        kernel, padding = tf.cast(kernel, x.dtype), "SAME"
+        if self.kind in ("pointwise", "dense"):
+            outer = tf.shape(x)[:-1]
+            x = tf.matmul(tf.reshape(x, tf.concat([[-1], choice.shape[:1]], 0)), kernel)
+            return tf.reshape(x, tf.concat([outer, choice.output_width], 0))
         strides = [1, self.stride, self.stride, 1]
+        if self.padding == "symmetric" and self.stride > 1:  # equal to SAME at stride 1
+            sides = tf.fill([2], tf.shape(kernel)[0] // 2)
+            x = tf.pad(x, [[0, 0], sides, sides, [0, 0]])
+            padding = "VALID"
         if self.kind == "depthwise":
-            return tf.nn.depthwise_conv2d(x, kernel[:, :, : tf.shape(x)[-1]], strides, "SAME")
-        kernel = kernel[:, :, : tf.shape(x)[-1], :width]
-        return tf.nn.conv2d(x, kernel, strides, "SAME")
+            return tf.nn.depthwise_conv2d(x, kernel, strides, padding)
+        return tf.nn.conv2d(x, kernel, strides, padding)
 
-    def _normalize(self, x, mode, stored):
-        width = tf.shape(x)[-1]
-        gamma, beta = self.gamma[:width], self.beta[:width]
+    def _normalize(self, x, width, mode, stored):
+        gamma, beta = tf.slice(self.gamma, [0], width), tf.slice(self.beta, [0], width)
         if mode is Mode.FROZEN:
-            mean, variance = stored("mean")[:width], stored("variance")[:width]
+            mean, variance = stored("mean")[: width[0]], stored("variance")[: width[0]]
             mean, variance, gamma, beta = (
                 tf.cast(value, x.dtype) for value in (mean, variance, gamma, beta)
             )
             scale = gamma * tf.math.rsqrt(variance + self.epsilon)
-            return (x - mean) * scale + beta, mean, variance
+            return x * scale + (beta - mean * scale), mean, variance
         x, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             x, gamma, beta, epsilon=self.epsilon, is_training=True
         )
+        if mode is Mode.TRAIN:
+            return x, mean, variance
         # The operator returns the unbiased variance; the graph and the paper use the biased one.
-        count = tf.cast(tf.size(x) // width, tf.float32)
+        count = tf.cast(tf.size(x) // width[0], tf.float32)
         return x, mean, variance * (count - 1.0) / count
-
-
-def extremes(x: tf.Tensor) -> tf.Tensor:
-    """(smallest, largest) value of a tensor, float32 [2]."""
-    return tf.cast(tf.stack([tf.reduce_min(x), tf.reduce_max(x)]), tf.float32)
 
 
 def _with_float(bits: Sequence[int]) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import enum
 import numpy as np
 import tensorflow as tf
 
+from qfa_tf.layers.squeeze_excite import PARTS
 from qfa_tf.space import SearchSpace
 
 
@@ -40,8 +41,9 @@ class StatisticsLayout:
     """Order of the statistics of a space.
 
     Entries, by site: `<site>.range` (activation range: low, high), `<site>.mean` and
-    `<site>.variance` (batch normalization, padded to the largest width), `<site>.output` (extremes
-    of what the site puts out); `<block>.sum` (extremes of a residual sum). Entries of a group (a
+    `<site>.variance` (batch normalization, padded to the largest width), `<site>.linear` (extremes
+    before a hard-swish), `<site>.output` (extremes of what the site puts out); `<block>.se.<part>`
+    (extremes in squeeze-excite), `<block>.sum` (extremes of a residual sum). Entries of a group (a
     block, `stem` or `head`) lie side by side.
     """
 
@@ -55,7 +57,12 @@ class StatisticsLayout:
                 width = output_width(space, site)
                 self._add(group, f"{site.name}.mean", width)
                 self._add(group, f"{site.name}.variance", width)
+            if activation_of(space, site) == "hard_swish":
+                self._add(group, f"{site.name}.linear", 2)
             self._add(group, f"{site.name}.output", 2)
+            if site.kind == "depthwise" and space.stages[site.stage].squeeze_excite:
+                for part in PARTS:
+                    self._add(group, f"{group}.se.{part}", 2)
             ends_block = site.name.endswith(".project")
             if ends_block and space.has_residual(site.stage, site.block):
                 self._add(group, f"{group}.sum", 2)
@@ -95,7 +102,7 @@ class StatisticsLayout:
         stacked = np.stack(vectors).astype(np.float64)
         combined = np.average(stacked, axis=0, weights=np.asarray(weights, np.float64))
         for entry in self.entries.values():
-            if entry.name.endswith((".output", ".sum")):
+            if not entry.name.endswith((".range", ".mean", ".variance")):
                 low, high = stacked[:, entry.slice].T
                 combined[entry.slice] = low.min(), high.max()
         return combined.astype(np.float32)
@@ -111,6 +118,16 @@ def group_of(site) -> str:
 def has_normalization(site_name: str) -> bool:
     """Whether batch normalization follows a site's convolution."""
     return site_name not in ("head.mix", "classifier")
+
+
+def activation_of(space: SearchSpace, site) -> str:
+    """Activation function after a site's convolution."""
+    if site.name == "stem":
+        return space.stem.activation
+    if site.stage is not None:
+        linear = site.name.endswith(".project")
+        return "linear" if linear else space.stages[site.stage].activation
+    return "linear" if site.name == "classifier" else space.head.activation
 
 
 def output_width(space: SearchSpace, site) -> int:

@@ -2,18 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import tensorflow as tf
 
-from qfa_tf.layers.kernel_transform import crop_centre
 from qfa_tf.layers.statistics import has_normalization
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration
+from quantize_configs.activations import HardSigmoid, HardSwish
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.deployment import prepare_for_deployment
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
-from quantize_configs.model_quantization import quantize
+from quantize_configs.model_quantization import TENSOR_BITS, quantize
 from quantize_configs.wrappers import WrappedModel
 
 if TYPE_CHECKING:
@@ -34,13 +33,7 @@ def extract(
     weight_container: str,
 ) -> keras.Model:
     """Builds the model of one subnet; see `QFASupernet.extract`."""
-    bits = arch.site_bits
-    floating = sorted(site for site, pair in bits.items() if FLOAT_BITS in pair)
-    if floating:
-        raise ExtractionError(
-            f"These sites are in float (32 bits): {floating}. A subnet can be extracted when all "
-            f"its sites have bits from {net.space.weight_bits}."
-        )
+    bits = _deployed_bits(net, arch, deployment_grids)
     if deployment_grids and net.zero_point != "integer":
         raise ExtractionError(
             "The supernet was trained with fractional zero points, which no integer runtime "
@@ -59,10 +52,35 @@ def extract(
         prefix = name.rsplit(".", 1)[0]
         size = blocks[prefix].kernel_size if name.endswith(".depthwise") else None
         _fill_site(net, wrapped, calibration, name, bits[name], size)
+    for prefix in blocks:
+        _fill_squeeze_excite(net, wrapped, prefix)
+    _fill_ranges(net, wrapped, calibration)
     if deployment_grids:
-        _fill_tensor_ranges(net, wrapped, calibration)
         prepare_for_deployment(model, weight_container)
     return model
+
+
+def _deployed_bits(net, arch, deployment_grids) -> dict[str, tuple[int, int]]:
+    """Bits per site on the device: sites that the space keeps in float get 8."""
+    fixed = {
+        site.name
+        for site in net.space.sites
+        if FLOAT_BITS in (*site.weight_bits, *site.activation_bits)
+    }
+    bits = arch.site_bits
+    floating = sorted(site for site, pair in bits.items() if FLOAT_BITS in pair)
+    if chosen := [site for site in floating if site not in fixed]:
+        raise ExtractionError(
+            f"These sites are in float (32 bits): {chosen}. A subnet can be extracted when all "
+            f"its sites have bits from {net.space.weight_bits}."
+        )
+    if floating and not deployment_grids:
+        raise ExtractionError(
+            f"The space {net.space.name!r} keeps {floating} in float, which become 8-bit sites in "
+            "an extracted model; extract with deployment_grids=True."
+        )
+    eight = {FLOAT_BITS: TENSOR_BITS}
+    return {site: tuple(eight.get(value, value) for value in pair) for site, pair in bits.items()}
 
 
 def _named_blocks(arch):
@@ -80,15 +98,20 @@ def _float_model(net, arch) -> keras.Model:
     def site(name, x, width, kernel_size=1, dense=False):
         layer = net.site_layer(name)
         options = {"use_bias": layer.use_bias, "name": name}
+        padding = "same"
+        if layer.padding == "symmetric" and layer.stride > 1:
+            x, padding = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}.padding")(x), "valid"
         if layer.kind == "depthwise":
-            x = layers.DepthwiseConv2D(kernel_size, layer.stride, "same", **options)(x)
+            x = layers.DepthwiseConv2D(kernel_size, layer.stride, padding, **options)(x)
         elif dense:
             x = layers.Dense(width, **options)(x)
         else:
-            x = layers.Conv2D(width, kernel_size, layer.stride, "same", **options)(x)
+            x = layers.Conv2D(width, kernel_size, layer.stride, padding, **options)(x)
         if has_normalization(name):
             x = layers.BatchNormalization(epsilon=layer.epsilon, name=f"{name}.norm")(x)
-        if layer.activation != "linear":
+        if layer.activation == "hard_swish":
+            x = HardSwish(name=f"{name}.activation")(x)
+        elif layer.activation != "linear":
             limit = 6.0 if layer.activation == "relu6" else None
             x = layers.ReLU(max_value=limit, name=f"{name}.activation")(x)
         return x
@@ -100,6 +123,8 @@ def _float_model(net, arch) -> keras.Model:
         if f"{prefix}.expand" in bits:
             x = site(f"{prefix}.expand", x, width)
         x = site(f"{prefix}.depthwise", x, width, block.kernel_size)
+        if space.stages[s].squeeze_excite:
+            x = _squeeze_excite(f"{prefix}.se", x, width, space.squeeze_width(width))
         x = site(f"{prefix}.project", x, space.stages[s].width)
         if space.has_residual(s, b):
             x = layers.Add(name=f"{prefix}.sum")([x, source])
@@ -111,22 +136,48 @@ def _float_model(net, arch) -> keras.Model:
     return keras.Model(inputs, logits, name="subnet")
 
 
+def _squeeze_excite(name, x, width, squeeze_width):
+    """The layers of squeeze-excite, as `quantize_configs.activations` describes them."""
+    gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}.pool")(x)
+    gate = layers.Conv2D(squeeze_width, 1, name=f"{name}.reduce")(gate)
+    gate = layers.ReLU(name=f"{name}.reduce.activation")(gate)
+    gate = HardSigmoid(name=f"{name}.gate")(layers.Conv2D(width, 1, name=f"{name}.expand")(gate))
+    return layers.Multiply(name=f"{name}.scale")([x, gate])
+
+
+def _fill_squeeze_excite(net, wrapped, prefix) -> None:
+    """Copies the weights of a squeeze-excite and gives them the 8-bit steps that fit them."""
+    source = net.block_layer(prefix).squeeze_excite
+    if source is None:
+        return
+    for part in ("reduce", "expand"):
+        name = f"{prefix}.se.{part}"
+        target = wrapped.weight(name)
+        rows, columns = target.shape[2:]
+        kernel = getattr(source, f"{part}_kernel").numpy()[:rows, :columns]
+        target.assign(kernel[None, None])
+        wrapped.wrapper(name).layer.bias.assign(getattr(source, f"{part}_bias").numpy()[:columns])
+        wrapped.fit_step(name)
+
+
 def _fill_site(net, wrapped, calibration, name, bits, kernel_size) -> None:
     """Copies weight, step, normalization, learned offsets and range of one site."""
     source = net.site_layer(name)
     wrapper = wrapped.wrapper(name)
     weight_bits, activation_bits = bits
-    bank = 0 if kernel_size is None else source.kernel_sizes.index(kernel_size)
     kernel = tf.convert_to_tensor(source.kernel)
     if kernel_size is not None:
-        kernel = crop_centre(source.transform(kernel, kernel_size), kernel_size)
+        kernel = source.transform(kernel, kernel_size)
     target = wrapped.weight(name)
-    kernel = np.asarray(kernel)
-    if kernel.ndim != len(target.shape):  # a 1x1 convolution that became a dense layer
-        kernel = kernel[0, 0]
+    kernel = kernel.numpy()
+    if kernel.ndim < len(target.shape):  # a matrix of the supernet that became a 1x1 convolution
+        kernel = kernel[None, None]
     target.assign(kernel[tuple(slice(size) for size in target.shape)])
-    step = _learned(source.weight_quantizer, source.weight_variables["step"], weight_bits, bank)
-    wrapped.weight_variables(name)["step"].assign([step])
+    if source.weight_quantizer is None:
+        wrapped.fit_step(name)
+    else:
+        step = net.precision.weight_step(name, weight_bits, kernel_size)
+        wrapped.weight_variables(name)["step"].assign([step])
     if source.use_bias:
         wrapper.layer.bias.assign(source.bias.numpy())
     if has_normalization(name):
@@ -136,33 +187,37 @@ def _fill_site(net, wrapped, calibration, name, bits, kernel_size) -> None:
         norm.beta.assign(source.beta.numpy()[:width])
         norm.moving_mean.assign(calibration.read(net.layout, f"{name}.mean")[:width])
         norm.moving_variance.assign(calibration.read(net.layout, f"{name}.variance")[:width])
-    variables = wrapped.output_variables(f"{name}.input")
-    for role in ("theta", "beta"):
-        value = source.activation_variables[role]
-        value = _learned(source.activation_quantizer, value, activation_bits, bank)
-        variables[role].assign([value])
-    low, high = calibration.read(net.layout, f"{name}.range")
-    _store_range(variables, low, high, calibration.images)
+    if source.activation_quantizer is not None:
+        variables = wrapped.output_variables(f"{name}.input")
+        learned = net.precision.activation_parameters(name, activation_bits, kernel_size)
+        for role, value in zip(("theta", "beta"), learned, strict=True):
+            variables[role].assign([value])
 
 
-def _learned(quantizer, variable, bits, bank) -> float:
-    return float(quantizer.bit_widths.parameter(variable, tf.constant(bits), bank))
-
-
-def _fill_tensor_ranges(net, wrapped, calibration) -> None:
-    """Gives the 8-bit tensors the extremes that calibration saw."""
+def _fill_ranges(net, wrapped, calibration) -> None:
+    """Gives every quantizer of a tensor the range that calibration measured."""
     for name in wrapped.quantized_outputs():
-        if name.endswith(".input"):
-            continue
-        entry = name if name.endswith(".sum") else f"{_site_of(name)}.output"
-        low, high = calibration.read(net.layout, entry)
+        low, high = calibration.read(net.layout, _entry_of(net.layout, name))
         variables = wrapped.output_variables(name)
         _store_range(variables, min(low, 0.0), max(high, 0.0), calibration.images)
 
 
-def _site_of(layer_name: str) -> str:
-    """Site that a layer of the extracted model belongs to."""
-    return layer_name.removesuffix(".norm").removesuffix(".activation")
+def _entry_of(layout, layer_name: str) -> str:
+    """The statistics that a layer's output range comes from."""
+    if layer_name in layout.entries:  # residual sums, parts of squeeze-excite
+        return layer_name
+    owner, _, kind = layer_name.rpartition(".")
+    if owner.endswith(".se.reduce"):  # its input
+        return owner.replace("reduce", "pool")
+    if owner.endswith(".se.expand"):
+        return owner.replace("expand", "reduce")
+    if kind == "input":
+        return f"{owner}.range"
+    if kind == "activation":
+        return f"{owner}.output"
+    site = layer_name.removesuffix(".norm")
+    linear = f"{site}.linear"  # in front of a hard-swish
+    return linear if linear in layout.entries else f"{site}.output"
 
 
 def _store_range(variables, low, high, images) -> None:

@@ -6,13 +6,20 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from qfa_tf.layers import ElasticBlock, ElasticSite, Mode, StatisticsLayout
+from qfa_tf.layers import ElasticBlock, ElasticSite, Mode, SqueezeExcite, StatisticsLayout
 from qfa_tf.layers.block import run_site
-from qfa_tf.layers.statistics import group_of, has_normalization, input_width, output_width
+from qfa_tf.layers.precision import PrecisionBank
+from qfa_tf.layers.statistics import (
+    activation_of,
+    group_of,
+    has_normalization,
+    input_width,
+    output_width,
+)
 from qfa_tf.space import Architecture, SearchSpace
 from qfa_tf.supernet import extraction
 from qfa_tf.supernet.calibration import Calibration
-from qfa_tf.supernet.choices import site_choice
+from qfa_tf.supernet.choices import ChoiceTables
 from quantize_configs.keras_backend import keras, require_tf_keras
 
 CALIBRATION_BATCHES = 30
@@ -30,6 +37,9 @@ class QFASupernet(keras.Model):
       zero_point: "integer" (what is trained can be deployed) or "fractional" (the QFA paper to
         the letter).
       estimator: Activation range estimator, see `BatchQuantizer`.
+      padding: "same", or "symmetric" as in the official releases (see `ElasticSite`).
+      narrow_bits: Weight bit-widths that leave out their most negative code, see `LSQQuantizer`.
+      dropout: Share of the classifier's inputs that training drops.
 
     Example:
       net = QFASupernet(SearchSpace.from_preset("digits_tiny"), num_classes=10)
@@ -48,6 +58,9 @@ class QFASupernet(keras.Model):
         *,
         zero_point: str = "integer",
         estimator: str = "channel_mean",
+        padding: str = "same",
+        narrow_bits: Iterable[int] = (8,),
+        dropout: float = 0.0,
         name: str = "qfa_supernet",
         **kwargs,
     ):
@@ -62,6 +75,9 @@ class QFASupernet(keras.Model):
         self.space = space
         self.zero_point = zero_point
         self.estimator = estimator
+        self.padding = padding
+        self.narrow_bits = tuple(narrow_bits)
+        self.dropout = dropout
         self.layout = StatisticsLayout(space)
         self.training_method = None
         self._sites = {}
@@ -80,25 +96,25 @@ class QFASupernet(keras.Model):
             self._sites[site.name] = layer
             if site.stage is not None:
                 blocks.setdefault((site.stage, site.block), {})[site.name.split(".")[-1]] = layer
+        quantizers = {name: layer.quantizers for name, layer in self._sites.items()}
+        self.precision = PrecisionBank(quantizers, name="precision")
+        self.precision.build()
+        self.reset_steps()
+        self._choices = ChoiceTables(self.space, self.precision)
         for (stage, block), sites in blocks.items():
             name = f"s{stage}.b{block}"
             residual = self.space.has_residual(stage, block)
-            self._blocks[name] = ElasticBlock(sites, residual, self.layout, name=name)
+            excite = self._make_squeeze_excite(stage, block)
+            self._blocks[name] = ElasticBlock(sites, residual, self.layout, excite, name=name)
 
     def _make_site(self, site) -> ElasticSite:
         space, last = self.space, site.name.split(".")[-1]
-        stage = None if site.stage is None else space.stages[site.stage]
-        kernel_sizes, stride, activation = (1,), 1, space.head.activation
+        kernel_sizes, stride = (1,), 1
         if site.name == "stem":
             kernel_sizes, stride = (space.stem.kernel_size,), space.stem.stride
-            activation = space.stem.activation
-        elif stage is not None:
-            activation = "linear" if last == "project" else stage.activation
-            if last == "depthwise":
-                kernel_sizes = stage.kernel_sizes
-                stride = space.block_stride(site.stage, site.block)
-        elif site.name == "classifier":
-            activation = "linear"
+        elif last == "depthwise":
+            kernel_sizes = space.stages[site.stage].kernel_sizes
+            stride = space.block_stride(site.stage, site.block)
         return ElasticSite(
             site.kind,
             input_width(space, site),
@@ -107,13 +123,23 @@ class QFASupernet(keras.Model):
             weight_bits=site.weight_bits,
             activation_bits=site.activation_bits,
             stride=stride,
-            activation=activation,
+            activation=activation_of(space, site),
+            padding=self.padding,
             normalization=has_normalization(site.name),
             use_bias=site.name == "classifier",
             zero_point=self.zero_point,
             estimator=self.estimator,
+            narrow_bits=self.narrow_bits,
             name=site.name,
         )
+
+    def _make_squeeze_excite(self, stage: int, block: int) -> SqueezeExcite | None:
+        if not self.space.stages[stage].squeeze_excite:
+            return None
+        width = self.space.max_mid_width(stage, block)
+        layer = SqueezeExcite(width, self.space.squeeze_width(width), name=f"s{stage}.b{block}.se")
+        layer.build()
+        return layer
 
     def _compile_modes(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """The forward pass of each mode; the signatures admit one trace for all subnets."""
@@ -134,10 +160,22 @@ class QFASupernet(keras.Model):
         """The layer of a site, such as "s1.b0.expand"."""
         return self._sites[name]
 
+    def reset_steps(self) -> None:
+        """Starts all weight steps anew from the kernels as they are (LSQ's initial values)."""
+        for name, layer in self._sites.items():
+            if layer.weight_quantizer is not None:
+                self.precision.set_steps(name, layer.initial_steps())
+
+    def block_layer(self, name: str) -> ElasticBlock:
+        """The layer of a block, such as "s1.b0"."""
+        return self._blocks[name]
+
     @property
     def decayed_weights(self) -> list[tf.Variable]:
         """Weights that weight decay applies to: kernels and kernel transforms."""
-        return [weight for site in self._sites.values() for weight in site.decayed_weights]
+        excites = [block.squeeze_excite for block in self._blocks.values()]
+        owners = [*self._sites.values(), *(layer for layer in excites if layer is not None)]
+        return [weight for owner in owners for weight in owner.decayed_weights]
 
     # One subnet.
 
@@ -172,7 +210,7 @@ class QFASupernet(keras.Model):
             self.space.validate(np.asarray(genome)[None])
         return tf.ensure_shape(tf.cast(genome, tf.int32), [self.space.n_genes])
 
-    def run_subnet(self, mode: Mode, images, genome, statistics=None):
+    def run_subnet(self, mode: Mode, images, genome, statistics=None, dropout_seed=None):
         """The forward pass that everything else compiles.
 
         Args:
@@ -180,18 +218,19 @@ class QFASupernet(keras.Model):
           images: float [N, H, W, channels].
           genome: int32 [n_genes].
           statistics: float32 [layout.size] in FROZEN mode.
+          dropout_seed: int64 [2]; with it the classifier's inputs are dropped at the rate of the
+            net.
 
         Returns:
           (logits [N, num_classes], statistics): the vector that was measured in CALIBRATE mode,
           an empty one otherwise.
         """
         space, layout = self.space, self.layout
-        choices = {}
+        choices = self._choices.read(genome)
         x = self._resize(images, genome)
         recorded = {"stem": {}, "head": {}}
         parts = {}
         for site in space.sites:
-            choices[site.name] = choice = site_choice(space, site, genome)
             if site.stage is not None:
                 if site.name.endswith(".project"):
                     name = f"s{site.stage}.b{site.block}"
@@ -199,8 +238,10 @@ class QFASupernet(keras.Model):
                 continue
             if site.name in ("head.mix", "classifier"):
                 x = tf.reduce_mean(x, [1, 2], keepdims=True)
+            if site.name == "classifier" and self.dropout and dropout_seed is not None:
+                x = tf.nn.experimental.stateless_dropout(x, self.dropout, dropout_seed)
             layer = self._sites[site.name]
-            x, entries = run_site(layer, x, choice, mode, layout, statistics)
+            x, entries = run_site(layer, x, choices[site.name], mode, layout, statistics)
             recorded[group_of(site)] |= entries
         logits = tf.reshape(x, [-1, space.num_classes])
         if mode is not Mode.CALIBRATE:
@@ -367,6 +408,9 @@ class QFASupernet(keras.Model):
             "space": self.space.to_json(),
             "zero_point": self.zero_point,
             "estimator": self.estimator,
+            "padding": self.padding,
+            "narrow_bits": list(self.narrow_bits),
+            "dropout": self.dropout,
         }
 
     @classmethod

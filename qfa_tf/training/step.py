@@ -124,8 +124,10 @@ class BoundTraining:
             parallel_iterations=1,
         )
         if replica.num_replicas_in_sync > 1:
-            total, results = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [total, results])
-        metrics = {"gradient_norm": self._apply(total, replica)}
+            total = replica.all_reduce(tf.distribute.ReduceOp.MEAN, total)
+        norm = self._apply(total, replica)
+        shares = float(replica.num_replicas_in_sync)  # Keras sums metrics over replicas
+        metrics, results = {"gradient_norm": norm / shares}, results / shares
         for role in dict.fromkeys(self.roles):
             members = [row for row, name in enumerate(self.roles) if name == role]
             loss, accuracy = tf.unstack(tf.reduce_mean(tf.gather(results, members), 0))

@@ -80,7 +80,7 @@ def test_inactive_weights_get_no_gradient(trained_net, small_space):
     labels = tf.range(16) % 10
     genome = trained_net.as_genome(small_space.smallest(bits=4))
     _, _, gradients = trained_net.training_method.subnet_gradients(
-        images, labels, genome, tf.zeros([16, 10]), tf.zeros([])
+        images, labels, genome, tf.zeros([16, 10]), tf.zeros([]), tf.zeros([2], tf.int64)
     )
     by_variable = {
         variable.ref(): gradient.numpy()
@@ -97,7 +97,7 @@ def test_inactive_weights_get_no_gradient(trained_net, small_space):
     assert gradient_of(expand.kernel)[..., :width].any()
     assert not gradient_of(expand.kernel)[..., width:].any()
     assert not gradient_of(expand.gamma)[width:].any()
-    steps = gradient_of(expand.weight_variables["step"])
+    steps = gradient_of(trained_net.precision.step)[trained_net.precision.steps_of(expand.name)]
     used = expand.weight_quantizer.bit_widths.choices.index(4)
     assert steps[used] != 0
     assert not np.delete(steps, used).any()

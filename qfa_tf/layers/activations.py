@@ -1,0 +1,27 @@
+"""Activation functions of a supernet."""
+
+import tensorflow as tf
+
+
+def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
+    """relu6(x + 3) / 6 (MobileNetV3, https://arxiv.org/abs/1905.02244, section 5.2)."""
+    return tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
+
+
+def hard_swish(x: tf.Tensor) -> tf.Tensor:
+    """x relu6(x + 3) / 6 (MobileNetV3, section 5.2)."""
+    return x * hard_sigmoid(x)
+
+
+def extremes(x: tf.Tensor) -> tf.Tensor:
+    """(smallest, largest) value of a tensor, float32 [2]."""
+    return tf.cast(tf.stack([tf.reduce_min(x), tf.reduce_max(x)]), tf.float32)
+
+
+ACTIVATIONS = {
+    "linear": tf.identity,
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "hard_sigmoid": hard_sigmoid,
+    "hard_swish": hard_swish,
+}

@@ -1,0 +1,76 @@
+"""Squeeze-excite of a supernet: channels weighted by a small network on their means."""
+
+import numpy as np
+import tensorflow as tf
+
+from qfa_tf.layers.activations import ACTIVATIONS, extremes
+from quantize_configs.keras_backend import keras
+
+PARTS = ("pool", "reduce", "expand", "gate", "scale")
+"""What calibration records the extremes of, by the names of the layers of an extracted subnet."""
+
+
+class SqueezeExcite(keras.layers.Layer):
+    """Mean over space, 1x1 convolution, ReLU, 1x1 convolution, hard sigmoid, product.
+
+    In float at all bit-widths, as in QFA and OQA. The first channels are used, as everywhere.
+
+    Args:
+      width: Largest number of channels.
+      squeeze_width: Largest number of channels between the convolutions.
+    """
+
+    def __init__(self, width: int, squeeze_width: int, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.squeeze_width = squeeze_width
+
+    def build(self, input_shape=None):
+        """Creates the weights: kernels normal by fan-out, biases 0."""
+
+        def kernel(name, rows, columns):
+            deviation = np.sqrt(2.0 / columns)
+            initializer = keras.initializers.RandomNormal(stddev=deviation)
+            return self.add_weight(name=name, shape=(rows, columns), initializer=initializer)
+
+        def bias(name, size):
+            return self.add_weight(name=name, shape=(size,), initializer="zeros")
+
+        self.reduce_kernel = kernel("reduce_kernel", self.width, self.squeeze_width)
+        self.reduce_bias = bias("reduce_bias", self.squeeze_width)
+        self.expand_kernel = kernel("expand_kernel", self.squeeze_width, self.width)
+        self.expand_bias = bias("expand_bias", self.width)
+        super().build(input_shape)
+
+    @property
+    def decayed_weights(self) -> list[tf.Variable]:
+        """The weights that weight decay applies to."""
+        return [self.reduce_kernel, self.expand_kernel]
+
+    def call(self, x, shape, record: bool = False):
+        """Weights the channels of x.
+
+        Args:
+          x: [N, H, W, C] with any C up to the largest.
+          shape: int32 [2], C and the number of channels in the middle.
+          record: Whether to return extremes.
+
+        Returns:
+          (output, recorded): float32 [2] extremes by `PARTS`, or an empty dict.
+        """
+        weights = (
+            tf.slice(self.reduce_kernel, [0, 0], shape),
+            tf.slice(self.reduce_bias, [0], shape[1:]),
+            tf.slice(self.expand_kernel, [0, 0], tf.reverse(shape, [0])),
+            tf.slice(self.expand_bias, [0], shape[:1]),
+        )
+        first, first_bias, second, second_bias = (tf.cast(value, x.dtype) for value in weights)
+        pool = tf.reduce_mean(x, [1, 2])
+        reduce = tf.nn.relu(tf.matmul(pool, first) + first_bias)
+        expand = tf.matmul(reduce, second) + second_bias
+        gate = ACTIVATIONS["hard_sigmoid"](expand)
+        scale = x * gate[:, None, None, :]
+        if not record:
+            return scale, {}
+        values = dict(zip(PARTS, (pool, reduce, expand, gate, scale), strict=True))
+        return scale, {part: extremes(value) for part, value in values.items()}
