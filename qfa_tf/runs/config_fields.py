@@ -110,8 +110,22 @@ FIELDS = {
     "search.generations": Field("int", minimum=1),
     "search.max_bits": Field("int"),
     "search.seed": Field("int"),
+    "search.strategy": Field(
+        "string", "nsga2", choices=("nsga2", "predictor", "refine", "random", "predicted")
+    ),
+    "search.evaluations": Field("int", 0, minimum=0),
+    "search.minimize": Field("bool", False),
+    "search.uniform_bits": Field("bool", False),
+    "search.latency_tables": Field("strings", ()),
+    "search.predictor": Field("string", "mlp", choices=("mlp", "gp")),
+    "search.predictor_population": Field("int", 500, minimum=2),
+    "search.predictor_generations": Field("int", 200, minimum=1),
+    "search.sample_share": Field("number", 0.5),
+    "search.sample_images": Field("int", 0, minimum=0),
+    "search.sensitivity": Field("bool", True),
 }
-"""Dotted key to field. docs/training.md says what the keys of data and training mean."""
+"""Dotted key to field. docs/training.md says what the keys of data and training mean,
+docs/search.md those of search."""
 
 
 def _is(kind: str, value: Any) -> bool:

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qfa_tf.runs.building import build_data
+from qfa_tf.runs.building import build_data, build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest, restore
+from qfa_tf.runs.config import calibration_batch_size
+from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Evaluation
+from qfa_tf.search.abandonment import is_hopeless
 from qfa_tf.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ class SupernetEvaluator:
       checkpoint_key: As given.
       calibration_key: Split sizes, batches, and a digest of the images.
       split: "search_validation".
+      images: Of that split.
+      calibration_images: Of the calibration.
     """
 
     split = SEARCH_SPLIT
@@ -54,20 +59,34 @@ class SupernetEvaluator:
     ):
         self.checkpoint_key = checkpoint_key
         self.calibration_key = calibration_key(data, batch_size, calibration_batches)
+        self.images = len(data.search_validation)
         self._space = space
         self._load_net = load_net
         self._net = None
         self._measurement = Measurement(data, batch_size, calibration_batches)
+        self.calibration_images = self._measurement.calibration_images
 
-    def evaluate(self, genomes: np.ndarray) -> Sequence[Evaluation]:
-        """Returns one Evaluation per genome of int32[n, n_genes], in order."""
+    def evaluate(
+        self,
+        genomes: np.ndarray,
+        *,
+        images: int | None = None,
+        to_beat: np.ndarray | None = None,
+    ) -> Sequence[Evaluation]:
+        """Returns one Evaluation per genome of int32[n, n_genes], in order; see `Evaluator`."""
         if self._net is None:
             self._net = self._load_net()
-        return [self._evaluate_one(self._space.decode(genome)) for genome in genomes]
+        rivals = [None] * len(genomes) if to_beat is None else to_beat
+        return [
+            self._evaluate_one(self._space.decode(genome), images, rival)
+            for genome, rival in zip(genomes, rivals, strict=True)
+        ]
 
-    def _evaluate_one(self, architecture: Architecture) -> Evaluation:
+    def _evaluate_one(self, architecture: Architecture, images, rival) -> Evaluation:
         calibration = self._measurement.calibrate(self._net, architecture)
-        result = self._measurement.evaluate(self._net, architecture, calibration, self.split)
+        result = self._measurement.evaluate(
+            self._net, architecture, calibration, self.split, images=images, to_beat=rival
+        )
         return Evaluation(result["accuracy"], result["loss"], result["images"])
 
 
@@ -86,23 +105,58 @@ class Measurement:
         self._calibration_batches = calibration_batches
         self._batches = {}
 
+    @property
+    def calibration_images(self) -> int:
+        """Images of a calibration."""
+        count = min(self._calibration_batches, len(self._data.calibration) // self._batch_size)
+        return count * self._batch_size
+
     def calibrate(self, net: "QFASupernet", architecture: Architecture) -> "Calibration":
         """Statistics of a subnet on full batches of the calibration split."""
         if "calibration" not in self._batches:
-            split, size = self._data.calibration, self._batch_size
-            count = min(self._calibration_batches, len(split) // size)
-            self._batches["calibration"] = _tensors(split.take(np.arange(count * size)), size)
+            split = self._data.calibration.take(np.arange(self.calibration_images))
+            self._batches["calibration"] = _tensors(split, self._batch_size)
         return net.calibrate(
             self._batches["calibration"], architecture, batches=self._calibration_batches
         )
 
     def evaluate(
-        self, net: "QFASupernet", architecture: Architecture, calibration: "Calibration", split: str
+        self,
+        net: "QFASupernet",
+        architecture: Architecture,
+        calibration: "Calibration",
+        split: str,
+        *,
+        images: int | None = None,
+        to_beat: float | None = None,
     ) -> dict[str, float]:
-        """Accuracy, loss and number of images on one of the splits."""
+        """Accuracy, loss and number of images on one of the splits.
+
+        Args:
+          net: With the weights.
+          architecture: What to evaluate.
+          calibration: Of `architecture`.
+          split: Name of the split.
+          images: Look at the first so many only.
+          to_beat: Stop when it is nearly certain that the accuracy on all images stays below this.
+        """
         if split not in self._batches:
             self._batches[split] = _tensors(getattr(self._data, split), EVALUATION_BATCH_SIZE)
-        return net.evaluate_architecture(architecture, self._batches[split], calibration)
+        total = len(getattr(self._data, split))
+        wanted = total if images is None else min(images, total)
+        correct, loss, seen = 0, 0.0, 0
+        for batch in self._batches[split]:
+            part = tuple(tensor[: wanted - seen] for tensor in batch)
+            result = net.evaluate_architecture(architecture, [part], calibration)
+            count = result["images"]
+            correct += round(result["accuracy"] * count)
+            loss += result["loss"] * count
+            seen += count
+            if seen == wanted or (
+                to_beat is not None and is_hopeless(correct, seen, total, to_beat)
+            ):
+                break
+        return {"accuracy": correct / seen, "loss": loss / seen, "images": seen}
 
 
 def calibration_key(data: "DataSplits", batch_size: int, calibration_batches: int) -> str:
@@ -143,9 +197,27 @@ def workdir_evaluator(
         build_data(config) if data is None else data,
         lambda: restore(workdir)[0] if net is None else net,
         checkpoint_key=checkpoint_key,
-        batch_size=config.training.batch_size,
+        batch_size=calibration_batch_size(config),
         calibration_batches=config.data.calibration_batches,
     )
+
+
+def single_threaded_evaluator(path: str) -> SupernetEvaluator:
+    """The evaluator of a worker process, one of as many as there are cores.
+
+    Sums do not depend on how many threads there are, so that results do not depend on how many
+    workers there are.
+
+    Args:
+      path: Of the workdir.
+    """
+    load_tensorflow()
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    workdir = Workdir(path)
+    return workdir_evaluator(workdir, build_space(workdir.config()))
 
 
 def _tensors(split: "Split", batch_size: int) -> list:

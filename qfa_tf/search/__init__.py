@@ -1,47 +1,37 @@
-"""Looking for the best subnets under a budget; NumPy only, pymoo and matplotlib when needed."""
+"""Looking for the best subnets under a budget; NumPy only, pymoo and others when needed."""
 
-from qfa_tf.search.constraints import (
-    Constraint,
-    ConstraintError,
-    InfeasibleBudgetError,
-    check_feasible,
-    parse_constraint,
-    parse_constraints,
-)
-from qfa_tf.search.evaluator import Evaluation, Evaluator, StoredEvaluator
-from qfa_tf.search.pareto import hypervolume, non_dominated
-from qfa_tf.search.report import write_report
-from qfa_tf.search.result import (
-    Candidate,
-    Reference,
-    ResultError,
-    SearchResult,
-    load_pareto_json,
-)
-from qfa_tf.search.run import Generation, search
-from qfa_tf.search.store import EvaluationStore, StoreError, StoreWriteError
+import lazy_loader
 
-__all__ = [
-    "Candidate",
-    "Constraint",
-    "ConstraintError",
-    "Evaluation",
-    "EvaluationStore",
-    "Evaluator",
-    "Generation",
-    "InfeasibleBudgetError",
-    "Reference",
-    "ResultError",
-    "SearchResult",
-    "StoreError",
-    "StoreWriteError",
-    "StoredEvaluator",
-    "check_feasible",
-    "hypervolume",
-    "load_pareto_json",
-    "non_dominated",
-    "parse_constraint",
-    "parse_constraints",
-    "search",
-    "write_report",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "constraints": [
+            "Constraint",
+            "ConstraintError",
+            "InfeasibleBudgetError",
+            "check_feasible",
+            "parse_constraint",
+            "parse_constraints",
+        ],
+        "evaluator": ["Evaluation", "Evaluator", "StoredEvaluator"],
+        "pareto": ["hypervolume", "non_dominated"],
+        "predicting_evaluator": ["PREDICTED", "PredictingEvaluator"],
+        "predictor_quality": ["PredictorQuality", "fit_and_judge"],
+        "predictors": ["Predictor", "PredictorError", "fit_predictor"],
+        "problem": ["Progress", "SearchProblem"],
+        "report": ["write_report"],
+        "result": ["Candidate", "Reference", "ResultError", "SearchResult", "load_pareto_json"],
+        "run": ["search"],
+        "store": ["EvaluationStore", "StoreError", "StoreWriteError"],
+        "strategies": [
+            "STRATEGIES",
+            "ExactNSGA2",
+            "IterativeRefinement",
+            "PredictedFront",
+            "PredictorGuided",
+            "RandomSearch",
+            "Strategy",
+        ],
+        "subspace": ["Subspace"],
+    },
+)

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from qfa_tf.cost import METRICS, CostModel
+from qfa_tf.search.subspace import Subspace
 
-CONSTRAINT_METRICS = (*METRICS, "accuracy")
+CONSTRAINT_METRICS = (*METRICS, "tflite_bytes", "latency_ms", "accuracy")
+"""Latencies may name their table: latency_ms@TABLE."""
 _OPERATORS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}
-_TERM = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*([^\s<>=]+)\s*")
+_TERM = re.compile(r"\s*(\w+(?:@[\w.-]+)?)\s*(<=|>=|<|>)\s*([^\s<>=]+)\s*")
 _EXAMPLES = "'mflops_8bit<=1.5' or 'accuracy>=0.9'"
 
 
@@ -29,7 +31,7 @@ class Constraint:
     """One bound on a cost or on the accuracy.
 
     Attributes:
-      metric: One of CONSTRAINT_METRICS.
+      metric: One of CONSTRAINT_METRICS, or `latency_ms@` and the name of a latency table.
       relation: "<=", "<", ">=" or ">".
       bound: Finite; for the accuracy a fraction from 0 to 1.
 
@@ -42,9 +44,11 @@ class Constraint:
     bound: float
 
     def __post_init__(self):
-        if self.metric not in CONSTRAINT_METRICS:
+        base, at, table = self.metric.partition("@")
+        if base not in CONSTRAINT_METRICS or (at and (base != "latency_ms" or not table)):
             raise ConstraintError(
-                f"A constraint is on one of {list(CONSTRAINT_METRICS)}. Received: {self.metric!r}"
+                f"A constraint is on one of {list(CONSTRAINT_METRICS)}, latencies also as "
+                f"latency_ms@TABLE. Received: {self.metric!r}"
             )
         if self.relation not in _OPERATORS:
             raise ConstraintError(
@@ -131,44 +135,52 @@ def total_violation(
     return total
 
 
-def extreme_genomes(choices: Sequence[Sequence[int]]) -> np.ndarray:
-    """Returns int32[2, n_genes]: the smallest and the largest value of every gene."""
-    return np.array([[values[end] for values in choices] for end in (0, -1)], np.int32)
+def resolve_constraints(
+    constraints: Sequence[Constraint], cost: CostModel
+) -> tuple[Constraint, ...]:
+    """Returns the constraints with the full names of their costs.
+
+    Raises:
+      CostUnavailableError: The cost model does not know a cost.
+    """
+    return tuple(
+        term
+        if term.metric == "accuracy"
+        else dataclasses.replace(term, metric=cost.resolve(term.metric))
+        for term in constraints
+    )
 
 
 def check_feasible(
-    constraints: Sequence[Constraint],
-    cost: CostModel,
-    choices: Sequence[Sequence[int]] | None = None,
+    constraints: Sequence[Constraint], cost: CostModel, subspace: Subspace | None = None
 ) -> None:
     """Refuses bounds on costs that no architecture meets.
 
-    Costs rise with every gene, so the genome of the smallest values attains the minima of all of
-    them at once, and that of the largest values the maxima. A lower and an upper bound that
-    exclude each other are left for the search to find.
+    Each term is held against the exact extremes of its cost. Terms that exclude each other are
+    left for the search to find.
 
     Args:
       constraints: Terms on the accuracy are passed over.
       cost: Cost model of the space.
-      choices: Allowed values per gene, from `SearchSpace.restrict`; all by default.
+      subspace: What is searched; the whole space by default.
 
     Raises:
       InfeasibleBudgetError: Names every term that cannot be met and the value that can.
+      CostUnavailableError, LatencyTableError: A cost cannot be computed.
     """
-    choices = cost.space.restrict() if choices is None else choices
-    costs = cost.evaluate(extreme_genomes(choices))
+    subspace = Subspace(cost.space) if subspace is None else subspace
     broken = []
     for constraint in constraints:
         if constraint.metric == "accuracy":
             continue
         end, word = (0, "minimum") if constraint.relation in ("<", "<=") else (1, "maximum")
-        attainable = costs[constraint.metric][end]
+        attainable = subspace.bounds(cost, constraint.metric)[end]
         if not constraint.satisfied(attainable):
             broken.append(f"{constraint} (attainable {word} {format_number(attainable)})")
     if broken:
         raise InfeasibleBudgetError(
             f"No architecture of space {cost.space.name!r} among those searched meets "
-            f"{' and '.join(broken)}: change these bounds, or search more bit-widths."
+            f"{' and '.join(broken)}: change these bounds, or search other bit-widths."
         )
 
 

@@ -1,10 +1,8 @@
 """Genetic operators on whole populations of genomes; randomness comes in as a Generator."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-
-from qfa_tf.search.constraints import extreme_genomes
 
 
 class GeneTable:
@@ -56,42 +54,3 @@ def uniform_crossover(
     known = np.where(first == 0, second, first)
     children = np.where(swap, second, first), np.where(swap, first, second)
     return tuple(np.where(child == 0, known, child) for child in children)
-
-
-def sample_feasible(
-    rng: np.random.Generator,
-    table: GeneTable,
-    canonicalize: Callable[[np.ndarray], np.ndarray],
-    feasible: Callable[[np.ndarray], np.ndarray],
-    n: int,
-) -> np.ndarray:
-    """Draws up to n different feasible genomes, canonical int32[<= n, n_genes].
-
-    The smallest and the largest genome come first, if they are feasible. Then random genomes; as
-    long as these do not suffice, random ones crossed with more and more of a feasible extreme one.
-
-    Args:
-      rng: Source of randomness.
-      table: Values of the genes.
-      canonicalize: From genomes to canonical genomes.
-      feasible: From canonical genomes int32[m, n_genes] to bool[m].
-      n: How many are wanted; fewer come back when the budget leaves no more.
-    """
-    found: dict[bytes, np.ndarray] = {}
-
-    def collect(genomes: np.ndarray) -> None:
-        genomes = canonicalize(genomes)
-        for genome in genomes[feasible(genomes)]:
-            found.setdefault(genome.tobytes(), genome)
-
-    extremes = extreme_genomes(table.choices)
-    collect(extremes)
-    anchors = extremes[feasible(canonicalize(extremes))]
-    collect(table.random(rng, 10 * n))
-    for share in np.repeat([0.25, 0.5, 0.75, 0.85, 0.9, 0.95], 4):
-        if len(found) >= n or not len(anchors):
-            break
-        genomes = table.random(rng, 5 * n)
-        keep = rng.random(genomes.shape) < share
-        collect(np.where(keep, anchors[rng.integers(len(anchors), size=len(genomes))], genomes))
-    return np.array(list(found.values())[:n], np.int32).reshape(-1, len(table.counts))

@@ -1,4 +1,4 @@
-"""The picture of a search: accuracy against cost."""
+"""The pictures of a search: accuracy against cost, and predictions against measurements."""
 
 import io
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
         "Drawing needs matplotlib. Install it with: pip install 'qfa_tf[plot]'"
     ) from error
 
+from qfa_tf.search.predictor_quality import PredictorQuality
 from qfa_tf.search.result import Reference, SearchResult
 
 UNITS = {
@@ -19,7 +20,15 @@ UNITS = {
     "bitops": "bit operations",
     "params": "parameters",
     "weight_bytes": "bytes of weights",
+    "tflite_bytes": "bytes of the .tflite file",
+    "latency_ms": "latency (ms)",
 }
+
+
+def axis_label(metric: str) -> str:
+    """Returns the name of a cost with its unit."""
+    base, _, table = metric.partition("@")
+    return UNITS[base] + (f" on {table}" if table else "")
 
 
 def render_pareto(result: SearchResult, references: Sequence[Reference] = ()) -> bytes:
@@ -67,11 +76,33 @@ def render_pareto(result: SearchResult, references: Sequence[Reference] = ()) ->
             axes.axvline(constraint.bound, color="0.4", linestyle="--", linewidth=1)
         elif constraint.metric == "accuracy":
             axes.axhline(100 * constraint.bound, color="0.4", linestyle="--", linewidth=1)
-    axes.set_xlabel(UNITS[result.objective])
+    axes.set_xlabel(axis_label(result.objective))
     axes.set_ylabel(f"accuracy on {result.split} (%)")
     axes.set_title(result.space.name)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
+    return _png(figure)
+
+
+def render_calibration(quality: PredictorQuality) -> bytes:
+    """Returns a PNG of predicted against measured accuracies of held-out architectures."""
+    figure = Figure(figsize=(4.5, 4.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    measured = [100 * value for value in quality.measured]
+    predicted = [100 * value for value in quality.predicted]
+    ends = min(measured + predicted), max(measured + predicted)
+    axes.plot(ends, ends, color="0.6", linewidth=1, label="measured = predicted")
+    axes.scatter(predicted, measured, s=14, color="tab:blue", alpha=0.7)
+    axes.set_xlabel("predicted accuracy (%)")
+    axes.set_ylabel("measured accuracy (%)")
+    axes.set_title(f"Kendall tau {quality.kendall_tau:.3f}, RMSE {100 * quality.rmse:.2f} points")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", fontsize=8)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()

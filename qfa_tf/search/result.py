@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qfa_tf.cost import METRICS
 from qfa_tf.search.constraints import Constraint, parse_constraints
 from qfa_tf.search.pareto import non_dominated
+from qfa_tf.search.predictor_quality import PredictorQuality
 from qfa_tf.space import Architecture, SearchSpace
 from quantize_configs.files import write_bytes, write_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class ResultError(ValueError):
@@ -43,7 +43,7 @@ class Candidate:
       loss: Mean loss, NaN when there is none.
       images: Number of images.
       costs: Maps each cost metric to its value.
-      generation: In which it was first met, from 1.
+      generation: Generation or round in which it was first met, from 1.
     """
 
     genome: tuple[int, ...]
@@ -56,36 +56,49 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
-    """Every evaluated candidate of a search, with what is needed to repeat it.
+    """Every fully evaluated candidate of a search, with what is needed to repeat it.
 
     Attributes:
       space: Search space.
       accounting: Of the cost model.
       objective: Cost metric that was minimised.
+      minimize: Whether the chosen candidate is the one with the lowest objective, not the most
+        accurate one.
       constraints: That the chosen candidate meets.
       bits: Bit-widths that the search was restricted to; None for all.
+      uniform_bits: Whether each candidate has one bit-width everywhere.
+      strategy: Its name.
+      settings: Of the strategy.
       seed: Of the search.
-      population: Size.
-      generations: How many were asked for.
+      budget: Exact evaluations that were allowed.
+      spent: Those that were used; partial ones count in part.
+      abandoned: Candidates whose measurement was abandoned.
       checkpoint_key: Weights of the evaluator.
       calibration_key: Data of the evaluator.
       split: On which the accuracies were measured.
       candidates: In the order of evaluation.
+      quality: Of the last predictor; None when there was none, or nothing to judge it by.
       versions: Of the programs that took part.
     """
 
     space: SearchSpace
     accounting: str
     objective: str
+    minimize: bool
     constraints: tuple[Constraint, ...]
     bits: tuple[int, ...] | None
+    uniform_bits: bool
+    strategy: str
+    settings: Mapping[str, Any]
     seed: int
-    population: int
-    generations: int
+    budget: int
+    spent: float
+    abandoned: int
     checkpoint_key: str
     calibration_key: str
     split: str
     candidates: tuple[Candidate, ...]
+    quality: PredictorQuality | None
     versions: Mapping[str, str]
 
     @functools.cached_property
@@ -106,16 +119,18 @@ class SearchResult:
 
     @functools.cached_property
     def chosen_index(self) -> int | None:
-        """Position of the most accurate candidate that meets all constraints, None if none does.
+        """Position of the best candidate that meets all constraints, None if none does.
 
-        Of equally accurate ones the cheapest, of equally cheap ones the first evaluated.
+        The most accurate one, and of equally accurate ones the cheapest; with `minimize` the
+        cheapest, and of equally cheap ones the most accurate. Of equal ones the first evaluated.
         """
         allowed = [i for i, candidate in enumerate(self.candidates) if self.meets(candidate)]
         return min(allowed, key=self._preference, default=None)
 
     def _preference(self, index: int) -> tuple[float, float]:
         candidate = self.candidates[index]
-        return -candidate.accuracy, candidate.costs[self.objective]
+        preference = -candidate.accuracy, candidate.costs[self.objective]
+        return preference[::-1] if self.minimize else preference
 
     @property
     def chosen(self) -> Candidate | None:
@@ -184,10 +199,12 @@ def _to_content(result: SearchResult) -> dict[str, Any]:
     content = {
         field.name: getattr(result, field.name)
         for field in dataclasses.fields(result)
-        if field.name not in ("space", "constraints", "candidates")
+        if field.name not in ("space", "constraints", "candidates", "quality")
     }
     content["bits"] = None if result.bits is None else list(result.bits)
     content["versions"] = dict(result.versions)
+    content["settings"] = dict(result.settings)
+    content["quality"] = _quality_fields(result.quality)
     content["space"] = json.loads(result.space.to_json())
     content["constraints"] = [str(constraint) for constraint in result.constraints]
     content["candidates"] = [
@@ -196,7 +213,7 @@ def _to_content(result: SearchResult) -> dict[str, Any]:
             "accuracy": candidate.accuracy,
             "loss": None if math.isnan(candidate.loss) else candidate.loss,
             "images": candidate.images,
-            "costs": {metric: candidate.costs[metric] for metric in METRICS},
+            "costs": dict(candidate.costs),
             "generation": candidate.generation,
         }
         for candidate in result.candidates
@@ -224,6 +241,8 @@ def _from_content(content: dict[str, Any]) -> SearchResult:
     content["space"] = SearchSpace.from_json(json.dumps(content["space"]))
     content["constraints"] = parse_constraints(content["constraints"])
     content["bits"] = None if content["bits"] is None else tuple(content["bits"])
+    if content["quality"] is not None:
+        content["quality"] = _quality(content["quality"])
     content["candidates"] = tuple(
         Candidate(
             **{
@@ -235,6 +254,21 @@ def _from_content(content: dict[str, Any]) -> SearchResult:
         for fields in content["candidates"]
     )
     return SearchResult(**content)
+
+
+def _quality_fields(quality: PredictorQuality | None) -> dict[str, Any] | None:
+    if quality is None:
+        return None
+    fields = dataclasses.asdict(quality)
+    fields["kendall_tau"] = None if math.isnan(quality.kendall_tau) else quality.kendall_tau
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
+
+
+def _quality(fields: dict[str, Any]) -> PredictorQuality:
+    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
+    if fields["kendall_tau"] is None:
+        fields["kendall_tau"] = math.nan
+    return PredictorQuality(**fields)
 
 
 def _digest(content: dict[str, Any]) -> str:

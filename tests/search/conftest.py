@@ -4,9 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from planted import PlantedEvaluator
+from planted import PlantedEvaluator, planted_accuracy
 
 from qfa_tf.cost import CostModel
+from qfa_tf.search import non_dominated
 from qfa_tf.space import Head, SearchSpace, Stage, Stem
 
 
@@ -44,3 +45,22 @@ def all_genomes(space):
     genomes = np.unique(space.canonicalize(raw), axis=0)
     assert len(genomes) == space.size()
     return genomes
+
+
+@pytest.fixture(scope="session")
+def true_front(cost, all_genomes):
+    """(accuracy, mflops_8bit) of the front of all genomes within a budget, cheapest first."""
+    accuracy = np.array([planted_accuracy(genome) for genome in all_genomes])
+    costs = cost.evaluate(all_genomes)["mflops_8bit"]
+
+    def front(budget=np.inf):
+        affordable = costs <= budget
+        index = non_dominated(accuracy[affordable], costs[affordable])
+        return list(zip(accuracy[affordable][index], costs[affordable][index], strict=True))
+
+    return front
+
+
+@pytest.fixture(scope="session")
+def found_front():
+    return lambda result: [(c.accuracy, c.costs["mflops_8bit"]) for c in result.front]

@@ -10,6 +10,7 @@ from qfa_tf.search import (
     Constraint,
     ConstraintError,
     InfeasibleBudgetError,
+    Subspace,
     check_feasible,
     parse_constraint,
     parse_constraints,
@@ -25,6 +26,8 @@ from qfa_tf.space import SearchSpace
         ("  macs  <  2e6 ", ("macs", "<", 2e6)),
         ("accuracy >= 0.9", ("accuracy", ">=", 0.9)),
         ("weight_bytes>100", ("weight_bytes", ">", 100.0)),
+        ("tflite_bytes<=30000", ("tflite_bytes", "<=", 30000.0)),
+        ("latency_ms@pixel-8.cpu<=3", ("latency_ms@pixel-8.cpu", "<=", 3.0)),
     ],
 )
 def test_parse(text, expected):
@@ -45,7 +48,9 @@ def test_text_round_trip(metric, relation, bound):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("latency<=8", r"one of \['macs', .*'accuracy'\]. Received: 'latency'"),
+        ("latency<=8", r"one of \['macs', .*'accuracy'\], .* Received: 'latency'"),
+        ("macs@pixel<=8", "Received: 'macs@pixel'"),
+        ("latency_ms@<=8", "A constraint is a metric"),
         ("macs=<5", "A constraint is a metric"),
         ("macs==5", "A constraint is a metric"),
         ("macs<=", "A constraint is a metric"),
@@ -112,7 +117,7 @@ def test_infeasible_under_a_restriction_of_bits():
     terms = parse_constraints(["mflops_8bit<=0.02"])
     check_feasible(terms, cost)
     with pytest.raises(InfeasibleBudgetError, match=r"attainable minimum 0\.118"):
-        check_feasible(terms, cost, space.restrict(bits=(8,)))
+        check_feasible(terms, cost, Subspace(space, bits=(8,)))
 
 
 def test_lower_bounds_have_an_attainable_maximum():

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from planted import planted_accuracy
 
 from qfa_tf.search import (
     Evaluation,
@@ -179,15 +180,39 @@ def test_nothing_is_evaluated_twice(path, space, all_genomes, planted):
         assert evaluator.split == "search_validation"
 
 
-@pytest.mark.parametrize("chunk", [1, 3])
-def test_a_kill_loses_at_most_one_chunk(path, space, all_genomes, planted, chunk):
+def test_a_kill_loses_nothing_that_was_finished(path, space, all_genomes, planted):
     with (
         EvaluationStore(path, space) as store,
         pytest.raises(KeyboardInterrupt),
     ):
-        StoredEvaluator(planted(limit=8), store, chunk=chunk).evaluate(all_genomes[:20])
+        StoredEvaluator(planted(limit=8), store).evaluate(all_genomes[:20])
     with EvaluationStore(path, space) as store:
-        assert len(store) == 8 // chunk * chunk
+        assert len(store) == 8
+
+
+def test_full_partial_and_abandoned_measurements_are_kept_apart(path, space, all_genomes, planted):
+    genome = all_genomes[[700]]
+    accuracy = planted_accuracy(genome[0])
+    assert accuracy < 0.9
+    inner = planted()
+    with EvaluationStore(path, space) as store:
+        evaluator = StoredEvaluator(inner, store)
+        (partly,) = evaluator.evaluate(genome, images=300)
+        (hopeless,) = evaluator.evaluate(genome, to_beat=np.array([1.0]))
+        assert (partly.images, inner.abandoned) == (300, [tuple(genome[0])])
+        assert hopeless.images < 1000
+        # The same rival, or a better one: answered without measuring.
+        assert evaluator.evaluate(genome, to_beat=np.array([1.0])) == [hopeless]
+        assert (evaluator.hits, evaluator.misses) == (1, 2)
+        # A weaker rival, or none: the abandoned measurement does not answer.
+        (full,) = evaluator.evaluate(genome, to_beat=np.array([accuracy]))
+        assert full.images == 1000
+        assert evaluator.evaluate(genome) == [full]
+        assert evaluator.evaluate(genome, to_beat=np.array([1.0])) == [full]
+        assert evaluator.evaluate(genome, images=300) == [partly]
+        assert evaluator.evaluate(genome, images=1000) == [full]
+        assert evaluator.misses == 3
+        assert len(store) == 3
 
 
 @pytest.mark.parametrize(

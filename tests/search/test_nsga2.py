@@ -5,44 +5,34 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from planted import planted_accuracy
-from pymoo.core.population import Population
 
-from qfa_tf.cost import CostModel
+from qfa_tf.cost import CostModel, CostUnavailableError
 from qfa_tf.search import (
     EvaluationStore,
+    ExactNSGA2,
     InfeasibleBudgetError,
-    non_dominated,
+    SearchProblem,
+    Subspace,
     parse_constraints,
     search,
 )
-from qfa_tf.search.nsga2 import _Tournament
-from qfa_tf.search.operators import GeneTable, sample_feasible, uniform_crossover
-from qfa_tf.search.run import _Scorer
+from qfa_tf.search.nsga2 import Population, select_parents, survivors
+from qfa_tf.search.operators import GeneTable, uniform_crossover
+from qfa_tf.search.sampling import RecipeDraw, sample_feasible
 from qfa_tf.space import GenomeError, SearchSpace, Stage
 
 
-def true_front(genomes, cost, budget=np.inf):
-    accuracy = np.array([planted_accuracy(genome) for genome in genomes])
-    costs = cost.evaluate(genomes)["mflops_8bit"]
-    affordable = costs <= budget
-    accuracy, costs = accuracy[affordable], costs[affordable]
-    front = non_dominated(accuracy, costs)
-    return list(zip(accuracy[front], costs[front], strict=True))
-
-
-def found_front(result):
-    return [(c.accuracy, c.costs["mflops_8bit"]) for c in result.front]
-
-
 @pytest.mark.parametrize("budget", [None, 0.06])
-def test_finds_the_true_front(space, cost, all_genomes, planted, budget):
+def test_finds_the_true_front(space, cost, planted, true_front, found_front, budget):
     constraints = () if budget is None else f"mflops_8bit<={budget}"
     evaluator = planted()
     result = search(
-        space, cost, evaluator, constraints=constraints, population=60, generations=30, seed=1
+        space, cost, evaluator, constraints=constraints, strategy=ExactNSGA2(60, 30), seed=1
     )
-    expected = true_front(all_genomes, cost, np.inf if budget is None else budget)
+    expected = true_front(np.inf if budget is None else budget)
     assert found_front(result) == expected
     assert len(expected) > 5
     assert len(evaluator.seen) == len(set(evaluator.seen)) == len(result.candidates)
@@ -52,8 +42,8 @@ def test_finds_the_true_front(space, cost, all_genomes, planted, budget):
 def test_infeasible_candidates_are_never_evaluated(space, cost, planted):
     evaluator = planted()
     search(
-        space, cost, evaluator, constraints=["mflops_8bit<=0.06", "params<700"], population=20,
-        generations=10,
+        space, cost, evaluator, constraints=["mflops_8bit<=0.06", "params<700"],
+        strategy=ExactNSGA2(20, 10),
     )  # fmt: skip
     costs = cost.evaluate(np.array(evaluator.seen))
     assert (costs["mflops_8bit"] <= 0.06).all()
@@ -63,8 +53,10 @@ def test_infeasible_candidates_are_never_evaluated(space, cost, planted):
 def test_progress_and_hypervolume(space, cost, planted):
     log = []
     evaluator = planted()
-    search(space, cost, evaluator, population=20, generations=8, seed=2, on_generation=log.append)
-    assert [progress.generation for progress in log] == list(range(1, 9))
+    search(space, cost, evaluator, strategy=ExactNSGA2(20, 8), seed=2, on_progress=log.append)
+    generations = [progress for progress in log if progress.phase == "generation"]
+    assert [progress.step for progress in generations] == list(range(1, 9))
+    assert all(progress.spent == progress.evaluated for progress in log)
     assert log[-1].evaluated == len(evaluator.seen)
     volumes = [progress.hypervolume for progress in log]
     assert volumes == sorted(volumes)
@@ -74,15 +66,15 @@ def test_progress_and_hypervolume(space, cost, planted):
 def test_candidates_that_miss_the_accuracy_are_not_chosen(space, cost, planted):
     log = []
     result = search(
-        space, cost, planted(), constraints="accuracy>=0.6", population=20, generations=10,
-        on_generation=log.append,
+        space, cost, planted(), constraints="accuracy>=0.6", strategy=ExactNSGA2(20, 10),
+        on_progress=log.append,
     )  # fmt: skip
     assert result.chosen.accuracy >= 0.6
     assert min(candidate.accuracy for candidate in result.candidates) < 0.6
     met = [c for c in result.front if c.accuracy >= 0.6]
     assert log[-1].front_size == len(met)
     hopeless = search(
-        space, cost, planted(), constraints="accuracy>=0.9999", population=20, generations=3
+        space, cost, planted(), constraints="accuracy>=0.9999", strategy=ExactNSGA2(20, 3)
     )
     assert hopeless.chosen is None
     assert hopeless.front
@@ -90,7 +82,7 @@ def test_candidates_that_miss_the_accuracy_are_not_chosen(space, cost, planted):
 
 def test_the_seed_decides(space, cost, planted):
     def run(seed):
-        return search(space, cost, planted(), population=12, generations=5, seed=seed)
+        return search(space, cost, planted(), strategy=ExactNSGA2(12, 5), seed=seed)
 
     np.random.seed(7)  # noqa: NPY002
     state = np.random.get_state()[1].copy()  # noqa: NPY002
@@ -104,7 +96,7 @@ def test_the_seed_decides(space, cost, planted):
 def test_a_killed_search_resumes_with_nothing_evaluated_twice(
     space, cost, planted, tmp_path, limit
 ):
-    arguments = {"population": 15, "generations": 5, "seed": 9, "constraints": "params<=800"}
+    arguments = {"strategy": ExactNSGA2(15, 5), "seed": 9, "constraints": "params<=800"}
     expected = search(space, cost, planted(), **arguments)
     killed, resumed = planted(limit=limit), planted()
     path = tmp_path / "evaluations.sqlite"
@@ -120,7 +112,7 @@ def test_a_killed_search_resumes_with_nothing_evaluated_twice(
 
 
 def test_restricted_bits(space, cost, planted):
-    result = search(space, cost, planted(), bits=(2, 8), population=15, generations=5)
+    result = search(space, cost, planted(), bits=(2, 8), strategy=ExactNSGA2(15, 5))
     columns = [gene.column for gene in space.genes if gene.name.endswith("_bits")]
     genomes = np.array([candidate.genome for candidate in result.candidates])
     assert set(np.unique(genomes[:, columns])) == {0, 2, 8}
@@ -130,7 +122,7 @@ def test_a_larger_space_under_a_tight_budget(planted):
     space = SearchSpace.from_preset("digits_tiny")
     cost = CostModel(space)
     result = search(
-        space, cost, planted(), constraints="mflops_8bit<=0.0185", population=12, generations=4
+        space, cost, planted(), constraints="mflops_8bit<=0.0185", strategy=ExactNSGA2(12, 4)
     )
     assert len(result.candidates) >= 12
     assert all(c.costs["mflops_8bit"] <= 0.0185 for c in result.candidates)
@@ -142,7 +134,7 @@ def test_a_space_smaller_than_the_population(space, cost, planted):
         stages=(Stage(8, 2, (1,), (3, 5), (2,), "relu"),),
         fixed_bits={},
     )  # fmt: skip
-    result = search(one, CostModel(one), planted(), population=10, generations=5)
+    result = search(one, CostModel(one), planted(), strategy=ExactNSGA2(10, 5))
     assert len(result.candidates) == one.size() == 2
 
 
@@ -154,12 +146,14 @@ def test_impossible_requests_are_refused(space, cost, planted):
         search(space, cost, planted(), constraints=["macs<=20000", "macs>=21000"])
     with pytest.raises(GenomeError, match="bits must be some of"):
         search(space, cost, planted(), bits=(3,))
-    with pytest.raises(ValueError, match="objective must be one of"):
-        search(space, cost, planted(), objective="latency")
+    with pytest.raises(CostUnavailableError, match="There is no cost 'speed'"):
+        search(space, cost, planted(), objective="speed")
     with pytest.raises(ValueError, match="population must be at least 2"):
-        search(space, cost, planted(), population=1)
+        ExactNSGA2(population=1)
     with pytest.raises(ValueError, match="generations must be at least 1"):
-        search(space, cost, planted(), generations=0)
+        ExactNSGA2(generations=0)
+    with pytest.raises(ValueError, match="evaluations must be at least 1"):
+        search(space, cost, planted(), evaluations=0)
     with pytest.raises(ValueError, match="cost must be the CostModel of space 'enumerable'"):
         search(space, CostModel(other), planted())
 
@@ -175,8 +169,8 @@ def test_a_store_of_another_space_is_refused(space, cost, planted, tmp_path):
 
 def test_broken_budgets_rank_behind_missed_accuracies(space, cost, all_genomes, planted):
     terms = parse_constraints(["macs<=20000", "accuracy>=0.7"])
-    scorer = _Scorer(space, cost, planted(), terms, "mflops_8bit", space.restrict())
-    objectives, violation = scorer.score(all_genomes)
+    problem = SearchProblem(Subspace(space), cost, planted(), terms, "mflops_8bit", 10_000, 0)
+    objectives, violation = problem.score(all_genomes, problem.measure)
     broken = cost.evaluate(all_genomes)["macs"] > 20000
     accuracy = np.array([planted_accuracy(genome) for genome in all_genomes])
     missed = ~broken & (accuracy < 0.7)
@@ -190,16 +184,43 @@ def test_broken_budgets_rank_behind_missed_accuracies(space, cost, all_genomes, 
 
 @pytest.mark.parametrize("better", ["violation", "rank", "crowding"])
 def test_the_better_one_of_a_duel_becomes_a_parent(better):
-    pop = Population.new(X=np.arange(2)[:, None], G=np.zeros((2, 1)))
-    pop.set("rank", [1, 1], "crowding", [0.5, 0.5])
-    if better == "violation":
-        pop.set("G", np.array([[0.5], [0.1]]))
-    else:
-        pop[1].set(better, {"rank": 0, "crowding": 0.9}[better])
-    rng = np.random.default_rng(0)
-    parents = _Tournament()._do(None, pop, 1000, 2, random_state=rng)
+    fields = {"violation": [0.5, 0.5], "rank": [1, 1], "crowding": [0.5, 0.5]}
+    fields[better][1] = {"violation": 0.1, "rank": 0, "crowding": 0.9}[better]
+    current = Population(
+        np.arange(2)[:, None], np.zeros((2, 2)), **{k: np.array(v) for k, v in fields.items()}
+    )
+    parents = select_parents(current, 1000, np.random.default_rng(0))
     assert parents.shape == (1000, 2)
     assert 0.7 < parents.mean() < 0.8
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(-1, 2)), min_size=1, max_size=30
+    ),
+    st.integers(1, 30),
+)
+def test_survivors_are_the_best_fronts(rows, n):
+    objectives = np.array([row[:2] for row in rows], float)
+    violation = np.maximum([row[2] for row in rows], 0.0)
+    kept = survivors(np.arange(len(rows))[:, None], objectives, violation, n)
+    index = kept.genomes[:, 0]
+    assert len(index) == len(set(index)) == min(n, len(rows))
+    lost = np.setdiff1d(np.arange(len(rows)), index)
+    if len(lost):
+        assert violation[index].max() <= violation[lost].min()
+    met = index[violation[index] == 0]
+    for i in lost[violation[lost] == 0]:
+        # What was cut never dominates what was kept.
+        better = (objectives[i] <= objectives[met]).all(1) & (objectives[i] < objectives[met]).any(
+            1
+        )
+        assert not better.any()
+    front_of = [
+        not any((o <= objectives[i]).all() and (o < objectives[i]).any() for o in objectives[met])
+        for i in met
+    ]
+    np.testing.assert_array_equal(kept.rank[: len(met)] == 0, front_of)
 
 
 def test_mutation_gives_other_values_and_keeps_voids(space, all_genomes):
@@ -231,24 +252,58 @@ def test_crossover_takes_each_gene_from_a_parent(all_genomes):
 def test_feasible_sampling_reaches_rare_genomes():
     space = SearchSpace.from_preset("digits_tiny")
     cost = CostModel(space)
-    table = GeneTable(space.restrict())
 
     def feasible(genomes):
         return cost.evaluate(genomes)["bitops"] <= 1_300_000
 
     rng = np.random.default_rng(0)
     assert feasible(space.sample_genomes(rng, 5000)).mean() < 1e-3
-    genomes = sample_feasible(rng, table, space.canonicalize, feasible, 30)
+    genomes = sample_feasible(rng, Subspace(space), feasible, 30)
     assert len(np.unique(genomes, axis=0)) == 30
     assert feasible(genomes).all()
     space.validate(genomes)
+
+
+def test_samples_follow_the_recipe():
+    space = SearchSpace.from_preset("digits_tiny")
+    subspace = Subspace(space, bits=(2, 3, 4))
+    genomes = RecipeDraw(subspace)(np.random.default_rng(0), 4000)
+    bits = genomes[:, [g.column for g in space.genes if g.name.endswith("_bits")]]
+    depths = genomes[:, [g.column for g in space.genes if g.name.endswith(".depth")]]
+    largest = genomes[:, space.gene_index["resolution"]] == 32
+    assert set(np.unique(bits)) == {2, 3, 4}
+    assert largest.mean() == pytest.approx(0.4 + 0.6 / 3, abs=0.03)
+    assert (depths == 2).all(axis=1).mean() == pytest.approx(0.3 + 0.7 / 4, abs=0.03)
+    assert (bits == bits[:, :1]).all(axis=1).mean() == pytest.approx(0.3, abs=0.03)
+
+
+def test_uniform_bits(space, cost, planted):
+    result = search(space, cost, planted(), uniform_bits=True, strategy=ExactNSGA2(15, 5))
+    columns = [gene.column for gene in space.genes if gene.name.endswith("_bits")]
+    bits = np.array([candidate.genome for candidate in result.candidates])[:, columns]
+    present = np.where(bits == 0, bits.max(axis=1, keepdims=True), bits)
+    assert (present == present[:, :1]).all()
+    assert set(np.unique(present)) == {2, 4, 8}
+    budget = f"mflops_8bit<={Subspace(space).bounds(cost, 'mflops_8bit')[0]}"
+    with pytest.raises(InfeasibleBudgetError, match="attainable minimum"):
+        search(space, cost, planted(), uniform_bits=True, bits=(8,), constraints=budget)
+
+
+def test_the_cheapest_that_is_accurate_enough(space, cost, planted):
+    result = search(
+        space, cost, planted(), constraints="accuracy>=0.6", objective="weight_bytes",
+        minimize=True, strategy=ExactNSGA2(30, 10),
+    )  # fmt: skip
+    met = [c for c in result.candidates if c.accuracy >= 0.6]
+    assert result.chosen.costs["weight_bytes"] == min(c.costs["weight_bytes"] for c in met)
+    assert result.chosen.accuracy < max(c.accuracy for c in met)
 
 
 def test_importing_needs_neither_tensorflow_nor_the_extras():
     program = """
 import sys
 import qfa_tf.space, qfa_tf.cost, qfa_tf.search
-heavy = {"tensorflow", "tf_keras", "keras", "pymoo", "matplotlib"} & set(sys.modules)
+heavy = {"tensorflow", "tf_keras", "keras", "pymoo", "sklearn", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", program], check=True)

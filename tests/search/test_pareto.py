@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from planted import PlantedEvaluator
 
 from qfa_tf.search import (
+    ExactNSGA2,
     Reference,
     ResultError,
     hypervolume,
@@ -56,8 +57,8 @@ def test_hypervolume_equals_counted_cells(points):
 @pytest.fixture(scope="module")
 def result(space, cost):
     return search(
-        space, cost, PlantedEvaluator(), constraints="mflops_8bit<=0.05", population=10,
-        generations=4, seed=3, bits=(2, 8),
+        space, cost, PlantedEvaluator(), constraints="mflops_8bit<=0.05",
+        strategy=ExactNSGA2(10, 4), seed=3, bits=(2, 8),
     )  # fmt: skip
 
 
@@ -95,8 +96,8 @@ def test_damaged_files_are_refused_and_untouched(result, tmp_path):
         with pytest.raises(ResultError, match=r"damaged or was edited.*left as it is"):
             load_pareto_json(path)
         assert path.read_text() == content
-    path.write_text(text.replace('"schema_version": 1', '"schema_version": 9', 1))
-    with pytest.raises(ResultError, match=r"schema_version 1.*Received: 9"):
+    path.write_text(text.replace('"schema_version": 2', '"schema_version": 9', 1))
+    with pytest.raises(ResultError, match=r"schema_version 2.*Received: 9"):
         load_pareto_json(path)
     path.write_bytes(b"\xff\xfe" + text.encode())
     with pytest.raises(ResultError, match="damaged"):
@@ -134,7 +135,7 @@ def test_report_holds_everything_and_needs_nothing(result, tmp_path):
     write_report(escaped, path)
     text = path.read_text()
     assert "data:image/png;base64," in text
-    assert "http" not in text
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert "mflops_8bit&lt;=0.05" in text
