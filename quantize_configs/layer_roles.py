@@ -13,7 +13,7 @@ class Role(enum.Enum):
     LINEAR = "linear"  # reads its own activation grid, has a weight
     NORMALIZATION = "normalization"  # folded into the linear layer before it
     ACTIVATION = "activation"  # fused into the operation before it
-    POINTWISE = "pointwise"  # a function of each element, computed on 8 bits
+    POINTWISE = "pointwise"  # a function computed in float from a quantized tensor
     ARITHMETIC = "arithmetic"  # makes a tensor that needs a new grid
     PASSING = "passing"  # keeps the grid of its input
 
@@ -28,10 +28,14 @@ ROLES = {
     keras.layers.Activation: Role.ACTIVATION,
     HardSigmoid: Role.ACTIVATION,
     HardSwish: Role.POINTWISE,
+    keras.layers.Softmax: Role.POINTWISE,
+    keras.layers.Rescaling: Role.POINTWISE,
     keras.layers.Add: Role.ARITHMETIC,
     keras.layers.Multiply: Role.ARITHMETIC,
+    keras.layers.Concatenate: Role.ARITHMETIC,
     keras.layers.AveragePooling2D: Role.ARITHMETIC,
     keras.layers.GlobalAveragePooling2D: Role.ARITHMETIC,
+    keras.layers.ZeroPadding2D: Role.PASSING,
     keras.layers.MaxPooling2D: Role.PASSING,
     keras.layers.Flatten: Role.PASSING,
     keras.layers.Reshape: Role.PASSING,
@@ -44,8 +48,11 @@ WEIGHT_ATTRIBUTES = {
     keras.layers.Dense: "kernel",
 }
 
-MERGING_LAYERS = (keras.layers.Add, keras.layers.Multiply)
+MERGING_LAYERS = (keras.layers.Add, keras.layers.Multiply, keras.layers.Concatenate)
 """Layers that are called with a list of tensors."""
+
+FUNCTION_NAMES = ("sigmoid", "swish", "softmax")
+"""Functions of an Activation layer that are computed by themselves, not fused."""
 
 ACTIVATION_NAMES = ("linear", "relu", "relu6")
 
@@ -60,6 +67,8 @@ def role_of(layer: keras.layers.Layer) -> Role:
     Raises:
       UnsupportedLayerError: The class is not in the table.
     """
+    if type(layer) is keras.layers.Activation and function_of(layer) in FUNCTION_NAMES:
+        return Role.POINTWISE
     try:
         return ROLES[type(layer)]
     except KeyError:
@@ -68,6 +77,26 @@ def role_of(layer: keras.layers.Layer) -> Role:
             f"Layer {layer.name!r} is a {type(layer).__name__}, which cannot be quantized. "
             f"Supported layers: {known}. Replace it by one of these, or keep it outside the model."
         ) from None
+
+
+def function_of(layer: keras.layers.Layer) -> str:
+    """Name of the function of a pointwise layer or of an Activation.
+
+    Pointwise layers have "hard_swish", "rescaling" or one of FUNCTION_NAMES.
+    """
+    if isinstance(layer, keras.layers.Activation):
+        return _activation_name(layer)
+    names = {HardSwish: "hard_swish", keras.layers.Rescaling: "rescaling"}
+    return names.get(type(layer), "softmax")
+
+
+def _activation_name(layer) -> str:
+    """Name of the activation attribute."""
+    function = getattr(layer, "activation", None)
+    if function is None:
+        return "linear"
+    name = keras.activations.serialize(function)
+    return {"silu": "swish"}.get(name, name)
 
 
 def activation_of(layer: keras.layers.Layer) -> str:
@@ -88,8 +117,7 @@ def activation_of(layer: keras.layers.Layer) -> str:
             f"max_value={layer.max_value}, negative_slope={layer.negative_slope}, "
             f"threshold={layer.threshold}."
         )
-    function = getattr(layer, "activation", None)
-    name = "linear" if function is None else keras.activations.serialize(function)
+    name = _activation_name(layer)
     if name not in ACTIVATION_NAMES:
         hint = " Take the logits as output and apply it outside." if name == "softmax" else ""
         raise UnsupportedLayerError(

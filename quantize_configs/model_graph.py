@@ -2,12 +2,19 @@
 
 import dataclasses
 
+import numpy as np
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
     QuantizeWrapper,
 )
 
 from quantize_configs.keras_backend import keras, require_functional
-from quantize_configs.layer_roles import Role, UnsupportedLayerError, activation_of, role_of
+from quantize_configs.layer_roles import (
+    Role,
+    UnsupportedLayerError,
+    activation_of,
+    function_of,
+    role_of,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +85,42 @@ class ModelGraph:
         reader = self.sole_reader(name)
         return reader is not None and reader.role in (Role.NORMALIZATION, Role.ACTIVATION)
 
+    def final_reader(self, name: str) -> LayerCall | None:
+        """The sole reader of a tensor, behind sole readers that only pass its grid on."""
+        reader = self.sole_reader(name)
+        while reader is not None and reader.role is Role.PASSING:
+            reader = self.sole_reader(reader.name)
+        return reader
+
+    def _check_function(self, call: LayerCall) -> None:
+        """Where a softmax and a rescaling may stand."""
+        function = function_of(call.layer)
+        if function == "softmax":
+            axis = getattr(call.layer, "axis", -1)
+            fits = axis in (-1, len(call.owner.input_shape) - 1)
+            if not fits or call.name not in self.outputs or self.readers(call.name):
+                raise UnsupportedLayerError(
+                    f"The softmax {call.name!r} must be an output of the model that nothing else "
+                    f"reads, over the last axis. Received: axis {axis}, "
+                    f"{len(self.readers(call.name))} readers."
+                )
+        if function == "rescaling":
+            (source,) = call.inputs
+            if self.by_name[source].role is not Role.INPUT or self.sole_reader(source) is not call:
+                raise UnsupportedLayerError(
+                    f"The rescaling {call.name!r} must be the only layer that reads an input of "
+                    f"the model. It reads {source!r}. Elsewhere, change weights or ranges instead."
+                )
+            if np.ndim(call.layer.scale) or np.ndim(call.layer.offset):
+                raise UnsupportedLayerError(
+                    f"The rescaling {call.name!r} must have one scale and one offset. Received: "
+                    f"scale {call.layer.scale}, offset {call.layer.offset}. Fold values per "
+                    "channel into the first convolution."
+                )
+
     def _check_fusion(self, call: LayerCall) -> None:
+        if call.role is Role.POINTWISE:
+            self._check_function(call)
         if call.role in (Role.LINEAR, Role.ACTIVATION):
             activation = activation_of(call.layer)
         if call.role is Role.NORMALIZATION:
@@ -99,6 +141,7 @@ class ModelGraph:
         (source,) = call.inputs
         producer = self.by_name[source]
         fits = producer.role in producers and self.sole_reader(source) is call
+        fits = fits and not isinstance(producer.layer, keras.layers.Concatenate)
         if fits and producer.role is Role.LINEAR:
             fits = activation_of(producer.layer) == "linear"
         if not fits:

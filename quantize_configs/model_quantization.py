@@ -10,7 +10,12 @@ from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_configs import LayerQuantizeConfig
-from quantize_configs.layer_roles import MERGING_LAYERS, Role, UnsupportedLayerError
+from quantize_configs.layer_roles import (
+    MERGING_LAYERS,
+    Role,
+    UnsupportedLayerError,
+    function_of,
+)
 from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.model_graph import ModelGraph
 
@@ -67,16 +72,23 @@ def quantize(
 def needs_own_grid(graph: ModelGraph, name: str) -> bool:
     """Whether a tensor must be quantized where it is made.
 
-    Not so when it lives inside a fused operation, when one linear layer alone reads it (through
-    its own quantizer), or when it passes on the grid of another tensor. A hard-sigmoid always
-    needs one, because the ends of its grid clamp it.
+    Not so when it lives inside a fused operation, when it passes on the grid of another tensor,
+    or when what reads it in the end is one linear layer (through its own quantizer), one
+    Concatenate (whose grid its parts share) or a rescaling of the input. Neither does a softmax,
+    whose result is float. A hard-sigmoid always needs one, because the ends of its grid clamp it.
     """
-    if isinstance(graph.by_name[name].layer, HardSigmoid):
+    call = graph.by_name[name]
+    if isinstance(call.layer, HardSigmoid):
         return True
-    if graph.by_name[name].role is Role.PASSING or graph.is_fused_away(name):
+    if call.role is Role.PASSING or graph.is_fused_away(name):
         return False
-    reader = graph.sole_reader(name)
-    return reader is None or reader.role is not Role.LINEAR
+    if call.role is Role.POINTWISE and function_of(call.layer) == "softmax":
+        return False
+    reader = graph.final_reader(name)
+    if reader is None:
+        return True
+    kinds = (keras.layers.Concatenate, keras.layers.Rescaling)
+    return not (reader.role is Role.LINEAR or isinstance(reader.layer, kinds))
 
 
 def check_wrappers(model: keras.Model) -> None:

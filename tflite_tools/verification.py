@@ -116,7 +116,7 @@ def verify(
         )
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"{len(images)} images need as many labels. Received: {len(labels)}.")
-    inputs = _model_inputs(graph, images)
+    inputs, images = _model_inputs(graph, images)
     integers = compare_integers(graph, [inputs[:integer_images]], kernel_sets, num_threads)
     ours = np.concatenate(
         [
@@ -172,12 +172,19 @@ def _keras_outputs(model, images):
 
 
 def _model_inputs(graph, images):
+    """(what the flatbuffer takes, what Keras takes); the same images."""
     tensor = graph.tensor(graph.inputs[0])
     if tensor.quantization is None:
-        return images
+        return images, images
     scale, zero_point = np.float32(tensor.quantization.scale), tensor.quantization.zero_point
-    codes = np.rint(images * (np.float32(1) / scale)) + zero_point
-    return np.clip(codes, -128, 127).astype(np.int8)
+    is_image = graph.operations[0].name == f"{graph.inputs[0]}.float"
+    low = np.float32((graph.metadata[OPTIONS_KEY]["pixel_range"] or (0.0,))[0])
+    offset = low if is_image else np.float32(0)
+    codes = np.rint((images - offset) * (np.float32(1) / scale)) + np.float32(zero_point)
+    codes = np.clip(codes, *tensor.dtype.limits).astype(tensor.dtype.numpy_type)
+    if not is_image:  # Keras rounds to the same codes
+        return codes, images
+    return codes, (codes.astype(np.float32) - np.float32(zero_point)) * scale + offset
 
 
 def _as_real(graph, outputs):

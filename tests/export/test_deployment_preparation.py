@@ -25,19 +25,22 @@ RANDOMIZED = ("theta", "beta", "bias", "mean", "gamma")
 
 
 def net():
-    """8-bit tensors that one quantizer reads through a pool or Flatten, and others; gains of 0."""
+    """8-bit tensors that one quantizer reads through a pool or Flatten, and others; gains of 0.
+
+    The former are outputs as well, without which they would need no 8 bits.
+    """
     keras.utils.set_random_seed(0)
     images = keras.Input((8, 8, 4), name="images")
     x = layers.Conv2D(8, 1, use_bias=False, activation="relu", name="plain")(images)
     x = layers.ReLU(name="plain_relu")(layers.Add(name="sum")([x, x]))
     x = layers.AveragePooling2D(name="pool")(x)
     x = layers.Conv2D(8, 3, padding="same", name="centred")(x)
-    x = layers.ReLU(name="centred_relu")(layers.BatchNormalization(name="centred_bn")(x))
-    x = layers.MaxPooling2D(name="max_pool")(x)
+    first = layers.ReLU(name="centred_relu")(layers.BatchNormalization(name="centred_bn")(x))
+    x = layers.MaxPooling2D(name="max_pool")(first)
     x = layers.Conv2D(8, 1, name="uncentred")(x)
-    x = layers.BatchNormalization(center=False, name="uncentred_bn")(x)
-    x = layers.Dense(5, name="biased")(layers.Flatten(name="flatten")(x))
-    return keras.Model(images, x)
+    second = layers.BatchNormalization(center=False, name="uncentred_bn")(x)
+    x = layers.Dense(5, name="biased")(layers.Flatten(name="flatten")(second))
+    return keras.Model(images, [x, first, second])
 
 
 class Prepared:
@@ -67,7 +70,7 @@ class Prepared:
     def _snapshot(self):
         values = {name: weight.numpy() for name, weight in named_weights(self.model).items()}
         grids = {name: self.wrapped.activation_grid(name) for name in (*READERS, *OTHERS)}
-        return values, grids, self.model(self.images).numpy()
+        return values, grids, self.model(self.images)[0].numpy()
 
 
 @pytest.fixture(scope="module", params=["auto", "int8"])

@@ -8,7 +8,6 @@ import sklearn.datasets
 from quantize_configs import BitPolicy, calibrate, quantize
 from quantize_configs.deployment import prepare_for_deployment
 from quantize_configs.keras_backend import keras
-from quantize_configs.layer_roles import Role
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools import runtime
 from tflite_tools.conversion import graph_of
@@ -162,11 +161,12 @@ def differing_codes(model, images):
 
 
 def _bits(wrapped, name):
-    """Bits of the grid a tensor lies on: its own, its source's or that of the next identity."""
-    while not wrapped.output_quantizer(name):
-        call = wrapped.graph.by_name[name]
-        if call.role is Role.PASSING:
-            (name,) = call.inputs
-        else:
-            name = wrapped.graph.sole_reader(name).name
-    return wrapped.activation_grid(name)[2]
+    """Bits of the grid a tensor lies on: its own, that of the next quantizer, or its source's."""
+    last = name
+    while last is not None and not wrapped.output_quantizer(last):
+        reader = wrapped.graph.sole_reader(last)
+        last = None if reader is None else reader.name
+    if last is not None:
+        return wrapped.activation_grid(last)[2]
+    (source,) = wrapped.graph.by_name[name].inputs
+    return _bits(wrapped, source)

@@ -87,6 +87,13 @@ class GridMover:
         name = self._requantized(value, f"{value.tensor}.clamped", value.grid.bottom_quantization)
         return dataclasses.replace(value, tensor=name, is_clamped=True)
 
+    def unshifted(self, value: Value) -> str:
+        """Tensor with the codes of `value` where `Grid.quantization` puts them."""
+        if self._graph.tensor(value.tensor).quantization == value.grid.quantization:
+            return value.tensor
+        name = f"{value.tensor}.unshifted"
+        return self._requantized(value, name, value.grid.quantization)
+
     def spread(self, value: Value, factor: int) -> str:
         """Tensor with all codes of `value` multiplied by `factor`, the lowest at -128.
 

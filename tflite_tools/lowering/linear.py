@@ -28,7 +28,12 @@ INT32_LIMIT = 2**31 - 1
 
 
 def add_linear(
-    graph: IntegerGraph, folded: FoldedLinear, source: str, target: str, container: str
+    graph: IntegerGraph,
+    folded: FoldedLinear,
+    source: str,
+    target: str,
+    container: str,
+    padding: Padding | None = None,
 ) -> None:
     """Adds one folded layer that reads `source` and writes `target`.
 
@@ -38,6 +43,7 @@ def add_linear(
       source: Input tensor, its codes spread by `weight_containers.input_factor`.
       target: Output tensor.
       container: "int8", "int4" or "int2".
+      padding: Instead of that of the layer.
 
     Raises:
       UnsupportedLayerError: Dilation, groups, or a bias that does not fit.
@@ -47,7 +53,7 @@ def add_linear(
     factor = weight_containers.code_factor(folded, container)
     scales = (folded.scales / factor).astype(np.float32)
     packed = container != "int8"
-    attributes, codes, axis = _operator(folded, packed)
+    attributes, codes, axis = _operator(folded, packed, padding)
     codes = graph.add_constant(
         f"{name}.weight",
         codes * factor,
@@ -87,7 +93,7 @@ def padding_of(layer) -> Padding:
     return {"same": Padding.SAME, "valid": Padding.VALID}[layer.padding]
 
 
-def _operator(folded: FoldedLinear, packed: bool):
+def _operator(folded: FoldedLinear, packed: bool, padding: Padding | None):
     """(attributes, codes in LiteRT's layout, axis of the output channels)."""
     layer, codes = folded.call.layer, folded.codes
     activation = ACTIVATIONS[folded.activation]
@@ -97,10 +103,13 @@ def _operator(folded: FoldedLinear, packed: bool):
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         height, width, channels, multiplier = codes.shape
         attributes = DepthwiseConv2D(
-            tuple(layer.strides), padding_of(layer), activation, depth_multiplier=multiplier
+            tuple(layer.strides),
+            padding or padding_of(layer),
+            activation,
+            depth_multiplier=multiplier,
         )
         return attributes, codes.reshape(1, height, width, channels * multiplier), 3
     if packed:  # XNNPACK runs packed weights in FULLY_CONNECTED only
         return FullyConnected(activation, keep_num_dims=True), codes[0, 0].T, 0
-    attributes = Conv2D(tuple(layer.strides), padding_of(layer), activation)
+    attributes = Conv2D(tuple(layer.strides), padding or padding_of(layer), activation)
     return attributes, codes.transpose(3, 0, 1, 2), 0

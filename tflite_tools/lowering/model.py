@@ -1,5 +1,7 @@
 """Lowering of a whole quantized model."""
 
+import dataclasses
+
 import numpy as np
 
 from quantize_configs import weight_containers
@@ -10,29 +12,33 @@ from quantize_configs.layer_roles import (
     Role,
     UnsupportedLayerError,
     activation_of,
+    function_of,
 )
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.graph import (
     Add,
+    Concatenation,
     DataType,
-    DepthwiseConv2D,
     Dequantize,
-    HardSwish,
     IntegerGraph,
     MaxPool2D,
-    Mean,
     Mul,
+    Pad,
     Padding,
     Quantization,
     Quantize,
     Reshape,
 )
+from tflite_tools.lowering.functions import NONNEGATIVE, FunctionWriter
 from tflite_tools.lowering.grids import Grid, GridMover, Value
 from tflite_tools.lowering.linear import ACTIVATIONS, add_linear, padding_of
 from tflite_tools.lowering.options import ConversionOptions
+from tflite_tools.lowering.pooling import add_average, pads_like_same
 
 layers = keras.layers
+SOFTMAX_GRID = Grid(1.0 / 256.0, 0, 8)
+IMAGE_TYPES = {"uint8": DataType.UINT8, "int8": DataType.INT8}
 
 
 def lower(model: keras.Model, options: ConversionOptions | None = None) -> IntegerGraph:
@@ -62,6 +68,7 @@ class _Lowering:
         self._graph = IntegerGraph()
         self._mover = GridMover(self._graph)
         self._values: dict[str, Value] = {}
+        self._same_padded: set[str] = set()  # "valid" convolutions behind a zero padding
 
     def run(self) -> IntegerGraph:
         """Lowers all calls in order."""
@@ -95,16 +102,53 @@ class _Lowering:
             tensor = self._graph.add_input(call.name, shape, DataType.FLOAT32)
             self._values[call.name] = Value(tensor, None, False)
             return
+        pixels = self._pixels(call)
+        if pixels is not None:
+            self._values[call.name] = self._add_image(call.name, shape, *pixels)
+            return
+        if self._options.input_type == "uint8":
+            raise ValueError(
+                "input_type='uint8' needs to know what the bytes 0 and 255 stand for. Pass "
+                "pixel_range=(low, high), for example (0.0, 1.0), or let the model begin with a "
+                "Rescaling layer."
+            )
         grid, names = self._target_grid(call.name)
         tensor = self._graph.add_input(call.name, shape, DataType.INT8, grid.quantization)
         self._register(names, self._mover.written(tensor, grid, nonnegative=False))
 
+    def _pixels(self, call: LayerCall) -> tuple[float, float] | None:
+        """(scale, offset) from bytes to what the model takes; None when it takes no bytes."""
+        reader = self._wrapped.graph.sole_reader(call.name)
+        if reader is not None and isinstance(reader.layer, layers.Rescaling):
+            return 1.0, 0.0
+        return self._options.pixels
+
+    def _add_image(self, name: str, shape, scale: float, offset: float) -> Value:
+        """A graph input of bytes (minus 128 as int8), and its real values."""
+        dtype = IMAGE_TYPES[self._options.input_type]
+        quantization = Quantization(np.float32(scale), dtype.limits[0])
+        image = self._graph.add_input(name, shape, dtype, quantization)
+        real = self._graph.add_tensor(f"{name}.float", shape, DataType.FLOAT32)
+        self._graph.add_operation(real, Dequantize(), [image], [real])
+        if offset:
+            shift = np.array([offset], np.float32)
+            shift = self._graph.add_constant(f"{name}.offset", shift, DataType.FLOAT32)
+            shifted = self._graph.add_tensor(f"{name}.shifted", shape, DataType.FLOAT32)
+            self._graph.add_operation(shifted, Add(), [real, shift], [shifted])
+            real = shifted
+        return Value(real, None, offset >= 0)
+
     def _add_output(self, name: str) -> None:
         value = self._clamped(name)
         if self._options.output_type == "int8":
+            if value.grid is None:  # a softmax
+                value = self._mover.moved(value, SOFTMAX_GRID, name)
             self._graph.outputs.append(value.tensor)
             return
         shape = self._graph.tensor(value.tensor).shape
+        if value.grid is None:
+            self._graph.outputs.append(value.tensor)
+            return
         tensor = self._graph.add_tensor(f"{name}.float", shape, DataType.FLOAT32)
         self._graph.add_operation(tensor, Dequantize(), [value.tensor], [tensor])
         self._graph.outputs.append(tensor)
@@ -117,18 +161,22 @@ class _Lowering:
     def _target_grid(self, name: str) -> tuple[Grid, list[str]]:
         """Grid that a tensor is written on, and the names of all tensors that are this one.
 
-        The grid is that of the tensor itself or of the first identity layer behind it with one.
+        The grid is that of the tensor itself, or the first one behind identity layers, layers that
+        pass grids on, and a Concatenate.
         """
-        names = [name]
-        while not self._wrapped.output_quantizer(names[-1]):
-            reader = self._wrapped.graph.sole_reader(names[-1])
-            if reader is None or not _is_identity(reader):
+        names, last, is_same = [name], name, True
+        while not self._wrapped.output_quantizer(last):
+            reader = self._wrapped.graph.sole_reader(last)
+            if reader is None or not (_is_identity(reader) or _shares_grid(reader)):
                 raise UnsupportedLayerError(
                     f"The output of layer {name!r} has no grid. Quantize the model with "
                     "tensor_quantizers=True (subnets: extract with deployment_grids=True)."
                 )
-            names.append(reader.name)
-        return self._grid(names[-1]), names
+            last = reader.name
+            is_same = is_same and _is_identity(reader)
+            if is_same:
+                names.append(last)
+        return self._grid(last), names
 
     def _clamped(self, name: str) -> Value:
         """The value of a tensor, for readers that do not clamp it themselves."""
@@ -160,7 +208,8 @@ class _Lowering:
             self._check_hard_sigmoid(folded.output)
 
         def add(target):
-            add_linear(self._graph, folded, source, target, container)
+            padding = Padding.SAME if call.name in self._same_padded else None
+            add_linear(self._graph, folded, source, target, container, padding)
 
         self._write(folded.output, folded.activation != "linear", self._shape(call), add)
 
@@ -190,18 +239,22 @@ class _Lowering:
         self._values[call.name] = source
 
     def _lower_pointwise(self, call: LayerCall) -> None:
-        """A float operator between DEQUANTIZE and QUANTIZE; XNNPACK makes one table of them."""
         source = self._clamped(call.inputs[0])
         shape = self._shape(call)
-        real = self._graph.add_tensor(f"{call.name}.input.float", shape, DataType.FLOAT32)
-        self._graph.add_operation(real, Dequantize(), [source.tensor], [real])
-        function = self._graph.add_tensor(f"{call.name}.float", shape, DataType.FLOAT32)
-        self._graph.add_operation(function, HardSwish(), [real], [function])
+        function = function_of(call.layer)
+        result = FunctionWriter(self._graph, call, shape).write(source.tensor)
+        nonnegative = function in NONNEGATIVE or source.nonnegative
+        if function == "softmax" or source.grid is None:  # at an end of the model
+            value = Value(result, None, nonnegative)
+            if self._wrapped.output_quantizer(call.name):
+                value = self._mover.moved(value, self._grid(call.name), call.name)
+            self._values[call.name] = value
+            return
 
         def add(target):
-            self._graph.add_operation(call.name, Quantize(), [function], [target])
+            self._graph.add_operation(call.name, Quantize(), [result], [target])
 
-        self._write(call.name, source.nonnegative, shape, add)
+        self._write(call.name, nonnegative, shape, add)
 
     def _lower_arithmetic(self, call: LayerCall) -> None:
         activation, output = "linear", call.name
@@ -210,80 +263,87 @@ class _Lowering:
             name = activation_of(reader.layer)
             if name != "linear":
                 activation, output = name, reader.name
+        if isinstance(call.layer, layers.Concatenate):
+            self._lower_concatenation(call)
+            return
         sources = [self._clamped(name) for name in call.inputs]
         nonnegative = activation != "linear" or all(source.nonnegative for source in sources)
         merges = isinstance(call.layer, MERGING_LAYERS)
-        lower_one = self._lower_merge if merges else self._lower_average
+        tensors = [source.tensor for source in sources]
 
         def add(target):
-            lower_one(call, [source.tensor for source in sources], target, activation)
+            if merges:
+                self._add_merge(call, tensors, target, ACTIVATIONS[activation])
+            else:
+                add_average(self._graph, call, *tensors, target, ACTIVATIONS[activation])
 
         self._write(output, nonnegative, self._shape(call), add)
 
-    def _lower_merge(self, call, sources, target, activation) -> None:
+    def _add_merge(self, call, sources, target, activation) -> None:
         kind = Add if isinstance(call.layer, layers.Add) else Mul
         if len(sources) != 2:
             raise UnsupportedLayerError(
                 f"Layer {call.name!r} joins {len(sources)} tensors; LiteRT's {kind.kind} joins "
                 f"two. Chain several {type(call.layer).__name__} layers."
             )
-        self._graph.add_operation(call.name, kind(ACTIVATIONS[activation]), sources, [target])
+        self._graph.add_operation(call.name, kind(activation), sources, [target])
 
-    def _lower_average(self, call, sources, target, activation) -> None:
-        """Global pooling as MEAN, others as a depthwise convolution with equal weights.
-
-        XNNPACK runs no int8 AVERAGE_POOL_2D; the convolution is exact and stays delegated.
-        """
-        layer = call.layer
-        if isinstance(layer, layers.GlobalAveragePooling2D):
-            if activation == "linear":
-                mean = Mean(keep_dims=bool(layer.keepdims))
-                self._graph.add_operation(call.name, mean, sources, [target])
-                return
-            raise UnsupportedLayerError(
-                f"Layer {call.name!r} is followed by an activation, which LiteRT cannot fuse into "
-                "MEAN. Put the activation before the pooling."
-            )
-        height, width = layer.pool_size
-        rows, columns, channels = call.owner.input_shape[1:]
-        exact = rows % layer.strides[0] == 0 and columns % layer.strides[1] == 0
-        if layer.padding == "same" and not (exact and layer.strides == layer.pool_size):
-            raise UnsupportedLayerError(
-                f"Layer {call.name!r} averages over padded windows, whose size varies. Use "
-                "padding='valid', or a window that divides the map."
-            )
-        codes = np.ones((1, height, width, channels), np.int8)
-        scales = np.full(channels, 1.0 / (height * width), np.float32)
-        weights = self._graph.add_constant(
-            f"{call.name}.weight", codes, DataType.INT8, Quantization(scales, axis=3)
+    def _lower_concatenation(self, call: LayerCall) -> None:
+        """All parts come onto the grid of the result; a clamp, if needed, follows it."""
+        grid, names = self._target_grid(call.name)
+        parts = [
+            self._mover.moved(self._values[name], grid, f"{call.name}.part_{number}")
+            for number, name in enumerate(call.inputs)
+        ]
+        rank = len(call.owner.output_shape)
+        target = self._mover.destination(call.name, self._shape(call), grid)
+        attributes = Concatenation(call.layer.axis % rank)
+        self._graph.add_operation(
+            call.name, attributes, [self._mover.unshifted(part) for part in parts], [target]
         )
-        zeros = np.zeros(channels, np.int32)
-        bias = self._graph.add_bias(f"{call.name}.bias", zeros, sources[0], weights)
-        attributes = DepthwiseConv2D(
-            tuple(layer.strides), Padding.VALID, ACTIVATIONS[activation], depth_multiplier=1
-        )
-        self._graph.add_operation(call.name, attributes, [*sources, weights, bias], [target])
+        nonnegative = all(part.nonnegative for part in parts)
+        is_clamped = all(part.is_clamped for part in parts)
+        self._register(names, Value(target, grid, nonnegative, is_clamped))
 
     def _lower_passing(self, call: LayerCall) -> None:
-        source = self._clamped(call.inputs[0])
-        if isinstance(call.layer, layers.Dropout):
+        """An operation that moves or compares codes; what clamp they still need comes after it."""
+        source = self._values[call.inputs[0]]
+        if isinstance(call.layer, layers.Dropout) or self._is_absorbed(call):
             self._values[call.name] = source
             return
         if source.grid is None:
-            raise UnsupportedLayerError(
-                f"Layer {call.name!r} reads the input of the model, which is not quantized there. "
-                "Put a convolution or dense layer first."
-            )
-        if isinstance(call.layer, layers.MaxPooling2D):
-            layer = call.layer
-            attributes = MaxPool2D(tuple(layer.pool_size), tuple(layer.strides), padding_of(layer))
-        else:
-            attributes = Reshape()
+            grid, _ = self._target_grid(call.name)
+            source = self._mover.moved(source, grid, f"{call.name}.input")
         quantization = self._graph.tensor(source.tensor).quantization
         tensor = self._graph.add_tensor(call.name, self._shape(call), DataType.INT8, quantization)
+        attributes = _passing_operation(call.layer)
         self._graph.add_operation(call.name, attributes, [source.tensor], [tensor])
-        self._values[call.name] = Value(tensor, source.grid, source.nonnegative)
+        self._values[call.name] = dataclasses.replace(source, tensor=tensor)
+
+    def _is_absorbed(self, call: LayerCall) -> bool:
+        """Whether a zero padding becomes the SAME padding of the convolution that reads it."""
+        if not isinstance(call.layer, layers.ZeroPadding2D):
+            return False
+        reader = self._wrapped.graph.sole_reader(call.name)
+        while reader is not None and _is_identity(reader):
+            reader = self._wrapped.graph.sole_reader(reader.name)
+        if reader is None or not pads_like_same(call, reader):
+            return False
+        self._same_padded.add(reader.name)
+        return True
+
+
+def _passing_operation(layer):
+    if isinstance(layer, layers.MaxPooling2D):
+        return MaxPool2D(tuple(layer.pool_size), tuple(layer.strides), padding_of(layer))
+    if isinstance(layer, layers.ZeroPadding2D):
+        return Pad(*layer.padding)
+    return Reshape()
 
 
 def _is_identity(call: LayerCall) -> bool:
     return call.role is Role.ACTIVATION and activation_of(call.layer) == "linear"
+
+
+def _shares_grid(call: LayerCall) -> bool:
+    return call.role is Role.PASSING or isinstance(call.layer, layers.Concatenate)

@@ -1,10 +1,12 @@
 """How a model is to be converted."""
 
 import dataclasses
+import math
 
 from quantize_configs import weight_containers
 
-TENSOR_TYPES = ("float32", "int8")
+INPUT_TYPES = ("float32", "int8", "uint8")
+OUTPUT_TYPES = ("float32", "int8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +16,11 @@ class ConversionOptions:
     Attributes:
       weight_container: "auto" or "packed" store 4- and 2-bit weights of 1x1 convolutions and
         dense layers packed; "int8" stores every weight in a byte.
-      input_type: "float32" (the model quantizes its input) or "int8" (the caller does).
+      input_type: "float32" (the model quantizes its input), "uint8" (bytes of an image) or "int8":
+        bytes minus 128 where the model begins with a Rescaling or `pixel_range` is given, otherwise
+        codes of the grid of the first layer, which the caller computes.
+      pixel_range: What the bytes 0 and 255 of an image stand for in a model that does not begin
+        with a Rescaling, for example (0.0, 1.0) or (-1.0, 1.0).
       output_type: "float32" or "int8".
 
     Raises:
@@ -24,15 +30,39 @@ class ConversionOptions:
     weight_container: str = "auto"
     input_type: str = "float32"
     output_type: str = "float32"
+    pixel_range: tuple[float, float] | None = None
 
     def __post_init__(self):
         allowed = {
             "weight_container": weight_containers.POLICIES,
-            "input_type": TENSOR_TYPES,
-            "output_type": TENSOR_TYPES,
+            "input_type": INPUT_TYPES,
+            "output_type": OUTPUT_TYPES,
         }
         for field, values in allowed.items():
             if getattr(self, field) not in values:
                 raise ValueError(
                     f"{field} must be one of {values}. Received: {getattr(self, field)!r}."
                 )
+        if self.pixel_range is not None:
+            object.__setattr__(self, "pixel_range", _checked_range(self.pixel_range))
+
+    @property
+    def pixels(self) -> tuple[float, float] | None:
+        """(scale, offset) of the bytes of an image, None without a pixel range."""
+        if self.pixel_range is None or self.input_type == "float32":
+            return None
+        low, high = self.pixel_range
+        return (high - low) / 255.0, low
+
+
+def _checked_range(given) -> tuple[float, float]:
+    try:
+        low, high = (float(value) for value in given)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(
+            "pixel_range must be two numbers (low, high), low below high: the values of the bytes "
+            f"0 and 255. Received: {given!r}."
+        )
+    return low, high
