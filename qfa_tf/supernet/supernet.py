@@ -6,7 +6,14 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from qfa_tf.layers import ElasticBlock, ElasticSite, Mode, SqueezeExcite, StatisticsLayout
+from qfa_tf.layers import (
+    ElasticBlock,
+    ElasticSite,
+    Mode,
+    SiteChoice,
+    SqueezeExcite,
+    StatisticsLayout,
+)
 from qfa_tf.layers.block import run_site
 from qfa_tf.layers.precision import PrecisionBank
 from qfa_tf.layers.statistics import (
@@ -170,6 +177,10 @@ class QFASupernet(keras.Model):
         """The layer of a block, such as "s1.b0"."""
         return self._blocks[name]
 
+    def site_choices(self, genome: tf.Tensor) -> dict[str, SiteChoice]:
+        """What a genome, int32 [n_genes], chose for every site, as its layer takes it."""
+        return self._choices.read(genome)
+
     @property
     def decayed_weights(self) -> list[tf.Variable]:
         """Weights that weight decay applies to: kernels and kernel transforms."""
@@ -226,7 +237,7 @@ class QFASupernet(keras.Model):
           an empty one otherwise.
         """
         space, layout = self.space, self.layout
-        choices = self._choices.read(genome)
+        choices = self.site_choices(genome)
         x = self._resize(images, genome)
         recorded = {"stem": {}, "head": {}}
         parts = {}
