@@ -57,7 +57,10 @@ class DeploymentCosts:
                 f"{metric} needs a latency table of that name, as in latency_ms@pixel8 with "
                 f"--latency_table=pixel8.json. {given}."
             )
-        raise CostUnavailableError(f"There is no cost {metric!r}.")
+        raise CostUnavailableError(
+            f"There is no cost {metric!r}; the costs are macs, mflops_8bit, bitops, params, "
+            f"weight_bytes, {', '.join(self.metrics)}."
+        )
 
     def evaluate(self, metric: str, choices: Choices) -> np.ndarray:
         """Returns float64[n]."""

@@ -1,48 +1,16 @@
 """Several evaluating processes: order, errors, deaths."""
 
-import collections
 import functools
 import os
-import pathlib
 import signal
-import time
 
 import numpy as np
 import pytest
+from logging_evaluator import LoggingEvaluator, finished
 from planted import PlantedEvaluator, planted_accuracy
 
 from qfa_tf.search import EvaluationStore, ExactNSGA2, StoredEvaluator, search
 from qfa_tf.search.worker_pool import WorkerDeathError, WorkerPool
-
-
-class LoggingEvaluator(PlantedEvaluator):
-    """Writes a line per finished evaluation; can be slow, fail, or kill its own process."""
-
-    def __init__(self, folder, deadly=(), failing=(), seconds=0.0):
-        super().__init__()
-        self.folder, self.deadly, self.failing = pathlib.Path(folder), deadly, failing
-        self.seconds = seconds
-
-    def evaluate(self, genomes, *, images=None, to_beat=None):
-        time.sleep(self.seconds)
-        for genome in genomes:
-            key = tuple(genome.tolist())
-            if key in self.failing:
-                raise ValueError(f"no such subnet: {key}")
-            mark = self.folder / f"died-{abs(hash(key))}"
-            if key in self.deadly and self.deadly[key] > len(list(self.folder.glob("died-*"))):
-                pathlib.Path(f"{mark}-{os.getpid()}").touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-        results = super().evaluate(genomes, images=images, to_beat=to_beat)
-        with open(self.folder / f"log-{os.getpid()}", "a", encoding="utf-8") as file:
-            file.writelines(f"{genome.tolist()}\n" for genome in genomes)
-        return results
-
-
-def finished(folder):
-    """How often each genome was evaluated to the end, over all processes."""
-    lines = [line for path in folder.glob("log-*") for line in path.read_text().splitlines()]
-    return collections.Counter(lines)
 
 
 @pytest.fixture
