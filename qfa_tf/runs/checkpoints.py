@@ -62,7 +62,7 @@ class TrainingState:
         """Keeps a copy of the first weights in memory, for `rewind` before the first checkpoint."""
         optimizer = self._checkpoint.optimizer
         variables = [*self._checkpoint.net.variables, *optimizer.variables]
-        self._first = [(variable, variable.numpy()) for variable in variables]
+        self._first = [(variable, variable.numpy().copy()) for variable in variables]
 
     def rewind(self) -> Progress | None:
         """Restores the newest checkpoint, or the remembered weights; None with those.

@@ -79,8 +79,9 @@ def find_divergence(
       What was found; None when every value is finite.
     """
     for weight in net.weights:
-        if not np.isfinite(weight.numpy()).all():
-            site = _site_of_weight(net, weight)
+        value = weight.numpy()
+        if not np.isfinite(value).all():
+            site = _site_of_weight(net, weight, value)
             return Divergence(step + 1, f"the weight {weight.name} of {site or net.name}", site)
     for replica, (images, labels) in enumerate(shards):
         found = _find_in_shard(net, step, replica, images, labels)
@@ -126,18 +127,17 @@ def _find_in_subnet(net, images, genome, loss, logits, gradients):
         return _find_in_forward_pass(net, images, genome)
     if not np.isfinite(loss.numpy()):
         return None, "the loss of finite logits"
-    broken = [
-        variable
-        for variable, gradient in zip(net.trainable_variables, gradients, strict=True)
-        if not np.isfinite(gradient.numpy()).all()
-    ]
+    order = [site.name for site in net.space.sites]
+    broken = {}
+    for variable, gradient in zip(net.trainable_variables, gradients, strict=True):
+        value = gradient.numpy()
+        if not np.isfinite(value).all():
+            broken[_site_of_weight(net, variable, value)] = variable.name
     if not broken:
         return None, None
-    order = [site.name for site in net.space.sites]
     # Gradients are computed from the classifier back to the stem.
-    sites = {_site_of_weight(net, variable): variable for variable in broken}
-    last = max(sites, key=lambda name: order.index(name) if name in order else -1)
-    return last, f"the gradient of {sites[last].name} of {last or net.name}"
+    site = max(broken, key=lambda name: order.index(name) if name in order else -1)
+    return site, f"the gradient of {broken[site]} of {site or net.name}"
 
 
 def _find_in_forward_pass(net, images, genome):
@@ -154,9 +154,22 @@ def _find_in_forward_pass(net, images, genome):
     return "classifier", "the output of classifier"
 
 
-def _site_of_weight(net, weight) -> str | None:
-    """Site that a weight belongs to; None for those of squeeze-excite."""
-    for site in net.space.sites:
-        if any(weight is own for own in net.site_layer(site.name).weights):
-            return site.name
+def _site_of_weight(net, weight, value: np.ndarray) -> str | None:
+    """The last site that a value of a weight, or of its gradient, is not finite in.
+
+    None for the weights of squeeze-excite.
+    """
+    sites = [site.name for site in net.space.sites]
+    for site in sites:
+        if any(weight is own for own in net.site_layer(site).weights):
+            return site
+    bank = net.precision
+    if any(weight is own for own in bank.weights):
+        place = bank.steps_of if weight is bank.step else bank.activations_of
+        kind = "weight" if weight is bank.step else "activation"
+        for site in reversed(sites):
+            if getattr(bank.sites[site], kind) is None:
+                continue
+            if not np.isfinite(value[place(site)]).all():
+                return site
     return None

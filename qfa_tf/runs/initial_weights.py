@@ -9,9 +9,10 @@ from qfa_tf.runs.building import build_space
 from qfa_tf.runs.checkpoints import restore
 from qfa_tf.runs.errors import ConfigError, RunError
 from qfa_tf.runs.workdir import Workdir
-from qfa_tf.space import FLOAT_BITS, SearchSpace
+from qfa_tf.space import BITS, SearchSpace
 
 if TYPE_CHECKING:
+    from qfa_tf.layers.precision import PrecisionBank
     from qfa_tf.supernet import QFASupernet
 
 STRUCTURE = ("stem", "stages", "head", "input_channels", "num_classes", "width_divisor")
@@ -46,11 +47,13 @@ def load_initial_weights(net: "QFASupernet", config: ConfigDict) -> str:
         message = str(error) if str(error).startswith(where) else f"{where}: {error}"
         raise ConfigError(message) from error
     _copy_weights(source, net)
+    net.reset_steps()
     trained = {bits for stage in source_config.training.stage_bits for bits in stage}
-    net.training_method.reset_weight_steps()
-    for site in net.space.sites:
-        fixed = site.name in source_space.fixed_bits
-        _copy_quantizers(source, net, site.name, None if fixed else trained)
+    _copy_quantizers(
+        source.precision,
+        net.precision,
+        lambda site: set(BITS) if site in source_space.fixed_bits else trained,
+    )
     return key
 
 
@@ -68,34 +71,39 @@ def _require_same_structure(source: SearchSpace, target: SearchSpace, where: str
 
 def _copy_weights(source, target) -> None:
     """Everything but quantizers; both nets list their weights in the same order."""
-    pairs = zip(_plain_weights(source), _plain_weights(target), strict=True)
-    for there, here in pairs:
+    for there, here in zip(_plain_weights(source), _plain_weights(target), strict=True):
         here.assign(there.numpy())
 
 
 def _plain_weights(net) -> list:
-    learned = set()
-    for site in net.space.sites:
-        layer = net.site_layer(site.name)
-        for variables in (layer.weight_variables, layer.activation_variables):
-            learned |= {variable.ref() for variable in variables.values()}
+    learned = {variable.ref() for variable in net.precision.weights}
     return [weight for weight in net.weights if weight.ref() not in learned]
 
 
-def _copy_quantizers(source, target, site: str, trained: set[int] | None) -> None:
-    """Copies the learned values of the bits that both have and the source trained."""
-    there, here = source.site_layer(site), target.site_layer(site)
-    for kind in ("weight", "activation"):
-        quantizers = [getattr(layer, f"{kind}_quantizer") for layer in (there, here)]
-        if None in quantizers:
-            continue
-        choices = [quantizer.bit_widths.choices for quantizer in quantizers]
-        common = [bits for bits in choices[0] if bits in choices[1] and bits != FLOAT_BITS]
-        common = [bits for bits in common if trained is None or bits in trained]
-        for role, variable in getattr(here, f"{kind}_variables").items():
-            values = variable.numpy().reshape(-1, len(choices[1]))
-            learned = getattr(there, f"{kind}_variables")[role].numpy()
-            learned = learned.reshape(-1, len(choices[0]))
-            for bits in common:
+def _copy_quantizers(source: "PrecisionBank", target: "PrecisionBank", trained) -> None:
+    """Copies the learned values of the bits that a site has in both, and the source trained.
+
+    Args:
+      source: Of the other run.
+      target: Of this run.
+      trained: From a site to the bits that its source trained.
+    """
+    for role in ("step", "theta", "beta"):
+        kind = "weight" if role == "step" else "activation"
+        there, here = (getattr(bank, role).numpy().copy() for bank in (source, target))
+        for site in target.sites:
+            quantizers = [getattr(bank.sites[site], kind) for bank in (source, target)]
+            if None in quantizers:
+                continue
+            choices = [quantizer.bit_widths.choices for quantizer in quantizers]
+            learned, values = (
+                vector[
+                    bank.steps_of(site) if kind == "weight" else bank.activations_of(site)
+                ].reshape(-1, len(offered))  # a view: kernel sizes by bits
+                for vector, bank, offered in zip(
+                    (there, here), (source, target), choices, strict=True
+                )
+            )
+            for bits in set(choices[0]) & set(choices[1]) & trained(site):
                 values[:, choices[1].index(bits)] = learned[:, choices[0].index(bits)]
-            variable.assign(values.reshape(-1))
+        getattr(target, role).assign(here)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from quantize_configs.bit_widths import BitWidths
+import numpy as np
 
 if TYPE_CHECKING:
     from qfa_tf.supernet import Calibration, QFASupernet
@@ -22,41 +22,39 @@ def quantizer_rows(
       net: Any supernet.
       calibrations: By bit-width, of a subnet with these bits everywhere.
     """
-    for site in net.space.sites:
-        layer = net.site_layer(site.name)
-        weights = _banks(layer.weight_quantizer, layer.weight_variables, "step")
-        gammas = _banks(layer.activation_quantizer, layer.activation_variables, "theta")
-        betas = _banks(layer.activation_quantizer, layer.activation_variables, "beta")
-        for bank, size in enumerate(layer.kernel_sizes):
-            for bits in sorted({bits for bits, _ in (*weights, *gammas)}):
-                step, theta = weights.get((bits, bank)), gammas.get((bits, bank))
+    bank = net.precision
+    steps, thetas, betas = (variable.numpy() for variable in (bank.step, bank.theta, bank.beta))
+    for site, quantizers in bank.sites.items():
+        weights, gammas, offsets = {}, {}, {}
+        if quantizers.weight is not None:
+            weights = _by_bits(quantizers.weight, steps[bank.steps_of(site)])
+        if quantizers.activation is not None:
+            place = bank.activations_of(site)
+            gammas = _by_bits(quantizers.activation, _gamma(thetas[place]))
+            offsets = _by_bits(quantizers.activation, betas[place])
+        sizes = quantizers.kernel_sizes
+        for row, size in enumerate(sizes):
+            for bits in sorted({*weights, *gammas}):
                 yield {
-                    "site": site.name,
+                    "site": site,
                     "bits": bits,
-                    "kernel_size": size if len(layer.kernel_sizes) > 1 else "",
-                    "weight_step": "" if step is None else abs(step),
-                    "gamma": "" if theta is None else _gamma(theta),
-                    "beta": betas.get((bits, bank), ""),
-                } | _range(net, site.name, bits, size, calibrations)
+                    "kernel_size": size if len(sizes) > 1 else "",
+                    "weight_step": abs(float(weights[bits][row])) if bits in weights else "",
+                    "gamma": float(gammas[bits][row]) if bits in gammas else "",
+                    "beta": float(offsets[bits][row]) if bits in offsets else "",
+                } | _range(net, site, bits, size, calibrations)
 
 
-def _banks(quantizer, variables, role) -> dict[tuple[int, int], float]:
-    """Learned values by (bits, bank)."""
-    if quantizer is None:
-        return {}
-    widths: BitWidths = quantizer.bit_widths
-    values = variables[role].numpy().reshape(-1, len(widths.choices))
-    return {
-        (bits, bank): float(row[column])
-        for bank, row in enumerate(values)
-        for column, bits in enumerate(widths.choices)
-    }
+def _by_bits(quantizer, values: np.ndarray) -> dict[int, np.ndarray]:
+    """Learned values, one per kernel size, by bit-width."""
+    choices = quantizer.bit_widths.choices
+    return dict(zip(choices, values.reshape(-1, len(choices)).T, strict=True))
 
 
-def _gamma(theta: float) -> float:
+def _gamma(theta: np.ndarray) -> np.ndarray:
     from quantize_configs.batch_quantizer import learned_factor
 
-    return float(learned_factor(theta))
+    return learned_factor(theta).numpy()
 
 
 def _range(net, site, bits, kernel_size, calibrations) -> dict[str, object]:

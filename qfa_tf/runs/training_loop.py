@@ -3,6 +3,7 @@
 import bisect
 import itertools
 import math
+import signal
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import rich.console
 from ml_collections import ConfigDict
 
-from qfa_tf.runs.building import build_batches
+from qfa_tf.runs.building import build_batches, build_schedule
 from qfa_tf.runs.checkpoints import TrainingState
 from qfa_tf.runs.config import total_steps
 from qfa_tf.runs.divergence import find_divergence
@@ -72,6 +73,7 @@ class TrainingLoop:
         workers.require_equal(self.progress.step, "the step of the newest checkpoint")
         self._log = TrainingLog(workdir, self.progress.step) if self._writes else None
         self._probes = TrainingProbes(config, data) if self._writes else None
+        self._schedule = build_schedule(config)
         self._function = net.make_train_function()
 
     def run(self) -> None:
@@ -150,7 +152,7 @@ class TrainingLoop:
         row = {
             "epoch": self._epoch,
             "stage": self._stage_of(progress.step - 1) + 1,
-            "learning_rate": float(self._net.optimizer.learning_rate),
+            "learning_rate": float(self._schedule(progress.step - 1)),
             **means,
             "seconds": seconds,
             "images_per_second": steps * settings.batch_size / seconds,
@@ -185,7 +187,7 @@ class TrainingLoop:
         return StoppedError(
             f"Stopped by {reason} at step {step} of {self._total}; a checkpoint was saved. The "
             "same command resumes.",
-            signals.received or 0,
+            signals.received or signal.SIGTERM,
         )
 
     def _diverged(self, metrics: dict[str, float]) -> DivergedError:

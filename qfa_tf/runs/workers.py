@@ -166,7 +166,8 @@ class Workers:
 
         def of_replica(value):
             context = tf.distribute.get_replica_context()
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+            # The identity has a device, which the reduction needs.
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
         @tf.function(input_signature=[tf.TensorSpec([], tf.float64)], autograph=False)
         def total(value):

@@ -1,0 +1,157 @@
+"""A tiny space, tiny synthetic data and a config of two epochs; also a training program.
+
+    python tests/runs/tiny_run.py WORKDIR [STRATEGY [KEY=JSON ...]]
+
+trains as `apps/train.py` does. From the environment: MIRRORED_CPUS=2 makes that many logical
+devices, PAUSE_AFTER=3 waits after the checkpoint of step 3 while the file WORKDIR.paused exists,
+DUMP_WEIGHTS=FILE.npz writes the weights that this process has after the last step, and ends.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import sys
+import time
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from qfa_tf.space import Head, SearchSpace, Stage, Stem
+
+CLASSES = 4
+DATA = "bright_corners"
+
+
+def tiny_space():
+    return SearchSpace(
+        name="tiny",
+        resolutions=(8,),
+        stem=Stem(4, 3, 1, "relu6"),
+        stages=(Stage(8, 2, (1,), (3,), (2, 3), "relu6"),),
+        head=Head(16, None, "relu"),
+        weight_bits=(4, 8),
+        activation_bits=(4, 8),
+        fixed_bits={"stem": (8, 8), "classifier": (8, 8)},
+        input_channels=1,
+        num_classes=CLASSES,
+        width_divisor=4,
+    )
+
+
+def load_bright_corners(resolution):
+    """Images whose class is their brightest quarter."""
+    from qfa_tf.data import DataSplits, Split
+
+    rng = np.random.default_rng(5)
+    labels = np.arange(200, dtype=np.int32) % CLASSES
+    images = rng.uniform(0, 0.5, (200, resolution, resolution, 1)).astype(np.float32)
+    half = resolution // 2
+    for image, label in zip(images, labels, strict=True):
+        rows, columns = half * (label // 2), half * (label % 2)
+        image[rows : rows + half, columns : columns + half] += 0.5
+    everything = Split.from_arrays(images, labels)
+    train, validation, test = np.split(np.arange(200), [96, 148])
+    return DataSplits(
+        name=DATA,
+        num_classes=CLASSES,
+        train=everything.take(train),
+        calibration=everything.take(train[:64]),
+        search_validation=everything.take(validation),
+        test=everything.take(test),
+    )
+
+
+def tiny_config():
+    """Two epochs of four steps, one stage in float and two in fewer bits."""
+    return ConfigDict(
+        {
+            "space": ConfigDict(json.loads(tiny_space().to_json())),
+            "data": {"name": DATA, "max_shift": 1, "calibration_batches": 3},
+            "training": {
+                "batch_size": 16,
+                "steps_per_epoch": 4,
+                "stage_bits": ((32,), (4, 8, 32), (4, 8)),
+                "stage_steps": (3, 2, 3),
+                "learning_rate": 0.05,
+                "warmup_steps": 2,
+                "momentum": 0.9,
+                "clip_norm": 5.0,
+                "weight_decay": 1e-4,
+                "random_subnets": 1,
+                "distillation": "in_place",
+                "label_smoothing": 0.1,
+                "probe_epochs": 2,
+                "seed": 3,
+            },
+            "search": {
+                "constraints": ("mflops_8bit<=0.03",),
+                "objective": "mflops_8bit",
+                "population": 4,
+                "generations": 2,
+                "max_bits": 8,
+                "seed": 1,
+            },
+        }
+    )
+
+
+def main(path, strategy="default", *changes):
+    """Trains."""
+    from qfa_tf.runs import Workdir, train
+
+    config = tiny_config()
+    for change in changes:
+        key, _, value = change.partition("=")
+        section, name = key.split(".")
+        config[section][name] = json.loads(value)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    devices = int(os.environ.get("MIRRORED_CPUS", "1"))
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration() for _ in range(devices)],
+    )
+    from qfa_tf.data import DATASETS
+
+    DATASETS[DATA] = load_bright_corners
+    _pause_after(int(os.environ.get("PAUSE_AFTER", "0")), pathlib.Path(f"{path}.paused"))
+    _dump_weights(os.environ.get("DUMP_WEIGHTS"))
+    train(config, Workdir(path), strategy=strategy)
+
+
+def _pause_after(step, flag):
+    from qfa_tf.runs.checkpoints import TrainingState
+
+    save = TrainingState.save
+
+    def paused(state, progress):
+        save(state, progress)
+        if progress.step == step:
+            flag.touch()
+            while flag.exists():
+                time.sleep(0.02)
+
+    TrainingState.save = paused
+
+
+def _dump_weights(path):
+    from qfa_tf.runs.training_loop import TrainingLoop
+
+    run = TrainingLoop.run
+
+    def dumping(loop):
+        run(loop)
+        if path:
+            np.savez(path, *[weight.numpy() for weight in loop._net.weights])
+            sys.exit(0)
+
+    TrainingLoop.run = dumping
+
+
+if __name__ == "__main__":
+    from qfa_tf.runs import command_line
+
+    arguments, sys.argv[1:] = sys.argv[1:], []
+    command_line.run_app(functools.partial(main, *arguments))
