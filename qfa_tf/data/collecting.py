@@ -39,7 +39,7 @@ def collect(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
                     "which reads them when they are needed."
                 )
     except tf.errors.InvalidArgumentError as error:
-        if "batch tensors with different shapes" not in str(error):
+        if "to the batch" not in str(error) and "batch tensors" not in str(error):
             raise
         raise DataError(
             "The images have different sizes. Resize them in the dataset, or write them as image "

@@ -1,9 +1,8 @@
-"""Image files (PNG, JPEG and what else Pillow reads) that are decoded when they are needed."""
+"""PNG and JPEG images that are decoded when they are needed."""
 
 import abc
-import io
-import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,60 +11,42 @@ import tensorflow as tf
 from qfa_tf.data.errors import DataError
 from qfa_tf.data.sources import ImageSource, Region
 
-_SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations that swap height and width."""
-
-_EXIF_ORIENTATION = 0x0112
+_MESSAGE = "The image cannot be read, is damaged, or neither PNG nor JPEG; replace or remove it:"
 
 
 class EncodedImages(ImageSource):
-    """Encoded images of any sizes, one by one.
+    """Encoded images of any sizes, decoded in the graph of the pipeline.
 
-    Decoding happens in Pillow, which names what is wrong with a damaged image, honours the EXIF
-    orientation, decodes large JPEG files at the scale that is needed, and works outside Python's
-    lock. Errors of a pipeline are InvalidArgumentErrors that name the image.
+    A pipeline raises InvalidArgumentError for a damaged image and names it. Orientations in EXIF
+    data are ignored.
     """
 
     @abc.abstractmethod
-    def name(self, index: int) -> str:
-        """Where an image is, for messages."""
+    def contents(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The encoded image at an int64 scalar, a string, and its label, int32; graph operations.
+
+        They may fail when the image cannot be read.
+        """
 
     @abc.abstractmethod
-    def contents(self, index: int) -> tuple[bytes, int]:
-        """The encoded image and its label.
-
-        Raises:
-          DataError: It cannot be read.
-        """
+    def name(self, index: tf.Tensor) -> tf.Tensor:
+        """Where the image is, a string for messages."""
 
     def read(
         self, requests: tf.data.Dataset, batch_size: int, resolution: int, region: Region
     ) -> tf.data.Dataset:
         """See the base class."""
 
-        def open_image(index: np.ndarray) -> tuple[bytes, np.int32, np.float32, np.float32]:
-            contents, label = self.contents(int(index))
-            height, width = self._checked(index, image_size, contents)
-            return contents, np.int32(label), np.float32(height), np.float32(width)
-
-        def decode_image(index: np.ndarray, contents: bytes, box: np.ndarray) -> np.ndarray:
-            return self._checked(index, decode, contents, box, resolution, self.channels)
-
         def read_one(request: dict[str, Any]) -> dict[str, Any]:
-            index = request["index"]
-            contents, label, height, width = tf.numpy_function(
-                open_image, [index], [tf.string, tf.int32, tf.float32, tf.float32], stateful=False
-            )
-            uniforms = request.get("uniforms")
-            if uniforms is not None:
-                uniforms = uniforms[None]
-            height, width = tf.reshape(height, [1]), tf.reshape(width, [1])
-            box = region.boxes(uniforms, height, width)[0]
-            image = tf.numpy_function(
-                decode_image, [index, contents, box], tf.uint8, stateful=False
-            )
-            image = tf.ensure_shape(image, [resolution, resolution, self.channels])
-            return {**request, "image": image, "label": tf.ensure_shape(label, [])}
+            def read_region() -> tuple[tf.Tensor, tf.Tensor]:
+                contents, label = self.contents(request["index"])
+                uniforms = request.get("uniforms")
+                image = _decode_region(contents, uniforms, region, resolution, self.channels)
+                return image, label
+
+            shape = [resolution, resolution, self.channels]
+            image, label = self._named(request["index"], read_region, tf.float32)
+            return {**request, "image": tf.ensure_shape(image, shape), "label": label}
 
         images = requests.unbatch().map(
             read_one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -74,93 +55,108 @@ class EncodedImages(ImageSource):
         always_full = requests.element_spec["index"].shape[0] is not None
         return images.batch(batch_size, drop_remainder=always_full)
 
-    def decode_whole(self, index: int) -> np.ndarray:
-        """uint8 [height, width, channels], one image as it is.
+    def decoded(
+        self, indices: np.ndarray, channels: int = 0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Whole images, uint8 [height, width, channels], and labels.
+
+        Args:
+          indices: int64 [n].
+          channels: 1, 3, or 0 for what each image has.
 
         Raises:
-          DataError: It is damaged.
+          DataError: An image is damaged.
         """
-        contents, _ = self.contents(index)
-        return self._checked(index, decode, contents, None, None, self.channels)
 
-    def has_colours(self, index: int) -> bool:
-        """Whether an image has more than grey.
+        def read_whole(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            def read_image() -> tuple[tf.Tensor, tf.Tensor]:
+                contents, label = self.contents(index)
+                return _decode(contents, channels), label
 
-        Raises:
-          DataError: It is damaged.
-        """
-        return self._checked(index, is_colour, self.contents(index)[0])
+            return self._named(index, read_image, tf.uint8)
 
-    def _checked(self, index: int, function: Callable, *arguments: Any) -> Any:
+        dataset = tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64))
+        dataset = dataset.map(read_whole, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         try:
-            return function(*arguments)
-        except DataError as error:
-            raise DataError(f"The image {self.name(int(index))} {error}") from error
-        except Exception as error:  # decoders raise anything when an image is damaged
-            raise DataError(
-                f"The image {self.name(int(index))} is damaged: {error}. Replace or remove it."
-            ) from error
+            yield from dataset.as_numpy_iterator()
+        except tf.errors.InvalidArgumentError as error:
+            raise DataError(_first_line(error)) from error
+
+    def _named(
+        self, index: tf.Tensor, function: Callable, dtype: tf.DType
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The (image, label) of `function`; when it fails, an error that names the image.
+
+        Operations cannot be tried, but a dataset can leave out what fails: a missing element is
+        then replaced by an empty image.
+        """
+
+        def try_it(_: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            image, label = function()
+            return _of_any_shape(image), label
+
+        tried = tf.data.Dataset.from_tensors(0).map(try_it).ignore_errors()
+        nothing = _of_any_shape(tf.zeros([0, 0, 0], dtype)), tf.constant(-1, tf.int32)
+        either = tried.concatenate(tf.data.Dataset.from_tensors(nothing)).take(1)
+        image, label = either.get_single_element()
+        assertion = tf.debugging.Assert(tf.size(image) > 0, [_MESSAGE, self.name(index)])
+        with tf.control_dependencies([assertion]):
+            return tf.identity(image), tf.ensure_shape(label, [])
 
 
-def image_size(contents: bytes) -> tuple[int, int]:
-    """(height, width) of an upright encoded image; looks at its header only."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(contents)) as image:
-        width, height = image.size
-        sideways = image.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS
-    return (width, height) if sideways else (height, width)
+def _decode(contents: tf.Tensor, channels: int) -> tf.Tensor:
+    return tf.io.decode_image(contents, channels, tf.uint8, expand_animations=False)
 
 
-def is_colour(contents: bytes) -> bool:
-    """Whether an encoded image has more than grey."""
-    from PIL import Image
+def _decode_region(
+    contents: tf.Tensor, uniforms: tf.Tensor | None, region: Region, resolution: int, channels: int
+) -> tf.Tensor:
+    """float32 [resolution, resolution, channels] in [0, 1]."""
 
-    with Image.open(io.BytesIO(contents)) as image:
-        return image.mode not in ("1", "L", "LA", "La") and not image.mode.startswith("I")
+    def box_in(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+        sizes = tf.cast([height], tf.float32), tf.cast([width], tf.float32)
+        return region.boxes(None if uniforms is None else uniforms[None], *sizes)[0]
+
+    def from_jpeg() -> tf.Tensor:
+        """Decodes only what is needed: the box and what blurs into it."""
+        height, width = tf.unstack(tf.io.extract_jpeg_shape(contents)[:2])
+        box = box_in(height, width)
+        margins = tf.math.ceil(tf.maximum(box[2:] / resolution, 1.0))
+        limits = tf.cast([height, width], tf.float32)
+        corner = tf.maximum(tf.floor(box[:2] - margins), 0.0)
+        end = tf.minimum(tf.math.ceil(box[:2] + box[2:] + margins), limits)
+        window = tf.cast(tf.concat([corner, end - corner], axis=0), tf.int32)
+        pixels = tf.image.decode_and_crop_jpeg(contents, window, channels=channels)
+        return _scaled(pixels, tf.concat([box[:2] - corner, box[2:]], axis=0), resolution)
+
+    def from_others() -> tf.Tensor:
+        pixels = _decode(contents, channels)
+        height, width = tf.unstack(tf.shape(pixels)[:2])
+        return _scaled(pixels, box_in(height, width), resolution)
+
+    return tf.cond(tf.io.is_jpeg(contents), from_jpeg, from_others)
 
 
-def decode(
-    contents: bytes, box: np.ndarray | None, resolution: int | None, channels: int
-) -> np.ndarray:
-    """Decodes, cuts out and resizes bilinearly, averaging where it shrinks.
+def _scaled(pixels: tf.Tensor, box: tf.Tensor, resolution: int) -> tf.Tensor:
+    """What `cropping.resample` does, for a single image and faster."""
+    scale = resolution / box[2:]
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=pixels[None],
+        size=[resolution, resolution],
+        scale=scale,
+        translation=-box[:2] * scale,
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return resized[0] / 255.0
 
-    Args:
-      contents: The encoded image.
-      box: float [4] (top, left, height, width) in pixels of the upright image; None for all of it
-        at its own size.
-      resolution: Height and width of the result, where there is a box.
-      channels: 1 or 3 of the result.
 
-    Returns:
-      uint8 [resolution, resolution, channels].
+def _of_any_shape(image: tf.Tensor) -> tf.Tensor:
+    """Hides the static shape, so that images of others can stand in its place."""
+    return tf.raw_ops.PlaceholderWithDefault(input=image, shape=[None, None, None])
 
-    Raises:
-      DataError: More than 8 bits per channel.
-      Exception: Whatever Pillow raises for damaged images.
-    """
-    from PIL import Image, ImageOps
 
-    mode = "L" if channels == 1 else "RGB"
-    with Image.open(io.BytesIO(contents)) as image:
-        if image.mode[0] in "IF":
-            raise DataError(f"has pixels of mode {image.mode!r}. Convert it to 8 bits per channel.")
-        height, width = image_size(contents)
-        if box is not None:  # JPEG can leave out detail that the result would not show
-            share = min(box[2], box[3]) / resolution
-            image.draft(mode, tuple(math.ceil(side / max(share, 1)) for side in image.size))
-        upright = ImageOps.exif_transpose(image)
-        if "transparency" in upright.info:
-            upright = upright.convert("RGBA")
-        upright = upright.convert(mode)
-    if box is not None:
-        down, right = upright.height / height, upright.width / width
-        top, left, box_height, box_width = (float(value) for value in box)
-        corners = (
-            left * right,
-            top * down,
-            min((left + box_width) * right, upright.width),
-            min((top + box_height) * down, upright.height),
-        )
-        upright = upright.resize((resolution, resolution), Image.Resampling.BILINEAR, box=corners)
-    return np.asarray(upright).reshape(upright.height, upright.width, channels)
+def _first_line(error: tf.errors.InvalidArgumentError) -> str:
+    """The message of the assertion without what TensorFlow adds."""
+    found = re.search(re.escape(_MESSAGE) + r"\]\s*\[([^\]\n]*)", str(error))
+    return f"{_MESSAGE} {found.group(1)}" if found else str(error)

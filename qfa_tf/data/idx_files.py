@@ -66,11 +66,13 @@ def read_idx(path: pathlib.Path) -> np.ndarray:
             "with '00 00 08' and the number of dimensions. Get it again."
         )
     start = 4 + 4 * dimensions
+    if len(content) < start:
+        raise DataError(f"{path} is damaged: it ends after {len(content)} bytes. Get it again.")
     shape = np.frombuffer(content[4:start], ">u4").astype(int)
-    if len(shape) < dimensions or len(content) - start != shape.prod():
+    if len(content) - start != shape.prod():
         raise DataError(
             f"{path} is damaged: it should hold {' x '.join(map(str, shape))} bytes, but has "
-            f"{max(len(content) - start, 0)}. Get it again."
+            f"{len(content) - start}. Get it again."
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 

@@ -1,10 +1,12 @@
 """Folders with one folder of image files per class."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 
 from qfa_tf.data.data_splits import DataSplits
 from qfa_tf.data.encoded_images import EncodedImages
@@ -14,7 +16,7 @@ from qfa_tf.data.options import LoadOptions
 from qfa_tf.data.split import Split
 from qfa_tf.data.splitting import SPLIT_SEED
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+EXTENSIONS = (".png", ".jpg", ".jpeg")
 TRAIN_FOLDER = "train"
 TEST_FOLDERS = ("test", "val", "validation")
 _LAYOUT = "DIR/train/CLASS/*.png|jpg and DIR/test/CLASS/ (or val), or DIR/CLASS/*.png|jpg"
@@ -63,23 +65,25 @@ class FileImages(EncodedImages):
         """Names, which hold the class, and sizes of the files."""
         lines = []
         for index in indices:
+            path = self._root / self._paths[index]
             try:
-                size = (self._root / self._paths[index]).stat().st_size
+                lines.append(f"{self._paths[index]} {path.stat().st_size}")
             except OSError as error:
-                raise DataError(f"The image {self.name(index)} cannot be read: {error}.") from error
-            lines.append(f"{self._paths[index]} {size}")
+                raise DataError(f"The image {path} cannot be read: {error}.") from error
         return "\n".join(lines).encode()
 
-    def name(self, index: int) -> str:
-        """The path of the file."""
-        return str(self._root / self._paths[index])
-
-    def contents(self, index: int) -> tuple[bytes, int]:
+    def contents(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See the base class."""
-        try:
-            return (self._root / self._paths[index]).read_bytes(), int(self._labels[index])
-        except OSError as error:
-            raise DataError(f"The image {self.name(index)} cannot be read: {error}.") from error
+        return tf.io.read_file(self.name(index)), tf.gather(self._tables[1], index)
+
+    def name(self, index: tf.Tensor) -> tf.Tensor:
+        """The path of the file."""
+        return tf.strings.join([f"{self._root}/", tf.gather(self._tables[0], index)])
+
+    @functools.cached_property
+    def _tables(self) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.init_scope(), tf.device("CPU:0"):
+            return tf.constant(self._paths), tf.constant(self._labels)
 
 
 def load_folder(directory: str, resolution: int, **options) -> DataSplits:

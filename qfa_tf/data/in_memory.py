@@ -1,14 +1,11 @@
 """Decoding small encoded images once, to keep them."""
 
-import concurrent.futures
-
 import numpy as np
 
 from qfa_tf.data.encoded_images import EncodedImages
 from qfa_tf.data.sources import ArrayImages, ImageSource
 
 _LARGEST_SIDE = 256
-_THREADS = 8
 _SAMPLE = 64
 
 
@@ -23,22 +20,19 @@ def in_memory(images: EncodedImages, resolution: int, memory_limit: int) -> Imag
     Raises:
       DataError: An image is damaged.
     """
-    if not len(images):
+    count = len(images)
+    if not count or not memory_limit:
         return images
-    shape = images.decode_whole(0).shape
-    too_large = max(shape[:2]) > max(_LARGEST_SIDE, 2 * resolution)
-    if too_large or len(images) * int(np.prod(shape)) > memory_limit:
+    ((first, _),) = images.decoded(np.zeros(1), images.channels)
+    too_large = max(first.shape[:2]) > max(_LARGEST_SIDE, 2 * resolution)
+    if too_large or count * first.size > memory_limit:
         return images
-    # One batch first, to see quickly that sizes differ.
-    array = np.empty((len(images), *shape), np.uint8)
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        for start in range(0, len(images), _SAMPLE):
-            indices = range(start, min(start + _SAMPLE, len(images)))
-            decoded = list(pool.map(images.decode_whole, indices))
-            if any(image.shape != shape for image in decoded):
-                return images
-            array[start : start + len(decoded)] = decoded
-    return ArrayImages(array, images.labels(np.arange(len(images))))
+    array, labels = np.empty((count, *first.shape), np.uint8), np.empty(count, np.int32)
+    for place, (image, label) in enumerate(images.decoded(np.arange(count), images.channels)):
+        if image.shape != first.shape:
+            return images
+        array[place], labels[place] = image, label
+    return ArrayImages(array, labels)
 
 
 def number_of_channels(images: EncodedImages) -> int:
@@ -47,5 +41,5 @@ def number_of_channels(images: EncodedImages) -> int:
     Raises:
       DataError: An image is damaged.
     """
-    places = np.unique(np.linspace(0, len(images) - 1, _SAMPLE).astype(int)).tolist()
-    return 3 if any(map(images.has_colours, places)) else 1
+    places = np.unique(np.linspace(0, len(images) - 1, _SAMPLE).astype(np.int64))
+    return 3 if any(image.shape[-1] >= 3 for image, _ in images.decoded(places)) else 1

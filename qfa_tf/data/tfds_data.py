@@ -107,7 +107,7 @@ def _source(builder: Any, split: str, channels: int | None) -> RecordImages:
 
     info = builder.info
     keys = info.supervised_keys or ()
-    parts = [info.features.get(key) for key in keys]
+    parts = [info.features[key] for key in keys if key in info.features]
     if (
         len(parts) != 2
         or not isinstance(parts[0], tfds.features.Image)
@@ -125,12 +125,11 @@ def _source(builder: Any, split: str, channels: int | None) -> RecordImages:
             "--out_file_format=tfrecord."
         )
     stored = info.splits[split]
-    declared = parts[0].shape[-1]
-    known = {1: 1, 3: 3, 4: 3}.get(declared)
+    declared = {1: 1, 3: 3, 4: 3}.get(parts[0].shape[-1])
     return RecordImages(
         f"{info.full_name} {split}",
         stored.filepaths,
         stored.shard_lengths,
         *keys,
-        channels or known,
+        channels or declared,
     )

@@ -1,6 +1,7 @@
 """The images of one split of a data set that TensorFlow Datasets has prepared as TFRecord files."""
 
 import concurrent.futures
+import functools
 import os
 import struct
 from collections.abc import Sequence
@@ -15,6 +16,10 @@ from qfa_tf.data.in_memory import number_of_channels
 _HEADER = struct.Struct("<QI")  # length and its checksum in front of the data
 _FOOTER_BYTES = 4  # checksum of the data
 _THREADS = 8
+_BUFFER_BYTES = 128 << 10
+
+_READ_FOR_LABELS = 2 << 30
+"""Bytes of examples that are read just to find their labels."""
 
 
 class RecordImages(EncodedImages):
@@ -32,8 +37,6 @@ class RecordImages(EncodedImages):
       DataError: A file is missing or damaged.
     """
 
-    labels_known = False
-
     def __init__(
         self,
         name: str,
@@ -50,6 +53,7 @@ class RecordImages(EncodedImages):
             spans = list(pool.map(record_spans, self._paths, lengths))
         self._files = np.repeat(np.arange(len(spans)), [len(span) for span in spans])
         self._spans = np.concatenate([np.zeros((0, 2), np.int64), *spans])
+        self.labels_known = int(self._spans[:, 1].sum()) <= _READ_FOR_LABELS
         self.channels = channels or number_of_channels(self)
 
     def __len__(self) -> int:
@@ -57,36 +61,58 @@ class RecordImages(EncodedImages):
 
     def labels(self, indices: np.ndarray) -> np.ndarray:
         """Reads the examples: the labels stand beside the images."""
-        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-            labels = [label for _, label in pool.map(self.contents, map(int, indices))]
-        return np.array(labels, np.int32)
+        dataset = tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64)).map(
+            lambda index: self.contents(index)[1],
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        try:
+            return np.array(list(dataset.as_numpy_iterator()), np.int32)
+        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+            raise DataError(f"{self._name} is damaged: {error}. Prepare it again.") from error
 
     def fingerprint(self, indices: np.ndarray) -> bytes:
         """The version of the data set, and places and lengths of the examples."""
         return f"{self._name} {len(self)}".encode() + self._spans[indices].tobytes()
 
-    def name(self, index: int) -> str:
-        """The file and the place in it."""
-        return f"at byte {self._spans[index][0]} of {self._paths[self._files[index]]}"
+    def contents(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See the base class; checksums are compared."""
+        paths, files, starts = self._tables
+        string = {"output_types": [tf.string], "output_shapes": [[]]}
+        records = tf.raw_ops.TFRecordDatasetV2(
+            filenames=tf.gather(paths, tf.gather(files, index))[None],
+            compression_type="",
+            buffer_size=_BUFFER_BYTES,
+            byte_offsets=tf.gather(starts, index)[None],
+        )
+        first = tf.raw_ops.TakeDataset(input_dataset=records, count=1, **string)
+        (record,) = tf.raw_ops.DatasetToSingleElement(dataset=first, **string)
+        features = {
+            self._image_key: tf.io.FixedLenFeature([], tf.string),
+            self._label_key: tf.io.FixedLenFeature([], tf.int64),
+        }
+        example = tf.io.parse_single_example(record, features)
+        return example[self._image_key], tf.cast(example[self._label_key], tf.int32)
 
-    def contents(self, index: int) -> tuple[bytes, int]:
-        """See the base class."""
-        path, (start, length) = self._paths[self._files[index]], self._spans[index]
-        try:
-            with open(path, "rb", buffering=0) as file:
-                record = os.pread(file.fileno(), int(length), int(start))
-            features = tf.train.Example.FromString(record).features.feature
-            image = features[self._image_key].bytes_list.value[0]
-            return image, features[self._label_key].int64_list.value[0]
-        except Exception as error:  # the parser of the protocol buffers raises its own kinds
-            raise DataError(
-                f"The example {self.name(index)} cannot be read: {error}. Prepare the data set "
-                "again."
-            ) from error
+    def name(self, index: tf.Tensor) -> tf.Tensor:
+        """The file and the place in it."""
+        paths, files, starts = self._tables
+        path = tf.gather(paths, tf.gather(files, index))
+        return tf.strings.join([path, ", byte ", tf.as_string(tf.gather(starts, index))])
+
+    @functools.cached_property
+    def _tables(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Paths, and for each example the number of its file and where it starts there."""
+        with tf.init_scope(), tf.device("CPU:0"):
+            return (
+                tf.constant(self._paths),
+                tf.constant(self._files),
+                tf.constant(self._spans[:, 0]),
+            )
 
 
 def record_spans(path: str, expected: int) -> np.ndarray:
-    """int64 [n, 2]: start and length of every record of a TFRecord file.
+    """int64 [n, 2]: where every record of a TFRecord file starts, and the length of its data.
 
     Raises:
       DataError: There are not `expected` of them.
@@ -99,8 +125,8 @@ def record_spans(path: str, expected: int) -> np.ndarray:
                 header = os.pread(file.fileno(), _HEADER.size, position)
                 if len(header) < _HEADER.size:
                     break
-                start, length = position + _HEADER.size, _HEADER.unpack(header)[0]
-                position = start + length + _FOOTER_BYTES
+                start, length = position, _HEADER.unpack(header)[0]
+                position += _HEADER.size + length + _FOOTER_BYTES
                 if position > size:
                     break
                 spans.append((start, length))

@@ -1,10 +1,13 @@
 """Splits are disjoint and balanced; batches depend on (seed, step) alone."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from qfa_tf.data import Augmentation, Split, batches, load, training_batches
-from qfa_tf.data.splitting import stratified_indices
+from qfa_tf.data import Augmentation, DataError, Split, batches, load, training_batches
+from qfa_tf.data import split as split_module
 
 
 def as_set(split):
@@ -34,19 +37,27 @@ def test_loading_is_deterministic(small_digits):
     np.testing.assert_array_equal(again.test.images, small_digits.test.images)
 
 
-def test_unknown_data_set():
-    with pytest.raises(ValueError, match=r"data sets are \['digits'\].*'mnist'"):
-        load("mnist", 28)
+@pytest.mark.parametrize("name", ["mnist", "idx:", "jpeg:here", ""])
+def test_unknown_data_set(name):
+    with pytest.raises(DataError, match=rf"\['digits'\].*'tfds:NAME'. Received: '{name}'"):
+        load(name, 28)
 
 
-def test_stratified_indices_errors_and_sizes():
-    labels = np.repeat(np.arange(4), 25)
-    parts = stratified_indices(labels, (20, 30), np.random.default_rng(0))
-    assert [len(part) for part in parts] == [20, 30, 50]
-    assert sorted(np.concatenate(parts)) == list(range(100))
-    assert np.ptp(np.bincount(labels[parts[0]])) <= 1
-    with pytest.raises(ValueError, match="only 100"):
-        stratified_indices(labels, (60, 41), np.random.default_rng(0))
+def test_options_of_digits():
+    data = load("digits", 8, search_validation=100, test=150, calibration=50)
+    sizes = [len(getattr(data, name)) for name in ("search_validation", "test", "calibration")]
+    assert (sizes, len(data.train)) == ([100, 150, 50], 1547)
+    with pytest.raises(DataError, match=r"only 1797 training images, and 1700 . 400"):
+        load("digits", 8, search_validation=1700)
+    with pytest.raises(DataError, match=r"eval_crop must be None or .*Received: 2"):
+        load("digits", 8, eval_crop=2)
+
+
+def test_images_beyond_memory_are_refused(small_digits, monkeypatch):
+    monkeypatch.setattr(split_module, "LARGEST_ARRAY", 100 * 16 * 16 * 4)
+    assert small_digits.test.take(np.arange(100)).images.shape == (100, 16, 16, 1)
+    with pytest.raises(ValueError, match=r"The 400 images would take .*take\(indices\)"):
+        small_digits.test.images  # noqa: B018
 
 
 @pytest.mark.parametrize("first_step", [1, 17, 40])
@@ -109,3 +120,47 @@ def test_batch_size_error(small_digits):
         training_batches(small_digits.train, 2000, seed=0)
     with pytest.raises(ValueError, match="labels"):
         Split.from_arrays(np.zeros((3, 2, 2, 1), np.float32), np.zeros(2, np.int32))
+
+
+def test_shards_are_parts_of_the_whole_batch(small_digits):
+    augmentation = Augmentation(
+        random_resized_crop=(0.2, 1.0), flip=True, max_shift=2, brightness=0.3, contrast=0.3
+    )
+    options = {"seed": 3, "first_step": 60, "augmentation": augmentation}
+    whole = training_batches(small_digits.train, 18, **options)
+    shards = [
+        training_batches(small_digits.train, 18, shard=(index, 3), **options) for index in range(3)
+    ]
+    assert shards[0].element_spec[0].shape == (6, 16, 16, 1)
+    pairs = zip(*(part.take(3).as_numpy_iterator() for part in (whole, *shards)), strict=True)
+    for (images, labels), *parts in pairs:
+        np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), images)
+        np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), labels)
+
+
+@pytest.mark.parametrize(
+    ("shard", "message"),
+    [
+        ((0, 3), r"multiple of the 3 shards. Received: 64"),
+        ((2, 2), r"0 <= index < count.*\(2, 2\)"),
+    ],
+)
+def test_shards_that_are_refused(small_digits, shard, message):
+    with pytest.raises(ValueError, match=message):
+        training_batches(small_digits.train, 64, seed=0, shard=shard)
+
+
+def test_programs_end_while_images_are_read(colour_folder):
+    """Reading ahead must not keep a program alive, nor load TensorFlow Datasets."""
+    program = f"""
+import sys
+from qfa_tf.data import Augmentation, load, training_batches
+data = load("folder:{colour_folder}", 20, memory_limit=0)
+augmentation = Augmentation(random_resized_crop=(0.1, 1.0))
+kept = iter(training_batches(data.train, 2, seed=0, augmentation=augmentation))
+print(next(kept)[0].shape, "tensorflow_datasets" in sys.modules)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert result.stdout == "(2, 20, 20, 3) False\n"
