@@ -6,6 +6,7 @@ from collections.abc import Sequence
 try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 except ModuleNotFoundError as error:
     raise ImportError(
         "Drawing needs matplotlib. Install it with: pip install 'qfa_tf[plot]'"
@@ -14,6 +15,8 @@ except ModuleNotFoundError as error:
 from qfa_tf.search.predictor_quality import PredictorQuality
 from qfa_tf.search.result import Reference, SearchResult
 
+_LOG_FROM = 8.0
+"""Ratio of the largest to the smallest cost from which on the axis is logarithmic."""
 UNITS = {
     "macs": "MACs",
     "mflops_8bit": "8-bit MFLOPs (MACs * weight bits * activation bits / 64)",
@@ -58,7 +61,8 @@ def render_pareto(result: SearchResult, references: Sequence[Reference] = ()) ->
             reference.label,
             (reference.cost, 100 * reference.accuracy),
             textcoords="offset points",
-            xytext=(6, -3),
+            xytext=(0, 7),
+            horizontalalignment="center",
             fontsize=8,
         )
     if result.chosen is not None:
@@ -76,6 +80,13 @@ def render_pareto(result: SearchResult, references: Sequence[Reference] = ()) ->
             axes.axvline(constraint.bound, color="0.4", linestyle="--", linewidth=1)
         elif constraint.metric == "accuracy":
             axes.axhline(100 * constraint.bound, color="0.4", linestyle="--", linewidth=1)
+    drawn = [c.costs[result.objective] for c in result.candidates] + [r.cost for r in references]
+    if min(drawn) > 0 and max(drawn) > _LOG_FROM * min(drawn):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.08, y=0.08)
     axes.set_xlabel(axis_label(result.objective))
     axes.set_ylabel(f"accuracy on {result.split} (%)")
     axes.set_title(result.space.name)

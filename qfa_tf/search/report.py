@@ -155,7 +155,8 @@ def _chosen(result: SearchResult) -> str:
     return (
         f"<p>Accuracy {100 * chosen.accuracy:.2f} % on {chosen.images:,} images, "
         f"input {architecture.resolution} px{', ' if others else ''}{html.escape(others)}.</p>"
-        f"<p>{keys}</p>{draw(result.space, architecture, sites)}"
+        f"<p>{keys} The bar in a box is the site's part of the 8-bit MFLOPs.</p>"
+        f"{draw(result.space, architecture, sites)}"
         f"<pre>{html.escape(architecture.describe())}</pre>{_table(header, rows)}"
     )
 
