@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from qfa_tf.training import QFATraining, StagedCosine
     from quantize_configs.keras_backend import keras
 
+LOADING = ("search_validation", "test", "calibration", "eval_crop", "memory_limit")
+"""Keys of `config.data` that `qfa_tf.data.load` takes; 0 leaves its default."""
+
 
 def build_space(config: ConfigDict) -> SearchSpace:
     """The search space: a preset, or the fields of `SearchSpace.to_json()`.
@@ -44,10 +47,11 @@ def build_data(config: ConfigDict) -> "DataSplits":
     from qfa_tf.data import DataError, load
 
     space = build_space(config)
+    options = {key: config.data[key] for key in LOADING if config.data[key]}
     try:
-        data = load(config.data.name, space.resolutions[-1])
+        data = load(config.data.name, space.resolutions[-1], **options)
     except DataError as error:
-        raise ConfigError(f"config.data.name: {error}") from error
+        raise ConfigError(f"config.data: {error}") from error
     channels = data.train.image_shape[-1]
     if (data.num_classes, channels) != (space.num_classes, space.input_channels):
         raise ConfigError(

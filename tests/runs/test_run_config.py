@@ -1,10 +1,15 @@
 """What a config must contain, and its file."""
 
+import pathlib
+
 import pytest
 
 from qfa_tf.runs import ConfigError, read_config, validate_config, write_config
-from qfa_tf.runs.building import build_space
-from qfa_tf.runs.config import differences
+from qfa_tf.runs.building import build_augmentation, build_schedule, build_space, build_training
+from qfa_tf.runs.config import complete_config, differences, total_steps
+from qfa_tf.space import SearchSpace
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_round_trip_keeps_every_value(config, tiny_space, tmp_path):
@@ -14,13 +19,70 @@ def test_round_trip_keeps_every_value(config, tiny_space, tmp_path):
     assert build_space(again) == tiny_space
 
 
-def test_recipes_are_valid():
+def recipe(name, *arguments):
     namespace = {}
-    with open("configs/digits.py", encoding="utf-8") as file:
-        exec(file.read(), namespace)
-    config = namespace["get_config"]()
-    validate_config(config)
-    assert build_space(config).name == "digits_tiny"
+    exec((ROOT / "configs" / f"{name}.py").read_text(encoding="utf-8"), namespace)
+    return namespace["get_config"](*arguments)
+
+
+RECIPES = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_valid(name):
+    config = complete_config(recipe(name))
+    assert build_space(config).size() > 10**20
+    training = build_training(config, teacher=abs if config.training.teacher else None)
+    rate = build_schedule(config)
+    assert len(training.stages) == len(config.training.stage_steps)
+    assert 0 <= float(rate(total_steps(config) - 1)) < 1e-3
+    build_augmentation(config)
+
+
+def test_imagenet_recipe_is_the_published_one():
+    """The numbers of the release: epochs, learning rates and warm-ups of both stages."""
+    config = complete_config(recipe("imagenet_qfa"))
+    epoch = config.training.steps_per_epoch
+    rate = build_schedule(config)
+    for start in (0, 65 * epoch):
+        assert float(rate(start)) == pytest.approx(2.5e-3)
+        assert float(rate(start + 5 * epoch)) == pytest.approx(0.08)
+    assert float(rate(65 * epoch - 1)) < 1e-6
+    assert float(rate(5 * epoch + 30 * epoch)) == pytest.approx(0.04)  # half of the cosine
+    assert total_steps(config) == 190 * epoch
+    other = complete_config(recipe("imagenet_qfa", "float"))
+    stages = build_training(other).stages
+    assert [(stage.subnets, stage.is_float) for stage in stages] == [
+        ("largest", True),
+        ("all", True),
+    ]
+
+
+def test_defaults_are_filled_in(config, tmp_path):
+    completed = complete_config(config)
+    assert completed.training.checkpoint_minutes == 10.0
+    assert completed.supernet.zero_point == "integer"
+    assert "checkpoint_minutes" not in config.training  # the given one stays as it is
+    assert differences(completed, config) == []
+    write_config(config, tmp_path / "config.json")
+    assert read_config(tmp_path / "config.json").supernet.narrow_bits == [8]
+
+
+def test_space_of_ones_own(config, tmp_path):
+    space = SearchSpace.mobilenet_v3(0.25, resolutions=(64,), num_classes=10)
+    with config.ignore_type():
+        config.space = space
+    write_config(config, tmp_path / "config.json")
+    again = read_config(tmp_path / "config.json")
+    assert build_space(again) == space
+    assert differences(again, config) == []
+    again.space.stages[0]["width"] = 0
+    with pytest.raises(ConfigError, match=r"config\.space: stage\.width must be an int >= 1"):
+        build_space(again)
+    again.space.stages[0]["width"] = 8
+    del again.space["stem"]
+    with pytest.raises(ConfigError, match=r"config\.space: .*Missing: \['stem'\]"):
+        build_space(again)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +93,19 @@ def test_recipes_are_valid():
         ("training.stage_steps", (10,), "one entry for each stage"),
         ("training.stage_bits", (2, 4, 8), "a tuple of tuples of ints"),
         ("training.warmup_steps", 8, "warmup_steps below their sum"),
+        ("training.warmup_steps", (3, 0, 0), "warmup_steps below the steps of its stage"),
+        ("training.learning_rate", (0.1, 0.2), "one for each of the 3 stages"),
+        ("training.stage_subnets", ("all",), "one entry for each of the 3 stages"),
+        ("training.stage_subnets", ("all", "all", "some"), r"one of \('all', 'largest'\)"),
+        ("training.distillation", "external", "need each other"),
+        ("training.teacher", "model.keras", "need each other"),
+        ("training.distillation", 1.0, "config.training.distillation must be a string"),
+        ("training.label_smoothing", 1.0, r"label_smoothing and dropout in \[0, 1\)"),
+        ("training.dropout", 1.0, r"label_smoothing and dropout in \[0, 1\)"),
+        ("training.checkpoint_minutes", -1, "at least 0"),
+        ("training.compute_dtype", "float16", "one of"),
+        ("data.flip", 1, "config.data.flip must be True or False"),
+        ("data.brightness", 2, "config.data.brightness must be at most 1"),
         ("training.momentum", 1.0, r"momentum in \[0, 1\)"),
         ("search.constraints", "mflops_8bit<=1", "a tuple of strings"),
         ("search.population", 1, "config.search.population must be at least 2"),
@@ -60,3 +135,19 @@ def test_unknown_preset(config):
         config.space = "huge"
     with pytest.raises(ConfigError, match=r"presets are \[.*Received: 'huge'"):
         build_space(config)
+
+
+@pytest.mark.parametrize(
+    ("crop", "message"),
+    [((0.5,), "config.data: random_resized_crop"), ((0.9, 0.5), "config.data: random_resized")],
+)
+def test_wrong_augmentation(config, crop, message):
+    config.data.random_resized_crop = crop
+    with pytest.raises(ConfigError, match=message):
+        build_augmentation(complete_config(config))
+
+
+def test_only_float_stages_train_the_largest_subnet_alone(config):
+    config.training.stage_subnets = ("all", "largest", "all")
+    with pytest.raises(ConfigError, match="float warm-up and has bits"):
+        build_training(complete_config(config))
