@@ -8,14 +8,20 @@ from qfa_tf.data.digits import load_digits
 from qfa_tf.data.errors import DataError
 from qfa_tf.data.idx_files import load_idx
 from qfa_tf.data.image_folder import load_folder
+from qfa_tf.data.python_loader import load_with_python
 from qfa_tf.data.tfds_data import load_tfds
 
 Loader = Callable[..., DataSplits]
 
 DATASETS: dict[str, Loader] = {"digits": load_digits}
-"""Complete names: loader(resolution, **options). Add one of your own under a name of its own."""
+"""Names without a colon: loader(resolution, **options)."""
 
-FORMATS: Mapping[str, Loader] = {"idx": load_idx, "folder": load_folder, "tfds": load_tfds}
+FORMATS: Mapping[str, Loader] = {
+    "idx": load_idx,
+    "folder": load_folder,
+    "tfds": load_tfds,
+    "python": load_with_python,
+}
 """What stands in front of the colon: loader(where, resolution, **options)."""
 
 
@@ -34,7 +40,8 @@ def load(
     Args:
       name: "digits" (of scikit-learn), "idx:DIR" (the files of MNIST and Fashion-MNIST),
         "folder:DIR" (image files in DIR/train/CLASS and DIR/test/CLASS, or in DIR/CLASS),
-        "tfds:NAME" or "tfds:NAME@DATA_DIR" (TensorFlow Datasets), or one of `DATASETS`.
+        "tfds:NAME" or "tfds:NAME@DATA_DIR" (TensorFlow Datasets), or "python:MODULE:FUNCTION"
+        (a loader of your own).
       resolution: Height and width to which images are resized: the largest of the search space.
       search_validation: Number of images held out of the training images for the search; None
         for a tenth, at most 10,000.
@@ -63,7 +70,7 @@ def load(
     kind, _, where = name.partition(":")
     if kind not in FORMATS or not where:
         raise DataError(
-            f"The data sets are {sorted(DATASETS)}, 'idx:DIR', 'folder:DIR' and 'tfds:NAME'. "
-            f"Received: {name!r}."
+            f"The data sets are {sorted(DATASETS)}, 'idx:DIR', 'folder:DIR', 'tfds:NAME' and "
+            f"'python:MODULE:FUNCTION'. Received: {name!r}."
         )
     return FORMATS[kind](os.fspath(where), resolution, **options)

@@ -75,6 +75,11 @@ class Split:
         return self.resolution, self.resolution, self.source.channels
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of `images`."""
+        return len(self) * int(np.prod(self.image_shape)) * 4
+
+    @property
     def labels(self) -> np.ndarray:
         """int32 [N]."""
         return self.source.labels(self.indices)
@@ -88,11 +93,10 @@ class Split:
         """
         from qfa_tf.data.pipeline import batches
 
-        size = len(self) * int(np.prod(self.image_shape)) * 4
-        if size > LARGEST_ARRAY:
+        if self.nbytes > LARGEST_ARRAY:
             raise ValueError(
-                f"The {len(self)} images would take {size / 2**30:.1f} GiB. Use batches(split, "
-                "batch_size), or take(indices) some of them first."
+                f"The {len(self)} images would take {self.nbytes / 2**30:.1f} GiB. Use "
+                "batches(split, batch_size), or take(indices) some of them first."
             )
         if not len(self):
             return np.zeros((0, *self.image_shape), np.float32)

@@ -1,7 +1,7 @@
 """Measures subnets of a trained supernet for the search."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EVALUATION_BATCH_SIZE = 100
 SEARCH_SPLIT = "search_validation"
+_KEPT_BYTES = 1 << 30
 
 
 class SupernetEvaluator:
@@ -220,8 +221,9 @@ def single_threaded_evaluator(path: str) -> SupernetEvaluator:
     return workdir_evaluator(workdir, build_space(workdir.config()))
 
 
-def _tensors(split: "Split", batch_size: int) -> list:
-    """Batches as tensors: turning arrays into tensors again for each subnet would cost more."""
+def _tensors(split: "Split", batch_size: int) -> Iterable:
+    """Batches as tensors: reading small splits again for each subnet would cost more."""
     from qfa_tf.data import batches
 
-    return list(batches(split, batch_size))
+    dataset = batches(split, batch_size)
+    return list(dataset) if split.nbytes <= _KEPT_BYTES else dataset

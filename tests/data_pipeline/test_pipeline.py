@@ -39,7 +39,7 @@ def test_loading_is_deterministic(small_digits):
 
 @pytest.mark.parametrize("name", ["mnist", "idx:", "jpeg:here", ""])
 def test_unknown_data_set(name):
-    with pytest.raises(DataError, match=rf"\['digits'\].*'tfds:NAME'. Received: '{name}'"):
+    with pytest.raises(DataError, match=rf"\['digits'\].*'tfds:NAME'.*Received: '{name}'"):
         load(name, 28)
 
 
@@ -129,9 +129,9 @@ def test_shards_are_parts_of_the_whole_batch(small_digits):
     options = {"seed": 3, "first_step": 60, "augmentation": augmentation}
     whole = training_batches(small_digits.train, 18, **options)
     shards = [
-        training_batches(small_digits.train, 18, shard=(index, 3), **options) for index in range(3)
+        training_batches(small_digits.train, 18, shard=(index, 2), **options) for index in range(2)
     ]
-    assert shards[0].element_spec[0].shape == (6, 16, 16, 1)
+    assert shards[0].element_spec[0].shape == (9, 16, 16, 1)
     pairs = zip(*(part.take(3).as_numpy_iterator() for part in (whole, *shards)), strict=True)
     for (images, labels), *parts in pairs:
         np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), images)
@@ -150,6 +150,7 @@ def test_shards_that_are_refused(small_digits, shard, message):
         training_batches(small_digits.train, 64, seed=0, shard=shard)
 
 
+@pytest.mark.slow
 def test_programs_end_while_images_are_read(colour_folder):
     """Reading ahead must not keep a program alive, nor load TensorFlow Datasets."""
     program = f"""

@@ -106,7 +106,33 @@ def test_sets_that_contradict_each_other():
         DataSplits.from_arrays((images[:0], labels[:0]), resolution=6)
 
 
-def test_a_loader_of_ones_own(monkeypatch):
+def test_a_loader_by_module_and_function(tmp_path, monkeypatch):
+    (tmp_path / "my_photos.py").write_text(
+        "import numpy as np\n"
+        "from qfa_tf.data import DataSplits\n"
+        "def load_them(resolution, search_validation=None):\n"
+        "    pair = np.zeros((20, 4, 4, 1), np.uint8), np.arange(20) % 2\n"
+        "    return DataSplits.from_arrays(\n"
+        "        pair, resolution=resolution, search_validation=search_validation\n"
+        "    )\n"
+        "def broken(resolution):\n"
+        "    return resolution\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    data = load("python:my_photos:load_them", 8, search_validation=7)
+    assert data.train.image_shape == (8, 8, 1)
+    assert len(data.search_validation) == 7
+    for name, message in {
+        "python:my_photos": r"'python:MODULE:FUNCTION'. Received: 'python:my_photos'",
+        "python:my_photo:load_them": r"No module named 'my_photo'.*PYTHONPATH",
+        "python:my_photos:load_it": r"my_photos has no function 'load_it'",
+        "python:my_photos:broken": r"must return DataSplits.*int",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            load(name, 8)
+
+
+def test_a_registered_name(monkeypatch):
     def mine(resolution, eval_crop=None):
         return DataSplits.from_arrays(arrays(), resolution=resolution, eval_crop=eval_crop)
 
