@@ -85,12 +85,12 @@ def function_of(layer: keras.layers.Layer) -> str:
     Pointwise layers have "hard_swish", "rescaling" or one of FUNCTION_NAMES.
     """
     if isinstance(layer, keras.layers.Activation):
-        return _activation_name(layer)
+        return activation_name(layer)
     names = {HardSwish: "hard_swish", keras.layers.Rescaling: "rescaling"}
     return names.get(type(layer), "softmax")
 
 
-def _activation_name(layer) -> str:
+def activation_name(layer) -> str:
     """Name of the activation attribute."""
     function = getattr(layer, "activation", None)
     if function is None:
@@ -117,10 +117,10 @@ def activation_of(layer: keras.layers.Layer) -> str:
             f"max_value={layer.max_value}, negative_slope={layer.negative_slope}, "
             f"threshold={layer.threshold}."
         )
-    name = _activation_name(layer)
+    name = activation_name(layer)
     if name not in ACTIVATION_NAMES:
-        hint = " Take the logits as output and apply it outside." if name == "softmax" else ""
         raise UnsupportedLayerError(
-            f"Layer {layer.name!r} has the activation {name!r}; allowed: {ACTIVATION_NAMES}.{hint}"
+            f"Layer {layer.name!r} has the activation {name!r}; allowed: {ACTIVATION_NAMES}, and "
+            f"as functions of their own {FUNCTION_NAMES}."
         )
     return name

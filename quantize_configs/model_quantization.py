@@ -18,6 +18,7 @@ from quantize_configs.layer_roles import (
 )
 from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.model_graph import ModelGraph
+from quantize_configs.rewriting import as_quantizable, copied
 
 TENSOR_BITS = 8
 NAME_PREFIX = "quant_"
@@ -36,7 +37,9 @@ def quantize(
     In front of every convolution and dense layer, an identity layer named `<layer>.input` holds
     a `BatchQuantizer` for what the layer reads; its weight gets an `LSQQuantizer`. Tensors that
     are read by anything else than one such layer (residual sums, pooling inputs, the outputs of
-    the model) get 8-bit quantizers of their own.
+    the model) get 8-bit quantizers of their own. Hard-sigmoid and hard-swish that are written with
+    operators are recognised; an activation of a layer that no device fuses ("sigmoid", "swish",
+    "softmax") becomes a layer `<layer>.function`.
 
     The result is an ordinary Keras model: `compile` and `fit` it, then `calibrate` it, then
     evaluate or convert it.
@@ -57,6 +60,7 @@ def quantize(
       TypeError, ValueError: `model` or `policy` does not fit.
       UnsupportedLayerError: A layer has no quantized counterpart.
     """
+    model = as_quantizable(model)
     graph = ModelGraph(model)
     policy.check_names(call.name for call in graph.calls if call.role is Role.LINEAR)
     if not any(call.role is Role.LINEAR for call in graph.calls):
@@ -111,9 +115,6 @@ def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers):
     """
     tensors = {}
 
-    def wrap(layer, config):
-        return QuantizeWrapperV2(layer, config, name_prefix=NAME_PREFIX)
-
     def tensor_quantizer(name):
         if not tensor_quantizers or not needs_own_grid(graph, name):
             return None
@@ -121,7 +122,7 @@ def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers):
 
     def identity(name, quantizer, tensor):
         layer = keras.layers.Activation("linear", name=name)
-        return wrap(layer, LayerQuantizeConfig(output_quantizer=quantizer))(tensor)
+        return _wrapped(layer, LayerQuantizeConfig(output_quantizer=quantizer), tensor)
 
     inputs = {}
     for call in graph.calls:
@@ -142,16 +143,22 @@ def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers):
             arguments = [identity(f"{call.name}.input", quantizer, arguments[0])]
         config = LayerQuantizeConfig(weight_quantizer, tensor_quantizer(call.name))
         argument = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
-        tensors[call.name] = wrap(_copy(call.layer), config)(argument)
+        tensors[call.name] = _wrapped(copied(call.layer, call.layer.input_shape), config, argument)
     inputs = [inputs[tensor._keras_history.layer.name] for tensor in model.inputs]
     outputs = [tensors[name] for name in graph.outputs]
     return keras.Model(inputs, outputs, name=model.name)
 
 
-def _copy(layer):
-    """A layer with the configuration and the weights of `layer`."""
-    copy = type(layer).from_config(layer.get_config())
-    with tf.name_scope(layer.name):
-        copy.build(layer.input_shape)
-    copy.set_weights(layer.get_weights())
-    return copy
+def _wrapped(layer, config, argument):
+    """What a wrapper of `layer` makes of `argument`.
+
+    Keras calls a new layer once, only to learn the shape of its output. That call skips the
+    quantizers, whose operations take most of the time.
+    """
+    wrapper = QuantizeWrapperV2(layer, config, name_prefix=NAME_PREFIX)
+    with tf.name_scope(wrapper.name):
+        wrapper.build(tf.nest.map_structure(lambda tensor: tensor.shape, argument))
+    wrapper.call = lambda inputs, training=None: layer.call(inputs)
+    result = wrapper(argument)
+    del wrapper.call
+    return result

@@ -52,7 +52,28 @@ def normalization_of_a_tensor_with_two_readers():
         (lambda: chain(layers.SeparableConv2D(2, 3, name="separable")), "'separable'"),
         (nested, "'inner' is a model inside the model"),
         (shared, "'twice' is called more than once"),
-        (lambda: chain(conv(activation="softmax")), "'conv' has the activation 'softmax'.*logits"),
+        (
+            lambda: chain(conv(activation="softmax"), layers.Flatten(), layers.Dense(2)),
+            "softmax 'conv.function' must be an output .* over the last axis. Received: .* 1 readers",
+        ),
+        (
+            lambda: chain(conv(), layers.Softmax(axis=1, name="across")),
+            "softmax 'across' must be an output .*Received: axis 1",
+        ),
+        (
+            lambda: chain(conv(), layers.Rescaling(2.0, name="late")),
+            "'late' must be the only layer that reads an input .* reads 'conv'",
+        ),
+        (
+            lambda: chain(layers.Rescaling([1.0, 2.0], name="first"), conv()),
+            r"'first' must have one scale and one offset. Received: scale \[1.0, 2.0\]",
+        ),
+        (
+            lambda: branching(
+                lambda images, x: layers.ReLU(name="act")(layers.Concatenate()([x, x]))
+            ),
+            "'act' .* must directly follow",
+        ),
         (lambda: chain(conv(), layers.Activation("tanh", name="act")), "'act' .* 'tanh'; allowed"),
         (lambda: chain(conv(), layers.ReLU(4.0, name="act")), "'act' must be a plain ReLU"),
         (lambda: chain(conv(), layers.ReLU(negative_slope=0.1, name="act")), "negative_slope=0.1"),

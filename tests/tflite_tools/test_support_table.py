@@ -114,12 +114,13 @@ VIOLATIONS = {
     "multiplier_below": {"scale": 256.0, "scales": (1.0, 1.0)},
     "product_scale_ratio": {"scales": (1.0, 2.0**-8)},
     "same_quantization": {"scales": (0.1, 0.2)},
+    ("scale_ratios", "refuse"): {"scales": (1.0, 2.0**-19)},
     "scale_ratios": {"scales": (1.0, 2.0**-8)},
     "scale_ratios_closed": {"scales": (1.0, 0.99 * 2.0**-7)},
     "strides_within_window": {"attributes": MaxPool2D((3, 1), (2, 2))},
 }
 CONDITIONS = [
-    pytest.param(row, condition, id=f"{row_name(row)}-{condition.rule}")
+    pytest.param(row, condition, id=f"{row_name(row)}-{condition.rule}-{condition.effect}")
     for row in rows().values()
     for condition in row.conditions
     if condition.rule != "input_channels_multiple_of"
@@ -127,7 +128,8 @@ CONDITIONS = [
 
 
 def violate(row, condition):
-    settings = dict(VIOLATIONS[condition.rule])
+    rule, effect = condition.rule, condition.effect
+    settings = dict(VIOLATIONS.get((rule, effect)) or VIOLATIONS[rule])
     weights = {key: settings.pop(key) for key in ("zero_point",) if row.weights and key in settings}
     graph, operation = graph_of(row, **settings)
     if weights:
