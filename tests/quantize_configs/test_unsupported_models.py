@@ -54,7 +54,7 @@ def normalization_of_a_tensor_with_two_readers():
         (shared, "'twice' is called more than once"),
         (
             lambda: chain(conv(activation="softmax"), layers.Flatten(), layers.Dense(2)),
-            "softmax 'conv.function' must be an output .* over the last axis. Received: .* 1 readers",
+            "softmax 'conv.function' must be an output .*Received: .* 1 readers",
         ),
         (
             lambda: chain(conv(), layers.Softmax(axis=1, name="across")),
@@ -66,7 +66,7 @@ def normalization_of_a_tensor_with_two_readers():
         ),
         (
             lambda: chain(layers.Rescaling([1.0, 2.0], name="first"), conv()),
-            r"'first' must have one scale and one offset. Received: scale \[1.0, 2.0\]",
+            "'first' must have one scale and one offset",
         ),
         (
             lambda: branching(
