@@ -115,7 +115,7 @@ def test_prepared_in_the_first_load_and_read_both_ways(folder):
 
 
 def test_the_reader_agrees_with_that_of_tfds(folder):
-    data = load(f"tfds:qfa_levels@{folder}", 8, memory_limit=0)
+    data = load(f"tfds:qfa_levels@{folder}", 8)
     expected = {
         (int(image[0, 0, 0]), int(label))
         for image, label in tfds.as_numpy(
