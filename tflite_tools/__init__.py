@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "benchmarking": ["BenchmarkReport", "benchmark"],
         "conversion": ["convert"],
         "graph": ["IntegerGraph"],
+        "layer_comparison": ["LayerReport", "compare_layers"],
         "runtime": ["KernelSet", "run"],
         "support": ["UnsupportedCombinationError"],
         "integer_comparison": ["IntegerReport", "compare_integers"],

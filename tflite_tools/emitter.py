@@ -59,6 +59,22 @@ def read_metadata(flatbuffer: bytes) -> dict | None:
     return None
 
 
+def with_all_outputs(flatbuffer: bytes) -> bytes:
+    """A copy of a model in which every tensor that an operator writes is an output as well."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer))
+    subgraph = model.subgraphs[0]
+    produced = [int(index) for node in subgraph.operators for index in node.outputs]
+    outputs = [int(index) for index in subgraph.outputs]
+    subgraph.outputs = outputs + [index for index in produced if index not in outputs]
+    model.signatureDefs = []
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
 class _Emitter:
     """Collects the tensors, buffers and operators of one model."""
 

@@ -147,6 +147,17 @@ def run(
     return RunResult(outputs, operators, partitions)
 
 
+def quantizations(flatbuffer: bytes) -> dict[str, tuple[float, int]]:
+    """(scale, zero point) of every tensor that has exactly one of each, by name."""
+    found = {}
+    for details in load(flatbuffer).get_tensor_details():
+        parameters = details["quantization_parameters"]
+        if len(parameters["scales"]) == 1:
+            scale, zero_point = parameters["scales"][0], parameters["zero_points"][0]
+            found[details["name"]] = float(scale), int(zero_point)
+    return found
+
+
 def describe(interpreter) -> tuple[tuple[OperatorRecord, ...], int]:
     """Operators of an allocated LiteRT interpreter and its number of delegate partitions.
 

@@ -10,6 +10,7 @@ from tflite_tools import runtime
 from tflite_tools.conversion import OPTIONS_KEY, graph_of
 from tflite_tools.emitter import emit, read_metadata
 from tflite_tools.integer_comparison import IntegerReport, compare_integers
+from tflite_tools.layer_comparison import LayerReport, compare_layers
 from tflite_tools.lowering import ConversionOptions
 from tflite_tools.runtime import KernelSet
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from quantize_configs.keras_backend import keras
 
 BATCH_SIZE = 100
+MIN_AGREEMENT = 0.995
+"""Share of images on which the largest output must agree; below it the layers are printed."""
 
 
 class ForeignModelError(ValueError):
@@ -29,6 +32,7 @@ class VerificationReport:
 
     Attributes:
       integers: LiteRT against the numpy interpreter, tensor by tensor, per kernel set.
+      layers: LiteRT (XNNPACK) against Keras, tensor by tensor.
       images: Number of images of the comparison with Keras.
       top1_agreement: Share of images on which LiteRT (XNNPACK) and Keras have the same largest
         output.
@@ -38,6 +42,7 @@ class VerificationReport:
     """
 
     integers: IntegerReport
+    layers: LayerReport
     images: int
     top1_agreement: float
     largest_output_difference: float
@@ -59,10 +64,10 @@ class VerificationReport:
         fields = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name != "integers"
+            if field.name not in ("integers", "layers")
         }
         fields |= {"mismatches": self.mismatches, "elements": self.elements}
-        return fields | {"integers": self.integers.as_dict()}
+        return fields | {"integers": self.integers.as_dict(), "layers": self.layers.as_dict()}
 
     def __str__(self):
         lines = [
@@ -73,7 +78,11 @@ class VerificationReport:
             lines.append(
                 f"accuracy: Keras {self.keras_accuracy:.2%}, LiteRT {self.litert_accuracy:.2%}"
             )
-        return "\n".join([*lines, str(self.integers)])
+        lines.append(str(self.integers))
+        first = self.layers.first_difference
+        if first is not None or self.top1_agreement < MIN_AGREEMENT:
+            lines.append(str(self.layers))
+        return "\n".join(lines)
 
 
 def verify(
@@ -94,7 +103,7 @@ def verify(
       images: float32 [N, height, width, channels], as the model takes them.
       labels: int [N], for accuracies.
       kernel_sets: Kernel sets to compare with the interpreter.
-      integer_images: How many of the images the comparison of all integers uses.
+      integer_images: How many of the images the comparisons of all tensors use.
       num_threads: CPU threads of LiteRT.
 
     Raises:
@@ -138,6 +147,7 @@ def verify(
         )
     return VerificationReport(
         integers=integers,
+        layers=compare_layers(flatbuffer, model, inputs[:integer_images], images[:integer_images]),
         images=len(images),
         top1_agreement=float(np.mean(same)),
         largest_output_difference=float(np.max(np.abs(ours - keras_outputs))),
