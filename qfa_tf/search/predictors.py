@@ -17,10 +17,10 @@ from quantize_configs.files import replacing
 SCHEMA_VERSION = 1
 KINDS = ("mlp", "gp")
 HIDDEN = (600, 600, 600)
-"""Hidden layers of the QFA paper, which had 8000 measurements."""
+"""Hidden layers of the QFA paper, which had 8000 measurements and 100 epochs at a rate of 3e-3."""
 SMALL_HIDDEN = (128, 128)
 SMALL = 1000
-"""Below so many measurements, the MLP has the small hidden layers."""
+"""Below so many measurements the MLP is smaller, slower to learn and held back more."""
 
 
 class PredictorError(ValueError):
@@ -166,16 +166,17 @@ def _fit_mlp(rows, target, hidden, seed) -> dict[str, np.ndarray]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
+    few = len(rows) < SMALL
     model = MLPRegressor(
         hidden_layer_sizes=tuple(hidden),
-        alpha=1.0,
-        learning_rate_init=3e-3,
+        alpha=3.0 if few else 1.0,  # scikit-learn divides it by the number of measurements
+        learning_rate_init=1e-3 if few else 3e-3,
         batch_size=min(2048, len(rows), max(16, len(rows) // 4)),
-        max_iter=100,
+        max_iter=200 if few else 100,
         random_state=seed,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a hundred epochs, as in the paper
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of epochs, as there
         model.fit(rows, target.astype(np.float32))
     arrays = {}
     for i, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):

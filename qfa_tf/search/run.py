@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import platform
 from collections.abc import Callable, Iterable, Sequence
 
@@ -154,7 +155,6 @@ def _versions(predictor: Predictor | None) -> dict[str, str]:
         "pymoo": pymoo.__version__,
     }
     if predictor is not None:
-        import sklearn
-
-        versions["scikit-learn"] = sklearn.__version__
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions["scikit-learn"] = importlib.metadata.version("scikit-learn")
     return versions

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from qfa_tf.cost import CostModel
+from qfa_tf.cost import CostModel, CostUnavailableError
 from qfa_tf.runs import (
     ModelRecordError,
     RunError,
@@ -132,8 +132,8 @@ def test_hopeless_searches_are_refused_before_tensorflow_is_needed(run_copy, mon
         search_workdir(run_copy, settings_of(run_copy, constraints=("macs<=10",)), console)
     with pytest.raises(RunError, match="bit-widths of space 'tiny' are"):
         search_workdir(run_copy, settings_of(run_copy, max_bits=1), console)
-    with pytest.raises(RunError, match="objective must be one of"):
-        settings_of(run_copy, objective="speed")
+    with pytest.raises(CostUnavailableError, match="There is no cost 'speed'; the costs are macs"):
+        search_workdir(run_copy, settings_of(run_copy, objective="speed"), console)
 
 
 def test_unreachable_accuracy_writes_the_front(restored_once, run_copy, console):
