@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qfa_tf.runs.layer_watch import find_layer
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import Architecture
 from quantize_configs.files import write_text
@@ -17,14 +18,6 @@ if TYPE_CHECKING:
     from qfa_tf.supernet import QFASupernet
 
 SCHEMA_VERSION = 1
-_KINDS = {
-    "range": "the input",
-    "mean": "the convolution",
-    "variance": "the convolution",
-    "linear": "the convolution",
-    "output": "the output",
-    "sum": "the residual sum",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +26,7 @@ class Divergence:
 
     Attributes:
       step: Number of the step, from 1.
-      what: For people, such as "the convolution of s1.b0.expand".
+      what: For people, such as "the output of s1.b0.expand".
       site: Site or squeeze-excite where it appeared; None outside of all.
       role: Role of the subnet, None when it is not about one.
       architecture: The subnet.
@@ -78,15 +71,23 @@ def find_divergence(
     Returns:
       What was found; None when every value is finite.
     """
-    for weight in net.weights:
-        value = weight.numpy()
-        if not np.isfinite(value).all():
-            site = _site_of_weight(net, weight, value)
-            return Divergence(step + 1, f"the weight {weight.name} of {site or net.name}", site)
+    found = find_broken_weight(net, step + 1)
+    if found is not None:
+        return found
     for replica, (images, labels) in enumerate(shards):
         found = _find_in_shard(net, step, replica, images, labels)
         if found is not None:
             return found
+    return None
+
+
+def find_broken_weight(net: "QFASupernet", step: int) -> Divergence | None:
+    """The first weight that is not finite, reported as of `step`; None when all are."""
+    for weight in net.weights:
+        value = weight.numpy()
+        if not np.isfinite(value).all():
+            site = _site_of_weight(net, weight, value)
+            return Divergence(step, f"the weight {weight.name} of {site or net.name}", site)
     return None
 
 
@@ -109,10 +110,19 @@ def _find_in_shard(net, step, replica, images, labels) -> Divergence | None:
         if role not in trained:
             continue
         seed = method.dropout_seed(number, row, replica)
-        loss, logits, gradients = method.subnet_gradients(
-            images, tf.cast(labels, tf.int32), genomes[row], known, method.share(position), seed
-        )
-        site, what = _find_in_subnet(net, images, genomes[row], loss, logits, gradients)
+        arguments = (images, tf.cast(labels, tf.int32), genomes[row], known)
+        computed = tf.cast(images, method.recipe.compute_dtype)
+        try:
+            loss, logits, gradients = method.subnet_gradients(
+                *arguments, method.share(position), seed
+            )
+            broken = not np.isfinite(logits.numpy()).all()
+        except tf.errors.InvalidArgumentError:  # what quantizing to a NaN grid raises
+            broken = True
+        if broken:
+            site, what = find_layer(net, computed, genomes[row])
+        else:
+            site, what = _find_in_gradients(net, loss, gradients)
         if what is not None:
             architecture = space.decode(genomes[row].numpy())
             return Divergence(step + 1, what, site, role, architecture)
@@ -121,10 +131,8 @@ def _find_in_shard(net, step, replica, images, labels) -> Divergence | None:
     return None
 
 
-def _find_in_subnet(net, images, genome, loss, logits, gradients):
-    """(site, what) of the first value that is not finite in the order of computation."""
-    if not np.isfinite(logits.numpy()).all():
-        return _find_in_forward_pass(net, images, genome)
+def _find_in_gradients(net, loss, gradients):
+    """(site, what) of the first gradient that is not finite, of a subnet with finite logits."""
     if not np.isfinite(loss.numpy()):
         return None, "the loss of finite logits"
     order = [site.name for site in net.space.sites]
@@ -138,20 +146,6 @@ def _find_in_subnet(net, images, genome, loss, logits, gradients):
     # Gradients are computed from the classifier back to the stem.
     site = max(broken, key=lambda name: order.index(name) if name in order else -1)
     return site, f"the gradient of {broken[site]} of {site or net.name}"
-
-
-def _find_in_forward_pass(net, images, genome):
-    import tensorflow as tf
-
-    from qfa_tf.layers import Mode
-
-    computed = tf.cast(images, net.training_method.recipe.compute_dtype)
-    statistics = net.run_subnet(Mode.CALIBRATE, computed, genome)[1].numpy()
-    for entry in net.layout.entries.values():
-        if not np.isfinite(statistics[entry.slice]).all():
-            site, _, kind = entry.name.rpartition(".")
-            return site, f"{_KINDS.get(kind, kind)} of {site}"
-    return "classifier", "the output of classifier"
 
 
 def _site_of_weight(net, weight, value: np.ndarray) -> str | None:

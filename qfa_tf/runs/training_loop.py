@@ -1,6 +1,7 @@
 """The loop over the steps of a training: checkpoints, logs, stopping, and what went wrong."""
 
 import bisect
+import contextlib
 import itertools
 import math
 import signal
@@ -14,7 +15,7 @@ from ml_collections import ConfigDict
 from qfa_tf.runs.building import build_batches, build_schedule
 from qfa_tf.runs.checkpoints import TrainingState
 from qfa_tf.runs.config import total_steps
-from qfa_tf.runs.divergence import find_divergence
+from qfa_tf.runs.divergence import find_broken_weight, find_divergence
 from qfa_tf.runs.errors import DivergedError, StoppedError
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.progress import EpochTotals, Progress
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from qfa_tf.data import DataSplits
     from qfa_tf.supernet import QFASupernet
 
+ADVICE = (
+    "The last checkpoint is kept; train into another --workdir with a lower "
+    "--config.training.learning_rate or --config.training.clip_norm."
+)
+NAN_GRID = "Invalid range: input_min"
 COLLAPSED, LEARNED = 1.5, 3.0
 """An accuracy below the first multiple of chance after one above the second is a collapse."""
 
@@ -97,7 +103,7 @@ class TrainingLoop:
                 stops = self._workers.any(signals.received is not None)
                 minutes = (time.monotonic() - saved) / 60
                 if ends_epoch or stops or minutes >= self._config.training.checkpoint_minutes:
-                    self._state.save(self.progress)
+                    self._save()
                     saved = time.monotonic()
                 if stops:
                     raise self._stopped(signals)
@@ -105,6 +111,17 @@ class TrainingLoop:
     def _start(self) -> Progress:
         self._state.remember()
         return Progress(0, self._config.training.seed, 0)
+
+    def _save(self) -> None:
+        """Writes a checkpoint, never one of broken weights."""
+        if self._writes:
+            found = find_broken_weight(self._net, self.progress.step)
+            if found is not None:
+                found.write(self._workdir)
+                raise DivergedError(
+                    f"Training diverged at step {found.step}: after its update {found} {ADVICE}"
+                )
+        self._state.save(self.progress)
 
     def _batches(self, step: int) -> Iterator:
         return self._workers.batches(
@@ -117,13 +134,16 @@ class TrainingLoop:
         method, progress = self._net.training_method, self.progress
         method.begin_step(progress.step)
         at_rest = set(method.roles) - set(method.roles_in_stage(progress.stage))
+        with self._grid_errors():
+            values = self._function(batches)
         metrics = {
             key: float(value)
-            for key, value in self._function(batches).items()
+            for key, value in values.items()
             if key.rpartition("_")[0] not in at_rest
         }
-        if not all(map(math.isfinite, metrics.values())):
-            raise self._diverged(metrics)
+        for key, value in metrics.items():
+            if not math.isfinite(value):
+                raise self._diverged(f"{key} is {value}")
         progress.step += 1
         progress.stage = self._stage_of(progress.step)
         progress.epoch.add(metrics, time.perf_counter() - began)
@@ -190,15 +210,24 @@ class TrainingLoop:
             signals.received or signal.SIGTERM,
         )
 
-    def _diverged(self, metrics: dict[str, float]) -> DivergedError:
+    @contextlib.contextmanager
+    def _grid_errors(self) -> Iterator[None]:
+        """Quantizing to a grid that is not finite is an error of TensorFlow, not a NaN."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.InvalidArgumentError as error:
+            if NAN_GRID not in str(error):
+                raise
+            raise self._diverged("the grid of a quantizer is nan", grid_error=True) from error
+
+    def _diverged(self, reason: str, grid_error: bool = False) -> DivergedError:
         """Repeats the steps since the last checkpoint, then looks into the one that went wrong."""
         step = self.progress.step
-        key = next(key for key, value in metrics.items() if not math.isfinite(value))
-        headline = f"Training diverged at step {step + 1}: {key} is {metrics[key]}."
-        advice = (
-            "The last checkpoint is kept; train into another --workdir with a lower "
-            "--config.training.learning_rate or --config.training.clip_norm."
-        )
+        headline = f"Training diverged at step {step + 1}: {reason}."
+        if grid_error and self._workers.task.count > 1:  # the others cannot follow any more
+            return DivergedError(f"{headline} {ADVICE}")
         progress = self._state.rewind()
         start = 0 if progress is None else progress.step
         if self._writes:
@@ -212,7 +241,7 @@ class TrainingLoop:
             self._function(batches)
         self._net.training_method.begin_step(step)
         if not self._writes:
-            return DivergedError(f"{headline} {advice}")
+            return DivergedError(f"{headline} {ADVICE}")
         count = self._workers.replicas
         shards = (
             next(iter(build_batches(self._config, self._data, step, (index, count))))
@@ -222,10 +251,10 @@ class TrainingLoop:
         if found is None:
             return DivergedError(
                 f"{headline} Repeated, every value of the step was finite, so it is not the same "
-                f"on each run: suspect the hardware, or the sum of gradients. {advice}"
+                f"on each run: suspect the hardware, or the sum of gradients. {ADVICE}"
             )
         found.write(self._workdir)
-        return DivergedError(f"{headline} {advice} Found on repeating the step: {found}")
+        return DivergedError(f"{headline} {ADVICE} Found on repeating the step: {found}")
 
     def _display(self) -> TrainingDisplay:
         return TrainingDisplay(
