@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "lsq_quantizer": ["LSQQuantizer"],
         "model_quantization": ["quantize"],
         "saving": ["load_model", "save_model"],
+        "sensitivity": ["Sensitivity", "sensitivity"],
         "scheme": ["BitWidthScheme", "quantize_scope"],
         "wrappers": ["UncalibratedError"],
     },

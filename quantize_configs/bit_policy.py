@@ -29,6 +29,36 @@ class BitPolicy:
         layers = {name: _pair(f"layer {name!r}", pair) for name, pair in self.layers.items()}
         object.__setattr__(self, "layers", types.MappingProxyType(layers))
 
+    @classmethod
+    def from_budget(
+        cls,
+        model,
+        sensitivity,
+        *,
+        weight_bytes: float,
+        activation_bits: int = 8,
+        accounting: str = "file",
+    ) -> "BitPolicy":
+        """The policy of least loss whose weights fit a budget, by integer programming.
+
+        Args:
+          model: The float model that `sensitivity` measured.
+          sensitivity: Result of `quantize_configs.sensitivity`.
+          weight_bytes: Most bytes of all weights together (biases and scales come on top).
+          activation_bits: Of every layer.
+          accounting: "file" counts what `tflite_tools.convert` stores (only dense layers and 1x1
+            convolutions are packed, 3 bits take 4), "bits" counts bits / 8 for every weight.
+
+        Raises:
+          ValueError: The budget cannot be reached (the sentence says what can), or the arguments
+            do not fit.
+        """
+        from quantize_configs.bit_assignment import assign_bits
+
+        bits = assign_bits(model, sensitivity, weight_bytes, accounting)
+        pairs = {name: (number, activation_bits) for name, number in bits.items()}
+        return cls((8, activation_bits), pairs)
+
     def of(self, name: str) -> tuple[int, int]:
         """(weight bits, activation bits) of a layer."""
         return self.layers.get(name, self.default)

@@ -51,7 +51,6 @@ def test_a_broken_scale_is_found_where_it_is(exported, broken):
     report = compare_layers(flatbuffer, exported.model, IMAGES)
     first = report.first_difference
     assert first.name == broken
-    assert first.differing > 0.1
     assert 0 < first.mean_difference < first.largest_difference
     assert f"The difference begins at {broken!r}" in str(report)
     assert report.as_dict()["first_difference"] == broken
