@@ -7,6 +7,7 @@ import pytest
 from qfa_tf.runs import ConfigError, read_config, validate_config, write_config
 from qfa_tf.runs.building import build_augmentation, build_schedule, build_space, build_training
 from qfa_tf.runs.config import complete_config, differences, total_steps
+from qfa_tf.runs.config_fields import FIELDS
 from qfa_tf.space import SearchSpace
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -151,3 +152,11 @@ def test_only_float_stages_train_the_largest_subnet_alone(config):
     config.training.stage_subnets = ("all", "largest", "all")
     with pytest.raises(ConfigError, match="float warm-up and has bits"):
         build_training(complete_config(config))
+
+
+def test_documentation_has_every_key():
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for key in FIELDS:
+        section, _, name = key.rpartition(".")
+        if section != "search":
+            assert f"`{key}`" in text or f"`.{name}`" in text, key
