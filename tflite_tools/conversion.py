@@ -1,14 +1,18 @@
 """Converting a quantized Keras model to LiteRT."""
 
+import dataclasses
+import importlib.metadata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from quantize_configs.layer_roles import Role
+from quantize_configs.wrappers import WrappedModel
+from tflite_tools.conversion_keys import BITS_KEY, LABELS_KEY, OPTIONS_KEY
 from tflite_tools.emitter import emit
 from tflite_tools.lowering import ConversionOptions, lower
 
 if TYPE_CHECKING:
     from quantize_configs.keras_backend import keras
-
-OPTIONS_KEY = "conversion"
 
 
 def convert(
@@ -18,6 +22,7 @@ def convert(
     input_type: str = "float32",
     output_type: str = "float32",
     pixel_range: tuple[float, float] | None = None,
+    labels: Sequence[str] | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> bytes:
     """Converts a calibrated quantized model to a LiteRT flatbuffer.
@@ -34,7 +39,8 @@ def convert(
       output_type: "float32" or "int8".
       pixel_range: What the bytes 0 and 255 stand for, for example (0.0, 1.0); not needed for a
         model that begins with a Rescaling layer, which takes bytes.
-      metadata: Anything JSON can hold, stored in the file.
+      labels: Names of the classes, as many as the last axis of the first output has entries.
+      metadata: Anything JSON can hold, stored in the file (`tflite_tools.inspect` reads it back).
 
     Returns:
       The bytes of the .tflite file.
@@ -44,11 +50,43 @@ def convert(
       UncalibratedError: An activation quantizer has no range.
     """
     options = ConversionOptions(weight_container, input_type, output_type, pixel_range)
-    return emit(graph_of(model, options, metadata))
+    graph = graph_of(model, options, metadata)
+    if labels is not None:
+        graph.metadata[LABELS_KEY] = _checked_labels(graph, labels)
+    return emit(graph)
 
 
 def graph_of(model, options: ConversionOptions, metadata: dict[str, Any] | None = None):
     """The integer graph that `convert` writes, with its metadata."""
     graph = lower(model, options)
-    graph.metadata = {**(metadata or {}), OPTIONS_KEY: vars(options)}
+    wrapped = WrappedModel(model)
+    bits = {}
+    for call in wrapped.graph.calls:
+        if call.role is Role.LINEAR:
+            (weight_bits,) = wrapped.weight_quantizer(call.name).bit_widths.choices
+            bits[call.name] = [weight_bits, wrapped.activation_grid(call.inputs[0])[2]]
+    graph.metadata = {
+        **(metadata or {}),
+        OPTIONS_KEY: dataclasses.asdict(options),
+        BITS_KEY: bits,
+        "writer": _writer(),
+    }
     return graph
+
+
+def _writer() -> str:
+    try:
+        return f"qfa_tf {importlib.metadata.version('qfa_tf')}"
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        return "qfa_tf"
+
+
+def _checked_labels(graph, labels) -> list[str]:
+    labels = [str(label) for label in labels]
+    classes = graph.tensor(graph.outputs[0]).shape[-1]
+    if len(labels) != classes:
+        raise ValueError(
+            f"The output {graph.outputs[0]!r} has {classes} classes and needs as many labels. "
+            f"Received: {len(labels)}."
+        )
+    return labels

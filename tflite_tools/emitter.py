@@ -4,21 +4,17 @@ Goes through the object API of the runtime wheel, so scales, zero points and cod
 unchanged. The same graph gives the same bytes.
 """
 
-import json
-
 import numpy as np
 
 from tflite_tools.graph import IntegerGraph, Operation, OperationKind, Tensor
+from tflite_tools.metadata import FILE_IDENTIFIER, METADATA_NAME, encoded
 from tflite_tools.operator_options import AXES_OF_MEAN, operator_options
 from tflite_tools.packing import pack
 from tflite_tools.tensors import DataType
 
-#: Name of the metadata entry that holds `IntegerGraph.metadata` as JSON.
-METADATA_NAME = "qfa_tf"
 #: Key of the signature with all graph inputs and outputs.
 SIGNATURE_KEY = "serving_default"
 
-_FILE_IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
 #: Source: LiteRT tflite/kernels/register_ref.cc.
 _REFERENCE_VERSION_LIMITS = {OperationKind.DEPTHWISE_CONV_2D: 6}
@@ -47,18 +43,6 @@ def emit(graph: IntegerGraph, *, all_outputs: bool = False, for_reference: bool 
     return _Emitter(graph, all_outputs, for_reference).serialise()
 
 
-def read_metadata(flatbuffer: bytes) -> dict | None:
-    """The metadata dictionary that `emit` stored in a flatbuffer; None if it has none."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(flatbuffer)
-    for index in range(model.MetadataLength()):
-        entry = model.Metadata(index)
-        if entry.Name() == METADATA_NAME.encode():
-            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
-    return None
-
-
 def with_all_outputs(flatbuffer: bytes) -> bytes:
     """A copy of a model in which every tensor that an operator writes is an output as well."""
     import flatbuffers
@@ -71,7 +55,7 @@ def with_all_outputs(flatbuffer: bytes) -> bytes:
     subgraph.outputs = outputs + [index for index in produced if index not in outputs]
     model.signatureDefs = []
     builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
+    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
     return bytes(builder.Output())
 
 
@@ -116,7 +100,7 @@ class _Emitter:
         model.metadata = self._metadata()
         model.buffers = self._buffers
         builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
+        builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
         return bytes(builder.Output())
 
     def _add_tensor(self, tensor: Tensor) -> int:
@@ -205,10 +189,9 @@ class _Emitter:
     def _metadata(self) -> list:
         if not self._graph.metadata:
             return []
-        text = json.dumps(self._graph.metadata, sort_keys=True)
         entry = self._schema.MetadataT()
         entry.name = METADATA_NAME.encode()
-        entry.buffer = self._add_buffer(np.frombuffer(text.encode(), np.uint8))
+        entry.buffer = self._add_buffer(encoded(self._graph.metadata))
         return [entry]
 
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from quantize_configs.forward import forward_function
 from tflite_tools import runtime
-from tflite_tools.conversion import OPTIONS_KEY, graph_of
-from tflite_tools.emitter import emit, read_metadata
+from tflite_tools.conversion_keys import OPTIONS_KEY
+from tflite_tools.emitter import emit
 from tflite_tools.integer_comparison import IntegerReport, compare_integers
 from tflite_tools.layer_comparison import LayerReport, compare_layers
-from tflite_tools.lowering import ConversionOptions
+from tflite_tools.lowering import ConversionOptions, lower
+from tflite_tools.metadata import read_metadata, with_metadata
 from tflite_tools.runtime import KernelSet
 
 if TYPE_CHECKING:
@@ -164,10 +165,10 @@ def _checked_graph(flatbuffer, model):
             "The flatbuffer was not written by tflite_tools.convert; there is no integer graph to "
             "compare it with."
         )
-    metadata = dict(metadata)
-    options = ConversionOptions(**metadata.pop(OPTIONS_KEY))
-    graph = graph_of(model, options, metadata)
-    if emit(graph) != flatbuffer:
+    graph = lower(model, ConversionOptions(**metadata[OPTIONS_KEY]))
+    graph.metadata = metadata
+    # Packed again, because a file with more metadata is packed in another order.
+    if with_metadata(emit(graph), {}) != with_metadata(flatbuffer, {}):
         raise ForeignModelError(
             "The flatbuffer was converted from another model, or from this one before it changed. "
             "Convert the model again and verify the result."
@@ -188,7 +189,7 @@ def _model_inputs(graph, images):
         return images, images
     scale, zero_point = np.float32(tensor.quantization.scale), tensor.quantization.zero_point
     is_image = graph.operations[0].name == f"{graph.inputs[0]}.float"
-    low = np.float32((graph.metadata[OPTIONS_KEY]["pixel_range"] or (0.0,))[0])
+    low = np.float32((graph.metadata[OPTIONS_KEY].get("pixel_range") or (0.0,))[0])
     offset = low if is_image else np.float32(0)
     codes = np.rint((images - offset) * (np.float32(1) / scale)) + np.float32(zero_point)
     codes = np.clip(codes, *tensor.dtype.limits).astype(tensor.dtype.numpy_type)

@@ -41,18 +41,18 @@ class FunctionWriter:
             source = self._step("input.float", Dequantize(), source)
         match function_of(self._call.layer):
             case "hard_swish":
-                return self._step("float", HardSwish(), source)
+                return self._step("result", HardSwish(), source)
             case "sigmoid":
-                return self._step("float", Logistic(), source)
+                return self._step("result", Logistic(), source)
             case "softmax":
-                return self._step("float", Softmax(), source)
+                return self._step("result", Softmax(), source)
             case "swish":
                 gate = self._step("gate", Logistic(), source)
-                return self._step("float", Mul(), source, gate)
+                return self._step("result", Mul(), source, gate)
             case "rescaling":
                 layer = self._call.layer
                 scaled = self._with_constant("scaled", Mul(), source, layer.scale, neutral=1.0)
-                return self._with_constant("float", Add(), scaled, layer.offset, neutral=0.0)
+                return self._with_constant("result", Add(), scaled, layer.offset, neutral=0.0)
         raise TypeError(f"No operations for {function_of(self._call.layer)!r}.")
 
     def _with_constant(self, role, attributes, source, value, neutral) -> str:

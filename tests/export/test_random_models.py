@@ -1,0 +1,93 @@
+"""Random layer graphs and damaged files: a clear error or a right result, never a crash."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mobilenet_v3 import mixed_policy, mobilenet_v3, randomize
+from random_models import SHAPE, random_model, random_policy
+from random_models import randomize as randomize_weights
+
+import tflite_tools
+from quantize_configs import UnsupportedLayerError, calibrate, prepare_for_deployment, quantize
+from quantize_configs.keras_backend import keras
+from tflite_tools import FlatbufferError, UnsupportedCombinationError
+from tflite_tools.graph import GraphError
+
+REFUSALS = (UnsupportedLayerError, UnsupportedCombinationError, GraphError)
+
+
+def check_random_model(seed):
+    """Exports one random model; returns the refusal, None when it was exported and right."""
+    rng = np.random.default_rng(seed)
+    keras.utils.set_random_seed(seed)
+    float_model = random_model(rng)
+    randomize_weights(rng, float_model)
+    images = rng.normal(0.2, 1.0, (24, *SHAPE)).astype(np.float32)
+    try:
+        model = quantize(float_model, random_policy(rng, float_model))
+        calibrate(model, [images])
+        prepare_for_deployment(model)
+        flatbuffer = tflite_tools.convert(model)
+    except REFUSALS as error:
+        return error
+    report = tflite_tools.verify(flatbuffer, model, images, integer_images=24)
+    assert report.mismatches == 0, str(report)
+    assert report.layers.first_difference is None, str(report.layers)
+    assert report.integers.kernel_sets[0].fallbacks == ()
+    return None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_models(seed):
+    check_random_model(seed)
+
+
+@pytest.mark.slow
+def test_many_random_models():
+    refusals = [check_random_model(seed) for seed in range(100, 200)]
+    assert sum(refusal is None for refusal in refusals) > 60
+
+
+@pytest.fixture(scope="module")
+def flatbuffer():
+    keras.utils.set_random_seed(0)
+    float_model = mobilenet_v3()
+    randomize(float_model)
+    model = quantize(float_model, mixed_policy(float_model))
+    calibrate(model, [np.random.default_rng(0).normal(size=(16, 12, 12, 3)).astype(np.float32)])
+    prepare_for_deployment(model)
+    return tflite_tools.convert(model, labels=[f"class {number}" for number in range(10)])
+
+
+def inspected(content, delegation=False):
+    try:
+        return str(tflite_tools.inspect(content, delegation=delegation))
+    except FlatbufferError as error:
+        return str(error)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300), st.booleans())
+def test_random_bytes(content, with_identifier):
+    assert inspected(b"\x1c\x00\x00\x00TFL3" + content if with_identifier else content)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_mutated_files(flatbuffer, data):
+    content = bytearray(flatbuffer)
+    for _ in range(data.draw(st.integers(1, 20))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    assert inspected(bytes(content[: data.draw(st.integers(8, len(content)))]))
+
+
+def test_mutated_files_do_not_end_the_process(flatbuffer):
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        content = bytearray(flatbuffer)
+        for position in rng.integers(0, len(content), 30):
+            content[position] = rng.integers(0, 256)
+        assert inspected(bytes(content), delegation=True)
