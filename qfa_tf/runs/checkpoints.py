@@ -84,12 +84,12 @@ class TrainingState:
         """
         import tensorflow as tf
 
-        self._first = None
         if self._manager is None:
             return
         self._progress.assign(progress.to_json())
         try:
             self._manager.save(checkpoint_number=progress.step)
+            self._first = None
         except (tf.errors.OpError, OSError) as error:
             raise CheckpointWriteError(
                 f"Could not write the checkpoint of step {progress.step} in {self._folder}: "
