@@ -101,6 +101,8 @@ def unknown_picks(problem: SearchProblem, found: Population, n: int) -> np.ndarr
       found: Result of `predicted_front`; its candidates beyond the constraints are left out.
       n: How many.
     """
+    if not n:
+        return found.genomes[:0]
     unknown = np.array([not problem.is_known(genome) for genome in found.genomes], bool)
     usable = unknown & (found.violation <= 0)
     picks, missing = [], n

@@ -23,8 +23,9 @@ class PredictorGuided:
     """Predictor-guided NSGA-II.
 
     Samples are drawn as in the paper (see `RecipeDraw`), within the budget on costs. The front of
-    the last population is verified, as far as the budget of evaluations goes; a candidate that is
-    nearly certain to be dominated is abandoned.
+    the last population is verified, then its next fronts, as far as the budget of evaluations goes;
+    a candidate that is nearly certain to be dominated is abandoned. What is left of the budget
+    when all of the population is known goes into another round, which learns from it.
 
     Attributes:
       evaluations: Budget when none is given.
@@ -51,16 +52,24 @@ class PredictorGuided:
     def run(self, problem: SearchProblem) -> None:
         """See `Strategy`."""
         genomes, accuracy = sample(problem, self.sample_share, self.sample_images)
-        fit_to(problem, self.predictor, genomes, accuracy)
-        seeds = measured_layers(problem, self.population // 2)
-        problem.round += 1
-        found = predicted_front(problem, self.population, self.generations, seeds)
-        # Abandoned measurements leave a rest of the budget, for the next fronts.
-        while problem.remaining:
-            picks = unknown_picks(problem, found, problem.remaining)
-            if not len(picks):
+        while True:
+            fit_to(problem, self.predictor, genomes, accuracy)
+            seeds = measured_layers(problem, self.population // 2)
+            problem.round += 1
+            found = predicted_front(
+                problem, self.population, self.generations, seeds, problem.round
+            )
+            before = len(problem.candidates)
+            # Abandoned measurements leave a rest of the budget, for the next fronts.
+            while len(picks := unknown_picks(problem, found, problem.remaining)):
+                problem.verify(picks)
+            # All of the last population is known, and the budget not spent: learn from it.
+            verified = list(problem.candidates.values())[before:]
+            if not verified or not problem.remaining:
                 return
-            problem.verify(picks)
+            fresh = np.array([candidate.genome for candidate in verified], np.int32)
+            genomes = np.concatenate([genomes, fresh])
+            accuracy = np.concatenate([accuracy, [c.accuracy for c in verified]])
 
 
 def sample(problem: SearchProblem, share: float, images: int) -> tuple[np.ndarray, np.ndarray]:
