@@ -156,8 +156,30 @@ def _digits_tiny() -> SearchSpace:
     )
 
 
+def _fashion_mnist() -> SearchSpace:
+    """Grey images of 28 pixels; squeeze-excite, hard-swish and the bits of the papers."""
+    elastic = {"kernel_sizes": (3, 5), "expand_ratios": (2, 3, 4)}
+    return SearchSpace(
+        name="fashion_mnist",
+        resolutions=(20, 24, 28),
+        stem=Stem(width=16, kernel_size=3, stride=2, activation="hard_swish"),
+        stages=(
+            Stage(16, 1, depths=(1,), kernel_sizes=(3,), expand_ratios=(1,), activation="relu"),
+            Stage(24, 1, depths=(1, 2), activation="relu", **elastic),
+            Stage(40, 2, depths=(1, 2, 3), activation="hard_swish", squeeze_excite=True, **elastic),
+        ),
+        head=Head(expand_width=160, mix_width=128, activation="hard_swish"),
+        weight_bits=(2, 3, 4),
+        activation_bits=(2, 3, 4),
+        fixed_bits={"stem": (8, 8), "classifier": (8, 8)},
+        input_channels=1,
+        num_classes=10,
+    )
+
+
 _PRESETS = {
     "digits_tiny": _digits_tiny,
+    "fashion_mnist": _fashion_mnist,
     "mobilenet_v3_mobile": _mobilenet_v3_mobile,
     "mobilenet_v3_w1.0": functools.partial(mobilenet_v3, 1.0, name="mobilenet_v3_w1.0"),
     "mobilenet_v3_w1.2": functools.partial(mobilenet_v3, 1.2, name="mobilenet_v3_w1.2"),
