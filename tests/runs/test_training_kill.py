@@ -1,5 +1,6 @@
 """SIGTERM, kill -9 and a second training at once, with real processes."""
 
+import json
 import pathlib
 import signal
 
@@ -37,18 +38,22 @@ def test_stopped_and_killed_training_equals_the_uninterrupted_one(
     assert "Traceback" not in output
     assert newest(workdir.checkpoints).name == "ckpt-3"
 
-    with training(workdir, "default", EVERY_STEP, PAUSE_AFTER=5) as process:
+    with training(workdir, "default", EVERY_STEP, PAUSE_BEFORE=4) as process:
         wait_for(paused, process)
         process.kill()
         assert finish(process)[0] == -signal.SIGKILL
     paused.unlink()
-    assert newest(workdir.checkpoints).name == "ckpt-5"
-    assert [row["step"] for row in rows_of(workdir.training_csv)] == ["4"]
+    assert newest(workdir.checkpoints).name == "ckpt-3"
+    assert [row["step"] for row in rows_of(workdir.training_csv)] == ["4"]  # of lost work
 
     train(config, workdir, console)
-    assert "Resuming at step 5 of 8" in console.file.getvalue()
+    assert "Resuming at step 3 of 8" in console.file.getvalue()
     straight = Workdir(finished_run)
+    assert [row["step"] for row in rows_of(workdir.training_csv)] == ["4", "8"]
     for file in ("training_csv", "probes_csv", "quantizers_csv"):
         assert rows_of(getattr(workdir, file)) == rows_of(getattr(straight, file))
     for one, other in zip(weights_of(straight)[0], weights_of(workdir)[0], strict=True):
         np.testing.assert_array_equal(one, other)
+    probes = [json.loads(run.probes_file.read_text())["accuracy"] for run in (straight, workdir)]
+    assert probes[0] == probes[1]
+    assert set(probes[0]) == {"4", "8"}

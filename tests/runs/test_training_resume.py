@@ -1,11 +1,9 @@
-"""A killed training ends where the uninterrupted one does; damage is refused, never overwritten."""
+"""Checkpoints are restored wherever they stand; damage is refused, never overwritten."""
 
 import csv
-import json
 import resource
 import shutil
 
-import numpy as np
 import pytest
 
 from qfa_tf.runs import CheckpointError, Workdir, WorkdirError, restore, train
@@ -21,10 +19,6 @@ pytestmark = pytest.mark.xdist_group("runs")
 TIMES = ("seconds", "images_per_second")
 
 
-class Killed(BaseException):
-    """Stands for a kill."""
-
-
 def files_of(workdir):
     paths = sorted(path for path in workdir.path.rglob("*") if path.is_file())
     return {path: path.read_bytes() for path in paths}
@@ -38,36 +32,6 @@ def rows_of(path):
 def weights_of(workdir):
     net, key = restore(workdir)
     return [weight.numpy() for weight in net.weights], key
-
-
-def test_resumed_equals_uninterrupted(finished_run, config, tmp_path, monkeypatch, console):
-    workdir = Workdir(tmp_path / "killed")
-    save = TrainingState.save
-
-    def killed_before_second_save(state, progress):
-        if progress.step == 8:
-            raise Killed
-        save(state, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingState, "save", killed_before_second_save)
-        with pytest.raises(Killed):
-            train(config, workdir, console)
-    assert len(rows_of(workdir.training_csv)) == 2  # the second one has no checkpoint
-    train(config, workdir, console)
-    assert "Resuming at step 4 of 8" in console.file.getvalue()
-
-    straight = Workdir(finished_run)
-    expected, _ = weights_of(straight)
-    found, _ = weights_of(workdir)
-    for one, other in zip(expected, found, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert rows_of(workdir.training_csv) == rows_of(straight.training_csv)
-    assert [row["step"] for row in rows_of(workdir.training_csv)] == ["4", "8"]
-    probes = [json.loads(run.probes_file.read_text())["accuracy"] for run in (straight, workdir)]
-    assert probes[0] == probes[1]
-    assert set(probes[0]) == {"4", "8"}
-    assert list(workdir.logs.glob("events.out.tfevents.*"))
 
 
 def test_finished_run_does_nothing(run_copy, config, console):

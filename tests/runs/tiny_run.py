@@ -4,6 +4,7 @@
 
 trains as `apps/train.py` does. From the environment: MIRRORED_CPUS=2 makes that many logical
 devices, PAUSE_AFTER=3 waits after the checkpoint of step 3 while the file WORKDIR.paused exists,
+PAUSE_BEFORE=3 before it,
 DUMP_WEIGHTS=FILE.npz writes the weights that this process has after the last step, and ends.
 """
 
@@ -116,22 +117,26 @@ def main(path, strategy="default", *changes):
     from qfa_tf.data import DATASETS
 
     DATASETS[DATA] = load_bright_corners
-    _pause_after(int(os.environ.get("PAUSE_AFTER", "0")), pathlib.Path(f"{path}.paused"))
+    _pause(pathlib.Path(f"{path}.paused"))
     _dump_weights(os.environ.get("DUMP_WEIGHTS"))
     train(config, Workdir(path), strategy=strategy)
 
 
-def _pause_after(step, flag):
+def _pause(flag):
     from qfa_tf.runs.checkpoints import TrainingState
 
     save = TrainingState.save
 
-    def paused(state, progress):
-        save(state, progress)
-        if progress.step == step:
+    def wait(here):
+        if here:
             flag.touch()
             while flag.exists():
                 time.sleep(0.02)
+
+    def paused(state, progress):
+        wait(os.environ.get("PAUSE_BEFORE") == str(progress.step))
+        save(state, progress)
+        wait(os.environ.get("PAUSE_AFTER") == str(progress.step))
 
     TrainingState.save = paused
 

@@ -30,9 +30,10 @@ def test_values():
 
 def test_one_segment_is_the_schedule_of_keras():
     segment = CosineSegment(475, 0.05, 50)
-    rates = [float(StagedCosine([segment])(step)) for step in range(475)]
+    steps = (0, 1, 49, 50, 51, 200, 474)
+    rates = [float(StagedCosine([segment])(step)) for step in steps]
     alone = keras.optimizers.schedules.CosineDecay(0.0, 425, warmup_target=0.05, warmup_steps=50)
-    np.testing.assert_array_equal(rates, [float(alone(step)) for step in range(475)])
+    np.testing.assert_array_equal(rates, [float(alone(step)) for step in steps])
 
 
 def test_round_trip():
