@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import results_file
 
 from qfa_tf import QFASupernet, QFATraining, SearchSpace, TrainingStage
+from qfa_tf.runs.startup import skip_graph_rewriting
 from quantize_configs.keras_backend import keras
 
 
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="steps per turn")
     args = parser.parse_args()
 
+    skip_graph_rewriting()  # as the programs do
     space = SearchSpace.from_preset(args.space)
     size = args.resolution or space.resolutions[-1]
     if args.resolution:

@@ -14,6 +14,19 @@ def load_tensorflow() -> None:
     with _without_stderr():
         import qfa_tf.data
         import qfa_tf.supernet  # noqa: F401
+    skip_graph_rewriting()
+
+
+def skip_graph_rewriting() -> None:
+    """Lets TensorFlow run graphs as they are.
+
+    Its rewriting of the thousands of operators of a supernet takes longer than everything else
+    before the first step, and gains nothing measurable in the steps that follow. The setting is
+    global, so programs choose it, never the library.
+    """
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @contextlib.contextmanager
