@@ -74,9 +74,10 @@ def main() -> None:
         run = functools.partial(_search, space, cost, pool)
         for seed in range(args.seeds):
             for name, strategy in STRATEGIES.items():
-                result, row = run(strategy(args.evaluations), args.evaluations, seed)
+                curve = []
+                result, row = run(strategy(args.evaluations), args.evaluations, seed, curve=curve)
                 summary.append(row)
-                curves += _curve(result, cost, name, seed)
+                curves += [{"strategy": name, "seed": seed, **point} for point in curve]
                 print(row, flush=True)
                 if name != "random":
                     mixed.append(result)
@@ -92,7 +93,7 @@ def main() -> None:
     write_bytes(results_file.RESULTS / "search_strategies.png", _picture(curves, space.name))
 
 
-def _search(space, cost, pool, strategy, evaluations, seed, bits=MAX_BITS):
+def _search(space, cost, pool, strategy, evaluations, seed, bits=MAX_BITS, curve=None):
     """Runs one search with an empty store; returns its result and its row of the summary."""
     seconds: dict[str, float] = {}
     last = began = time.perf_counter()
@@ -103,6 +104,9 @@ def _search(space, cost, pool, strategy, evaluations, seed, bits=MAX_BITS):
         phase = "search" if progress.phase == "generation" else progress.phase
         seconds[phase] = seconds.get(phase, 0.0) + now - last
         last = now
+        if curve is not None and (not curve or progress.spent > curve[-1]["evaluations"]):
+            point = {"evaluations": progress.spent, "hypervolume": progress.hypervolume}
+            curve.append({key: round(value, 6) for key, value in point.items()})
 
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -153,19 +157,6 @@ def _volume(candidates, cost) -> float:
     return hypervolume(np.array(accuracy), np.array(costs), reference)
 
 
-def _curve(result: SearchResult, cost, name: str, seed: int) -> list[dict]:
-    steps = [*range(5, len(result.candidates), 5), len(result.candidates)]
-    return [
-        {
-            "strategy": name,
-            "seed": seed,
-            "evaluations": step,
-            "hypervolume": round(_volume(result.candidates[:step], cost), 6),
-        }
-        for step in steps
-    ]
-
-
 def _levels(mixed: list[SearchResult], uniform: dict[int, SearchResult]) -> list[dict]:
     """The best accuracy at no more than each cost; of mixed precision, the median of searches."""
     rows = []
@@ -200,23 +191,14 @@ def _picture(curves: list[dict], space: str) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for i, name in enumerate(STRATEGIES):
-        steps = sorted({row["evaluations"] for row in curves if row["strategy"] == name})
-        seeds = sorted({row["seed"] for row in curves})
-        values = np.array(
-            [
-                np.interp(
-                    steps,
-                    *np.array(
-                        [
-                            (row["evaluations"], row["hypervolume"])
-                            for row in curves
-                            if (row["strategy"], row["seed"]) == (name, seed)
-                        ]
-                    ).T,
-                )
-                for seed in seeds
-            ]
-        )
+        points = [row for row in curves if row["strategy"] == name]
+        seeds = sorted({row["seed"] for row in points})
+        steps = np.unique([row["evaluations"] for row in points])
+        lines = [
+            np.array([(p["evaluations"], p["hypervolume"]) for p in points if p["seed"] == seed]).T
+            for seed in seeds
+        ]
+        values = np.array([np.interp(steps, *line) for line in lines])
         axes.plot(steps, values.mean(axis=0), color=f"C{i}", label=name)
         axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=f"C{i}", alpha=0.15)
     axes.set_xlabel("exact evaluations")

@@ -32,7 +32,7 @@ SMALL = {
 
 THOROUGH = {
     "nsga2": (ExactNSGA2(population=60, generations=None), 1500),
-    "predictor": (PredictorGuided(population=200, generations=40, sample_share=0.5), 500),
+    "predictor": (PredictorGuided(population=200, generations=25, predictor="gp"), 500),
     "refine": (IterativeRefinement(population=200, generations=20, predictor="gp"), 300),
     "random": (RandomSearch(), 4212),
 }
