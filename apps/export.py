@@ -7,6 +7,9 @@ Examples:
   python apps/export.py --workdir=workdir/digits
   python apps/export.py --workdir=workdir/digits --index=0 --name=cheapest
   python apps/export.py --workdir=workdir/digits --architecture=mine.json --weight_container=int8
+  python apps/export.py --workdir=workdir/digits --input_type=float32
+  python apps/export.py --inspect=workdir/digits/models/cheapest.tflite
+  python apps/export.py --support
 """
 
 from absl import flags
@@ -24,15 +27,40 @@ WEIGHT_CONTAINER = flags.DEFINE_enum(
     ("auto", "packed", "int8"),
     "auto, packed: 4- and 2-bit weights of 1x1 convolutions are packed; int8: a byte per weight.",
 )
-INPUT_TYPE = flags.DEFINE_enum("input_type", "float32", ("float32", "int8"), "Type of the input.")
-OUTPUT_TYPE = flags.DEFINE_enum(
-    "output_type", "float32", ("float32", "int8"), "Type of the output."
+INPUT_TYPE = flags.DEFINE_enum(
+    "input_type",
+    "uint8",
+    ("uint8", "int8", "float32"),
+    "uint8: the bytes of an image, as phones have them; int8: the same minus 128; float32: from 0 "
+    "to 1, as in training.",
 )
-flags.mark_flag_as_required("workdir")
+OUTPUT_TYPE = flags.DEFINE_enum(
+    "output_type", "float32", ("float32", "int8"), "Type of the logits at the output."
+)
+INSPECT = flags.DEFINE_string(
+    "inspect", None, "Only print what is in this .tflite file, of any converter."
+)
+SUPPORT = flags.DEFINE_bool(
+    "support", False, "Only print the operators and types that are exported, and the refused ones."
+)
+
+
+@flags.multi_flags_validator(
+    ["workdir", "inspect", "support"],
+    message="Give --workdir, or --inspect=FILE, or --support.",
+)
+def _has_task(values):
+    return bool(values["workdir"] or values["inspect"] or values["support"])
 
 
 def main():
-    """Exports."""
+    """Exports, or prints what it was asked for."""
+    if SUPPORT.value:
+        runs.print_support()
+        return
+    if INSPECT.value:
+        runs.print_inspection(INSPECT.value)
+        return
     runs.export_model(
         runs.Workdir(WORKDIR.value),
         index=INDEX.value,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NOTICEABLE_SHARE = 0.01
 """Share of differing codes from which on a tensor counts as different; ties stay far below it."""
 
+MOST_TIES = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerComparison:
@@ -61,8 +63,16 @@ class LayerReport:
 
     @property
     def first_difference(self) -> LayerComparison | None:
-        """The first tensor with more than 1 % of differing codes, None when there is none."""
-        found = (layer for layer in self.layers if layer.differing > NOTICEABLE_SHARE)
+        """The first tensor with more than 1 % of differing codes, None when there is none.
+
+        Up to three codes of a small tensor may be ties and do not count.
+        """
+        found = (
+            layer
+            for layer in self.layers
+            if layer.differing > NOTICEABLE_SHARE
+            and layer.differing * layer.elements > MOST_TIES + 0.5
+        )
         return next(found, None)
 
     def as_dict(self) -> dict:

@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "evaluation_run": ["evaluate_selection"],
         "evaluator": ["SupernetEvaluator"],
-        "export_run": ["export_model"],
+        "export_run": ["export_model", "print_inspection", "print_support"],
         "model_records": ["ModelRecord", "ModelRecordError"],
         "search_run": ["search_workdir"],
         "search_settings": ["SearchSettings"],

@@ -12,6 +12,7 @@ from qfa_tf.cost import CostModel
 from qfa_tf.runs.building import build_data, build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest, restore
 from qfa_tf.runs.config import calibration_batch_size
+from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.evaluator import Measurement, calibration_key
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.model_records import (
@@ -25,6 +26,9 @@ from qfa_tf.runs.selection import Selection, select
 from qfa_tf.runs.workdir import Workdir
 from quantize_configs.files import write_bytes
 
+PIXEL_RANGE = (0.0, 1.0)
+"""Of the images that training sees, see `qfa_tf.data`."""
+
 MIN_AGREEMENT = 0.995
 MAX_ACCURACY_DIFFERENCE = 0.002
 _PACKAGES = ("qfa_tf", "tensorflow", "tf-keras", "ai-edge-litert")
@@ -37,7 +41,7 @@ def export_model(
     architecture_file: str | os.PathLike | None = None,
     name: str | None = None,
     weight_container: str = "auto",
-    input_type: str = "float32",
+    input_type: str = "uint8",
     output_type: str = "float32",
     console: rich.console.Console | None = None,
 ) -> ModelRecord:
@@ -49,7 +53,7 @@ def export_model(
       architecture_file: Which one instead.
       name: Of the files; by default the space and a digest of the model.
       weight_container: See `tflite_tools.convert`.
-      input_type: See `tflite_tools.convert`.
+      input_type: See `tflite_tools.convert`; images of bytes stand for 0 to 1, as in training.
       output_type: See `tflite_tools.convert`.
       console: For progress.
 
@@ -93,10 +97,24 @@ def export_model(
         "architecture": json.loads(architecture.to_json()),
         "checkpoint": checkpoint_key,
     }
-    flatbuffer = tflite_tools.convert(subnet, metadata=metadata, **conversion)
+    flatbuffer = tflite_tools.convert(
+        subnet,
+        metadata=metadata,
+        labels=data.class_names or None,
+        pixel_range=None if input_type == "float32" else PIXEL_RANGE,
+        **conversion,
+    )
     report = tflite_tools.verify(
         flatbuffer, subnet, _resized(data.test.images, architecture), labels=data.test.labels
     )
+    accuracy = {
+        "split": "test",
+        "images": len(data.test),
+        "supernet": supernet["accuracy"],
+        "keras": report.keras_accuracy,
+        "litert": report.litert_accuracy,
+    }
+    flatbuffer = tflite_tools.with_metadata(flatbuffer, {"accuracy": accuracy})
     costs = CostModel(space).evaluate(space.encode(architecture)[None])
     record = ModelRecord(
         name=name,
@@ -108,13 +126,7 @@ def export_model(
         checkpoint_key=checkpoint_key,
         calibration_key=data_key,
         conversion=conversion,
-        accuracy={
-            "split": "test",
-            "images": len(data.test),
-            "supernet": supernet["accuracy"],
-            "keras": report.keras_accuracy,
-            "litert": report.litert_accuracy,
-        },
+        accuracy=accuracy,
         verification=report.as_dict(),
         file_bytes=len(flatbuffer),
         file_sha256=hashlib.sha256(flatbuffer).hexdigest(),
@@ -123,8 +135,13 @@ def export_model(
     write_bytes(model_path(workdir, name), flatbuffer)
     record.write(workdir)  # last: a model without its record is unfinished and written again
     say(console, str(report))
-    for warning in broken_promises(record):
+    warnings = broken_promises(record)
+    for warning in warnings:
         say(console, f"Warning: {warning}", style="bold red")
+    if warnings:
+        plot = model_path(workdir, name).with_suffix(".layers.png")
+        report.layers.plot(plot)
+        say(console, f"{report.layers}\nDifferences by tensor: {plot}")
     say(
         console,
         f"Accuracy on test: supernet {100 * supernet['accuracy']:.2f} %, Keras "
@@ -134,6 +151,37 @@ def export_model(
         f"Next: python apps/benchmark.py --workdir={workdir}",
     )
     return read_record(workdir, name)
+
+
+def print_support() -> None:
+    """Prints the support table: what is exported, what falls back, what is refused and why."""
+    from tflite_tools.support import table_rows
+
+    for row in table_rows():
+        weights = "" if row["weights"] == "-" else f" x {row['weights']}"
+        types = f"{row['activation']}{weights} -> {row['output']}"
+        fate = "refused" if row["exported"] == "refused" else f"XNNPACK: {row['XNNPACK']}"
+        print(f"{row['operator']:<18} {types:<26} {fate}")
+        for note in filter(None, row["notes"].split("; ")):
+            print(f"{'':<18}   {note}")
+
+
+def print_inspection(path: str | os.PathLike) -> None:
+    """Prints what is in a .tflite file, of any converter.
+
+    Raises:
+      FlatbufferError: The file is damaged, or no model.
+      RunError: It cannot be read.
+    """
+    import tflite_tools
+
+    try:
+        found = tflite_tools.inspect(path)
+    except OSError as error:
+        raise RunError(f"Cannot read {path}: {error.strerror or error}.") from error
+    print(found)
+    if found.metadata is not None:
+        print(json.dumps(found.metadata, indent=2))
 
 
 def broken_promises(record: ModelRecord) -> list[str]:
