@@ -1,5 +1,5 @@
 #!/bin/sh
-# The whole gate: lint, format, tests. Arguments go to pytest, for example: -m slow
+# The whole gate: lint, format, tests but the slow ones. Arguments go to pytest: -m slow, for example.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
