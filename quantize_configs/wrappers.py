@@ -13,10 +13,13 @@ class WrappedModel:
 
     Args:
       model: Quantized model.
+      frozen: Whether ranges and learned values stay as they are while this object is used, so that
+        a grid is computed once.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, frozen: bool = False):
         self.graph = ModelGraph(model)
+        self._grids: dict[str, tuple[float, int, int]] | None = {} if frozen else None
 
     def wrapper(self, name: str):
         """The TFMOT wrapper of a layer."""
@@ -63,6 +66,13 @@ class WrappedModel:
           UncalibratedError: No range is stored.
           ValueError: There is no quantizer, or its zero point is fractional.
         """
+        if self._grids is None:
+            return self._computed_grid(name)
+        if name not in self._grids:
+            self._grids[name] = self._computed_grid(name)
+        return self._grids[name]
+
+    def _computed_grid(self, name):
         quantizer = self.output_quantizer(name)
         if quantizer is None:
             raise ValueError(

@@ -58,8 +58,8 @@ def convert(
 
 def graph_of(model, options: ConversionOptions, metadata: dict[str, Any] | None = None):
     """The integer graph that `convert` writes, with its metadata."""
-    graph = lower(model, options)
-    wrapped = WrappedModel(model)
+    wrapped = WrappedModel(model, frozen=True)
+    graph = lower(wrapped, options)
     bits = {}
     for call in wrapped.graph.calls:
         if call.role is Role.LINEAR:

@@ -1,6 +1,7 @@
 """Comparing LiteRT with the NumPy interpreter, bit for bit, on every tensor."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator, Sequence
 
@@ -156,17 +157,26 @@ def compare_integers(
     if chunk_size < 1:
         raise ValueError(f"chunk_size is at least 1. Received: {chunk_size}.")
     inputs = [np.asarray(array) for array in inputs]
+
+    @functools.cache
+    def models(for_reference: bool) -> tuple[bytes, bytes]:
+        """The deployed model and the debug model."""
+        return tuple(
+            emit(graph, all_outputs=all_outputs, for_reference=for_reference)
+            for all_outputs in (False, True)
+        )
+
     comparisons = tuple(
-        _compare_kernel_set(graph, inputs, KernelSet(kernel_set), num_threads, chunk_size)
+        _compare_kernel_set(graph, models, inputs, KernelSet(kernel_set), num_threads, chunk_size)
         for kernel_set in kernel_sets
     )
     return IntegerReport(len(inputs[0]), num_threads, comparisons)
 
 
-def _compare_kernel_set(graph, inputs, kernel_set, num_threads, chunk_size) -> KernelSetComparison:
-    for_reference = kernel_set is KernelSet.REFERENCE
-    deployed = emit(graph, for_reference=for_reference)
-    debug = emit(graph, all_outputs=True, for_reference=for_reference)
+def _compare_kernel_set(
+    graph, models, inputs, kernel_set, num_threads, chunk_size
+) -> KernelSetComparison:
+    deployed, debug = models(kernel_set is KernelSet.REFERENCE)
     produced = [name for name in graph.activation_names if name not in graph.inputs]
     tensors = {name: [] for name in produced}
     outputs = {name: [] for name in graph.outputs}

@@ -158,7 +158,7 @@ def compare_layers(
     images = np.asarray(inputs if images is None else images, np.float32)
     received = runtime.run(with_all_outputs(flatbuffer), [inputs], KernelSet.XNNPACK).outputs
     scales = runtime.quantizations(flatbuffer)
-    wrapped = WrappedModel(model)
+    wrapped = WrappedModel(model, frozen=True)
     names = [
         name
         for name, values in received.items()

@@ -1,6 +1,7 @@
 """The two promises of an export, measured: integers equal, and Keras agrees."""
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from quantize_configs.keras_backend import keras
 
 BATCH_SIZE = 100
+MOST_INTEGER_IMAGES = 32
+INTEGERS = 32_000_000
+"""About how many integers are compared for each kernel set by default."""
 MIN_AGREEMENT = 0.995
 """Share of images on which the largest output must agree; below it the layers are printed."""
 
@@ -93,7 +97,7 @@ def verify(
     *,
     labels: np.ndarray | None = None,
     kernel_sets=tuple(KernelSet),
-    integer_images: int = 32,
+    integer_images: int | None = None,
     num_threads: int = 1,
 ) -> VerificationReport:
     """Measures whether a converted model keeps its promises.
@@ -104,7 +108,8 @@ def verify(
       images: float32 [N, height, width, channels], as the model takes them.
       labels: int [N], for accuracies.
       kernel_sets: Kernel sets to compare with the interpreter.
-      integer_images: How many of the images the comparisons of all tensors use.
+      integer_images: How many of the images the comparisons of all tensors use; by default up to
+        32, fewer where one image makes more than a million integers.
       num_threads: CPU threads of LiteRT.
 
     Raises:
@@ -127,6 +132,9 @@ def verify(
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"{len(images)} images need as many labels. Received: {len(labels)}.")
     inputs, images = _model_inputs(graph, images)
+    if integer_images is None:
+        sizes = (math.prod(graph.tensor(name).shape) for name in graph.activation_names)
+        integer_images = min(max(INTEGERS // sum(sizes), 1), MOST_INTEGER_IMAGES)
     integers = compare_integers(graph, [inputs[:integer_images]], kernel_sets, num_threads)
     ours = np.concatenate(
         [

@@ -41,7 +41,9 @@ SOFTMAX_GRID = Grid(1.0 / 256.0, 0, 8)
 IMAGE_TYPES = {"uint8": DataType.UINT8, "int8": DataType.INT8}
 
 
-def lower(model: keras.Model, options: ConversionOptions | None = None) -> IntegerGraph:
+def lower(
+    model: keras.Model | WrappedModel, options: ConversionOptions | None = None
+) -> IntegerGraph:
     """Turns a calibrated quantized model into its integer graph.
 
     Args:
@@ -61,10 +63,10 @@ def lower(model: keras.Model, options: ConversionOptions | None = None) -> Integ
 class _Lowering:
     """State of one lowering: the graph so far and the value of every Keras tensor."""
 
-    def __init__(self, model: keras.Model, options: ConversionOptions):
-        self._model = model
+    def __init__(self, model: keras.Model | WrappedModel, options: ConversionOptions):
         self._options = options
-        self._wrapped = WrappedModel(model)
+        is_wrapped = isinstance(model, WrappedModel)
+        self._wrapped = model if is_wrapped else WrappedModel(model, frozen=True)
         self._graph = IntegerGraph()
         self._mover = GridMover(self._graph)
         self._values: dict[str, Value] = {}

@@ -43,7 +43,11 @@ def fully_connected(codes: np.ndarray, x: Tensor, weights: Tensor, bias: Tensor)
       Integers [N, ..., O] in float32 or float64.
     """
     exact = exact_type(worst_case(x, weights, bias, depthwise=False))
-    return _centred(codes, x, exact) @ weights.data.T.astype(exact) + bias.data.astype(exact)
+    # One product of matrices: with more axes, NumPy would multiply row by row.
+    rows = _centred(codes, x, exact).reshape(-1, codes.shape[-1])
+    result = rows @ np.ascontiguousarray(weights.data.T.astype(exact))
+    result += bias.data.astype(exact)
+    return result.reshape(*codes.shape[:-1], -1)
 
 
 def conv_2d(
@@ -68,7 +72,9 @@ def conv_2d(
     positions = windows.shape[:3]
     columns = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, kernel_height * kernel_width * inputs)
     matrix = weights.data.reshape(outputs, -1).T.astype(exact)
-    return (columns @ matrix + bias.data.astype(exact)).reshape(*positions, outputs)
+    result = columns @ np.ascontiguousarray(matrix)
+    result += bias.data.astype(exact)
+    return result.reshape(*positions, outputs)
 
 
 def depthwise_conv_2d(
