@@ -1,5 +1,7 @@
 """Quantizing a whole functional Keras model through TFMOT."""
 
+from collections.abc import Collection
+
 import tensorflow as tf
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
     QuantizeWrapperV2,
@@ -31,6 +33,7 @@ def quantize(
     zero_point: str = "integer",
     estimator: str = "channel_mean",
     tensor_quantizers: bool = True,
+    float_layers: Collection[str] = (),
 ) -> keras.Model:
     """Makes a trainable quantized copy of a functional model.
 
@@ -52,6 +55,8 @@ def quantize(
       estimator: Range estimator, see `estimate_range`.
       tensor_quantizers: Whether to add the 8-bit quantizers. Without them the model cannot be
         converted.
+      float_layers: Convolutions and dense layers that get no quantizers. No model with such a
+        layer can be converted, so that they go with `tensor_quantizers=False` only.
 
     Returns:
       A model of TFMOT wrappers with the weights of `model`.
@@ -62,15 +67,19 @@ def quantize(
     """
     model = as_quantizable(model)
     graph = ModelGraph(model)
-    policy.check_names(call.name for call in graph.calls if call.role is Role.LINEAR)
-    if not any(call.role is Role.LINEAR for call in graph.calls):
+    linear = [call.name for call in graph.calls if call.role is Role.LINEAR]
+    policy.check_names(linear)
+    _check_float_layers(float_layers, linear, policy, tensor_quantizers)
+    if not linear:
         raise UnsupportedLayerError(
             f"The model {model.name!r} has no Conv2D, DepthwiseConv2D or Dense layer to quantize."
         )
     activation_options = {"zero_point": zero_point, "estimator": estimator}
     # Nothing in these layers needs AutoGraph, which takes most of the time.
     rebuild = tf.autograph.experimental.do_not_convert(_wrap_layers)
-    return rebuild(model, graph, policy, activation_options, tensor_quantizers)
+    return rebuild(
+        model, graph, policy, activation_options, tensor_quantizers, frozenset(float_layers)
+    )
 
 
 def needs_own_grid(graph: ModelGraph, name: str) -> bool:
@@ -107,7 +116,25 @@ def check_wrappers(model: keras.Model) -> None:
             )
 
 
-def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers):
+def _check_float_layers(float_layers, linear, policy, tensor_quantizers):
+    """Raises ValueError unless all of them are linear layers that may stay in float."""
+    if not float_layers:
+        return
+    if tensor_quantizers:
+        raise ValueError(
+            "float_layers need tensor_quantizers=False: a model with layers in float cannot be "
+            f"converted. Received: {sorted(float_layers)}."
+        )
+    if unknown := sorted(set(float_layers) - set(linear)):
+        raise ValueError(
+            f"float_layers names {unknown}, which are no convolution or dense layers of the model. "
+            f"Those of the model: {linear}."
+        )
+    if both := sorted(set(float_layers) & set(policy.layers)):
+        raise ValueError(f"float_layers and the bit policy both name {both}. Choose one of them.")
+
+
+def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers, float_layers):
     """Rebuilds `model` with wrapped layers and the identity layers that hold quantizers.
 
     The result is that of annotating all layers and `quantize_apply` with `BitWidthScheme`, which
@@ -136,7 +163,7 @@ def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers):
             continue
         weight_quantizer = None
         arguments = [tensors[name] for name in call.inputs]
-        if call.role is Role.LINEAR:
+        if call.role is Role.LINEAR and call.name not in float_layers:
             weight_bits, activation_bits = policy.of(call.name)
             weight_quantizer = LSQQuantizer(weight_bits)
             quantizer = BatchQuantizer(activation_bits, **activation_options)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qfa_tf.supernet.supernet import QFASupernet
 
 layers = keras.layers
+EXCITE_CONVOLUTIONS = ("reduce", "expand")
 
 
 class ExtractionError(ValueError):
@@ -39,21 +40,24 @@ def extract(
             "The supernet was trained with fractional zero points, which no integer runtime "
             "computes. Train with zero_point='integer', or extract with deployment_grids=False."
         )
+    blocks = dict(_named_blocks(arch))
+    excites = [prefix for prefix in blocks if net.block_layer(prefix).squeeze_excite is not None]
+    in_float = [f"{prefix}.se.{part}" for prefix in excites for part in EXCITE_CONVOLUTIONS]
     model = quantize(
         _float_model(net, arch),
         BitPolicy(layers=bits),
         zero_point=net.zero_point,
         estimator=net.estimator,
         tensor_quantizers=deployment_grids,
+        float_layers=() if deployment_grids else in_float,
     )
     wrapped = WrappedModel(model)
-    blocks = dict(_named_blocks(arch))
     for name in bits:
         prefix = name.rsplit(".", 1)[0]
         size = blocks[prefix].kernel_size if name.endswith(".depthwise") else None
         _fill_site(net, wrapped, calibration, name, bits[name], size)
-    for prefix in blocks:
-        _fill_squeeze_excite(net, wrapped, prefix)
+    for prefix in excites:
+        _fill_squeeze_excite(net, wrapped, prefix, deployment_grids)
     _fill_ranges(net, wrapped, calibration)
     if deployment_grids:
         prepare_for_deployment(model, weight_container)
@@ -145,19 +149,19 @@ def _squeeze_excite(name, x, width, squeeze_width):
     return layers.Multiply(name=f"{name}.scale")([x, gate])
 
 
-def _fill_squeeze_excite(net, wrapped, prefix) -> None:
-    """Copies the weights of a squeeze-excite and gives them the 8-bit steps that fit them."""
+def _fill_squeeze_excite(net, wrapped, prefix, quantized) -> None:
+    """Copies the weights of a squeeze-excite; where quantized, with the 8-bit steps that fit."""
     source = net.block_layer(prefix).squeeze_excite
-    if source is None:
-        return
-    for part in ("reduce", "expand"):
+    for part in EXCITE_CONVOLUTIONS:
         name = f"{prefix}.se.{part}"
-        target = wrapped.weight(name)
+        layer = wrapped.wrapper(name).layer
+        target = wrapped.weight(name) if quantized else layer.kernel
         rows, columns = target.shape[2:]
         kernel = getattr(source, f"{part}_kernel").numpy()[:rows, :columns]
         target.assign(kernel[None, None])
-        wrapped.wrapper(name).layer.bias.assign(getattr(source, f"{part}_bias").numpy()[:columns])
-        wrapped.fit_step(name)
+        layer.bias.assign(getattr(source, f"{part}_bias").numpy()[:columns])
+        if quantized:
+            wrapped.fit_step(name)
 
 
 def _fill_site(net, wrapped, calibration, name, bits, kernel_size) -> None:
