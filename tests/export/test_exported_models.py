@@ -65,7 +65,7 @@ def test_keras_and_litert_agree(net):
 
 def test_codes_are_those_of_keras_on_every_tensor(net):
     shares = user_models.differing_codes(net.model, net.images)
-    assert len(shares) > 8
+    assert len(shares) >= 8
     assert {name: share for name, share in shares.items() if share > LARGEST_SHARE} == {}
 
 
