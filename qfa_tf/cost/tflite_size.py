@@ -74,7 +74,7 @@ def _site_bytes(space: SearchSpace, site: Site, setting: Setting) -> float:
         )
         quantizes += stored < 8 or may_be_negative  # spread, or clamped at the bottom
     total += quantizes * (PLAIN_BYTES + len(site.name))
-    total += len(f'"{site.name}": [8, 8], ')  # of the architecture in the metadata
+    total += 2 * len(f'"{site.name}": [8, 8], ')  # the architecture and the bits in the metadata
     if reads_block_input:
         total += len('{"expand_ratio": 4, "kernel_size": 3}, ')
     return total
