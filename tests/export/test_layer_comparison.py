@@ -1,30 +1,17 @@
 """verify names the tensor at which a difference begins."""
 
-import types
-
 import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from mobilenet_v3 import SHAPE, mixed_policy, mobilenet_v3, randomize
+from mobilenet_v3 import SHAPE, mixed_policy
 
 import tflite_tools
-from quantize_configs import calibrate, prepare_for_deployment, quantize
+from quantize_configs import calibrate, quantize
 from quantize_configs.keras_backend import keras
 from tflite_tools.layer_comparison import compare_layers
 
-IMAGES = np.random.default_rng(0).normal(0, 1, (24, *SHAPE)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def exported():
-    keras.utils.set_random_seed(0)
-    float_model = mobilenet_v3()
-    randomize(float_model)
-    model = quantize(float_model, mixed_policy(float_model))
-    calibrate(model, [IMAGES])
-    prepare_for_deployment(model)
-    return types.SimpleNamespace(model=model, flatbuffer=tflite_tools.convert(model))
+IMAGES = 24
 
 
 def with_changed_scale(flatbuffer, name, factor):
@@ -37,8 +24,8 @@ def with_changed_scale(flatbuffer, name, factor):
     return bytes(builder.Output())
 
 
-def test_nothing_differs_as_it_comes(exported):
-    report = compare_layers(exported.flatbuffer, exported.model, IMAGES)
+def test_nothing_differs_as_it_comes(exported_v3):
+    report = compare_layers(exported_v3.flatbuffer, exported_v3.model, exported_v3.images[:IMAGES])
     assert report.first_difference is None
     assert len(report.layers) > 15
     assert {layer.bits for layer in report.layers} == {2, 3, 4, 8}
@@ -46,9 +33,9 @@ def test_nothing_differs_as_it_comes(exported):
 
 
 @pytest.mark.parametrize("broken", ["stem.norm", "head.expand.input", "head.expand.norm"])
-def test_a_broken_scale_is_found_where_it_is(exported, broken):
-    flatbuffer = with_changed_scale(exported.flatbuffer, broken, 1.25)
-    report = compare_layers(flatbuffer, exported.model, IMAGES)
+def test_a_broken_scale_is_found_where_it_is(exported_v3, broken):
+    flatbuffer = with_changed_scale(exported_v3.flatbuffer, broken, 1.25)
+    report = compare_layers(flatbuffer, exported_v3.model, exported_v3.images[:IMAGES])
     first = report.first_difference
     assert first.name == broken
     assert 0 < first.mean_difference < first.largest_difference
@@ -56,8 +43,10 @@ def test_a_broken_scale_is_found_where_it_is(exported, broken):
     assert report.as_dict()["first_difference"] == broken
 
 
-def test_verify_carries_the_layers_and_plots_them(exported, tmp_path):
-    report = tflite_tools.verify(exported.flatbuffer, exported.model, IMAGES, integer_images=8)
+def test_verify_carries_the_layers_and_plots_them(exported_v3, tmp_path):
+    report = tflite_tools.verify(
+        exported_v3.flatbuffer, exported_v3.model, exported_v3.images[:IMAGES], integer_images=8
+    )
     assert report.layers.images == 8
     assert report.as_dict()["layers"]["first_difference"] is None
     path = tmp_path / "layers.png"
@@ -65,10 +54,10 @@ def test_verify_carries_the_layers_and_plots_them(exported, tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_flatbuffer_of_other_layers_is_refused(exported):
+def test_a_flatbuffer_of_other_layers_is_refused(exported_v3):
     images = keras.Input(SHAPE, name="other_images")
     x = keras.layers.Conv2D(2, 1, name="other")(images)
     other = quantize(keras.Model(images, x), mixed_policy(keras.Model(images, x)))
-    calibrate(other, [IMAGES])
+    calibrate(other, [exported_v3.images])
     with pytest.raises(ValueError, match="no tensor in common"):
-        compare_layers(exported.flatbuffer, other, IMAGES)
+        compare_layers(exported_v3.flatbuffer, other, exported_v3.images)

@@ -1,11 +1,9 @@
 """Hard-swish, hard-sigmoid and squeeze-excite from Keras to LiteRT."""
 
-import types
-
 import numpy as np
 import pytest
 import user_models
-from mobilenet_v3 import SHAPE, mixed_policy, mobilenet_v3, randomize
+from mobilenet_v3 import SHAPE
 
 import tflite_tools
 from quantize_configs import (
@@ -13,8 +11,6 @@ from quantize_configs import (
     HardSigmoid,
     HardSwish,
     UnsupportedLayerError,
-    calibrate,
-    prepare_for_deployment,
     quantize,
 )
 from quantize_configs.keras_backend import keras
@@ -24,47 +20,32 @@ from tflite_tools.conversion import graph_of
 from tflite_tools.lowering import ConversionOptions
 
 layers = keras.layers
-IMAGES = np.random.default_rng(0).normal(0, 1, (200, *SHAPE)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def exported():
-    keras.utils.set_random_seed(0)
-    float_model = mobilenet_v3()
-    randomize(float_model)
-    model = quantize(float_model, mixed_policy(float_model))
-    wrapped = WrappedModel(model)
-    for name in ("s0.b0", "s1.b0"):
-        wrapped.fit_step(f"{name}.se.reduce")
-        wrapped.fit_step(f"{name}.se.expand")
-    calibrate(model, [IMAGES])
-    prepare_for_deployment(model)
-    flatbuffer = tflite_tools.convert(model)
-    return types.SimpleNamespace(
-        model=model,
-        wrapped=wrapped,
-        flatbuffer=flatbuffer,
-        report=tflite_tools.verify(flatbuffer, model, IMAGES, integer_images=16),
+def report(exported_v3):
+    return tflite_tools.verify(
+        exported_v3.flatbuffer, exported_v3.model, exported_v3.images, integer_images=16
     )
 
 
-def test_exact_in_all_kernels_and_one_partition(exported):
-    xnnpack, *_ = exported.report.integers.kernel_sets
-    assert exported.report.mismatches == 0
+def test_exact_in_all_kernels_and_one_partition(report):
+    xnnpack, *_ = report.integers.kernel_sets
+    assert report.mismatches == 0
     assert (xnnpack.partitions, xnnpack.fallbacks) == (1, ())
 
 
-def test_keras_agrees_on_every_tensor(exported):
-    assert exported.report.top1_agreement >= 0.995
-    shares = user_models.differing_codes(exported.model, IMAGES)
+def test_keras_agrees_on_every_tensor(report, exported_v3):
+    assert report.top1_agreement >= 0.995
+    shares = user_models.differing_codes(exported_v3.model, exported_v3.images)
     assert len(shares) > 15
     assert {name: share for name, share in shares.items() if share > 5e-4} == {}
 
 
-def test_8_bit_tensors_are_the_documented_ones(exported):
+def test_8_bit_tensors_are_the_documented_ones(exported_v3):
     names = [
         name
-        for name in exported.wrapped.quantized_outputs()
+        for name in exported_v3.wrapped.quantized_outputs()
         if not name.endswith(".input") or ".se." in name
     ]
     squeeze = ["se.reduce.input", "se.expand.input", "se.gate"]
@@ -76,11 +57,11 @@ def test_8_bit_tensors_are_the_documented_ones(exported):
         *("head.expand.norm", "head.expand.activation", "head.mix", "classifier"),
     } - {"s0.b0.sum"}  # read by s1.b0.expand alone
     for name in names:
-        assert exported.wrapped.activation_grid(name)[2] == 8
+        assert exported_v3.wrapped.activation_grid(name)[2] == 8
 
 
-def test_hard_sigmoid_costs_no_operation(exported):
-    graph = graph_of(exported.model, ConversionOptions())
+def test_hard_sigmoid_costs_no_operation(exported_v3):
+    graph = graph_of(exported_v3.model, ConversionOptions())
     kinds = {item.name: str(item.kind) for item in graph.operations}
     assert kinds["s0.b0.se.scale"] == "MUL"
     assert not [name for name in kinds if name.startswith("s0.b0.se.gate")]
@@ -89,14 +70,16 @@ def test_hard_sigmoid_costs_no_operation(exported):
     assert 255 * float(gate.scale) <= 1.001
 
 
-def test_layers_compute_their_formula_and_survive_saving(exported, tmp_path):
+def test_layers_compute_their_formula_and_survive_saving(exported_v3, tmp_path):
     x = np.array([[-4.0, -3.0, -1.0, 0.0, 1.0, 3.0, 5.0]], np.float32)
     gate = np.array([[0.0, 0.0, 1 / 3, 0.5, 2 / 3, 1.0, 1.0]])
     np.testing.assert_allclose(HardSigmoid()(x), gate, rtol=1e-6)
     np.testing.assert_allclose(HardSwish()(x), x * gate, rtol=1e-6, atol=1e-7)
-    save_model(exported.model, tmp_path / "model")
+    save_model(exported_v3.model, tmp_path / "model")
     again = load_model(tmp_path / "model")
-    np.testing.assert_array_equal(again(IMAGES[:4]), exported.model(IMAGES[:4]))
+    np.testing.assert_array_equal(
+        again(exported_v3.images[:4]), exported_v3.model(exported_v3.images[:4])
+    )
 
 
 @pytest.mark.parametrize("bits", [2, 8])
