@@ -12,6 +12,11 @@ from quantize_configs.fake_quantization import (
     fake_quantize,
     round_straight_through,
 )
+from quantize_configs.fractional_quantization import (
+    FractionalGrid,
+    exact_factor,
+    quantize_fractional,
+)
 from quantize_configs.keras_backend import keras
 
 ZERO_POINTS = ("integer", "fractional")
@@ -27,7 +32,8 @@ class BatchQuantizer(Quantizer):
         q = round(clip(x gamma / D + z, qmin, qmax)),   x_hat = (q - z) D / gamma
 
     with `z = clip(round(z_B + beta), qmin, qmax)` for `zero_point="integer"` (what an integer
-    runtime can compute) and `z = z_B + beta` for "fractional" (the paper's formula).
+    runtime can compute) and `z = z_B + beta` for "fractional" (the paper's formula, computed
+    operation by operation as its release does).
 
     The range comes from the batch in training. Outside training it is the stored one; while
     `accumulating` is set (see `quantize_configs.calibrate`) it comes from the batch and is also
@@ -111,7 +117,8 @@ class BatchQuantizer(Quantizer):
 
     def batch_range(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Range of one batch, float32 scalars (see `estimate_range`)."""
-        return range_estimation.estimate_range(inputs, self.estimator)
+        exact = not self.has_integer_zero_point
+        return range_estimation.estimate_range(inputs, self.estimator, ordered=exact)
 
     def quantize(self, inputs, low, high, weights, bits=None, bank=0) -> tf.Tensor:
         """Quantizes `inputs` on the grid of the range [low, high].
@@ -132,13 +139,15 @@ class BatchQuantizer(Quantizer):
         return self.quantize_on(inputs, self.grid(low, high, weights, bits, bank), enabled)
 
     def quantize_on(self, inputs, grid, enabled=None) -> tf.Tensor:
-        """Quantizes `inputs` on a grid (step, zero point, qmin, qmax), float32 scalars.
+        """Quantizes `inputs` on a grid.
 
         Args:
           inputs: Activations.
           grid: What `grid` or `grid_from` returned.
           enabled: bool scalar; where it is false, `inputs` are returned.
         """
+        if isinstance(grid, FractionalGrid):
+            return quantize_fractional(inputs, grid, enabled)
         return fake_quantize(
             inputs, *grid, integer_zero_point=self.has_integer_zero_point, enabled=enabled
         )
@@ -149,7 +158,7 @@ class BatchQuantizer(Quantizer):
         return self.zero_point == "integer" or not self.learned
 
     def grid(self, low, high, weights, bits=None, bank=0):
-        """Step, zero point and code limits for a range, float32 scalars."""
+        """The grid of a range; see `grid_from`."""
         bits = self.bit_widths.limited(self.bit_widths.select(bits))
         qmin, qmax = code_limits(bits, signed=self.signed)
         if not self.learned:
@@ -157,20 +166,28 @@ class BatchQuantizer(Quantizer):
         theta, beta = (
             self.bit_widths.parameter(weights[role], bits, bank) for role in ("theta", "beta")
         )
-        return self.grid_from(low, high, qmin, qmax, learned_factor(theta), beta)
+        return self.grid_from(low, high, qmin, qmax, self.factor(theta), beta)
+
+    def factor(self, theta: tf.Tensor) -> tf.Tensor:
+        """gamma of theta."""
+        return learned_factor(theta) if self.has_integer_zero_point else exact_factor(theta)
 
     def grid_from(self, low, high, qmin, qmax, factor, offset):
-        """Step, zero point and code limits for a range and the learned gamma and beta."""
+        """The grid of a range and the learned gamma and beta.
+
+        Returns:
+          (step, zero point, qmin, qmax), float32 scalars, or a `FractionalGrid`.
+        """
         step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax)
-        zero_point = zero_point + offset
-        if self.zero_point == "integer":
-            rounded = round_straight_through(zero_point)
-            zero_point = tf.clip_by_value(rounded, qmin, qmax)
-        return step / factor, zero_point, qmin, qmax
+        if self.zero_point == "fractional":
+            return FractionalGrid(step, factor, zero_point, offset, qmin, qmax)
+        rounded = round_straight_through(zero_point + offset)
+        return step / factor, tf.clip_by_value(rounded, qmin, qmax), qmin, qmax
 
     def stored_grid(self, weights, bits=None, bank=0):
-        """The grid of the stored range; see `grid`."""
-        return self.grid(*_stored_range(weights), weights, bits, bank)
+        """(step, zero point, qmin, qmax) of the stored range, float32 scalars."""
+        grid = self.grid(*_stored_range(weights), weights, bits, bank)
+        return grid.merged() if isinstance(grid, FractionalGrid) else grid
 
     def _accumulate(self, inputs, weights):
         low, high = self.batch_range(inputs)

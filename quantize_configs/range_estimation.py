@@ -2,10 +2,14 @@
 
 import tensorflow as tf
 
+from quantize_configs.ordered_sums import ordered_means
+
 ESTIMATORS = ("channel_mean", "sample_mean", "min_max")
 
 
-def estimate_range(x: tf.Tensor, estimator: str) -> tuple[tf.Tensor, tf.Tensor]:
+def estimate_range(
+    x: tf.Tensor, estimator: str, ordered: bool = False
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Range of a batch, one pair per tensor; carries no gradient.
 
     BatchQuant's estimator ("channel_mean") averages the extremes of the channels over the batch,
@@ -15,6 +19,7 @@ def estimate_range(x: tf.Tensor, estimator: str) -> tuple[tf.Tensor, tf.Tensor]:
       x: Tensor with samples on the first and channels on the last axis.
       estimator: "channel_mean" (the paper's), "sample_mean" (mean of the samples' extremes) or
         "min_max" (extremes of the whole tensor).
+      ordered: Whether to add in the order of `ordered_means`.
 
     Returns:
       (low, high), float32 scalars with low <= 0 <= high.
@@ -26,8 +31,11 @@ def estimate_range(x: tf.Tensor, estimator: str) -> tuple[tf.Tensor, tf.Tensor]:
         "sample_mean": list(range(1, rank)),
         "min_max": None,
     }[check_estimator(estimator)]
-    low = tf.reduce_mean(tf.reduce_min(x, axes))
-    high = tf.reduce_mean(tf.reduce_max(x, axes))
+    low, high = tf.reduce_min(x, axes), tf.reduce_max(x, axes)
+    if ordered and estimator != "min_max":
+        low, high = tf.unstack(ordered_means(tf.stack([low, high], 1)))
+    else:
+        low, high = tf.reduce_mean(low), tf.reduce_mean(high)
     return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
 

@@ -70,6 +70,8 @@ class PrecisionBank(keras.layers.Layer):
         self.sites = dict(sites)
         self._weights = _Tables({name: (site.weight, site) for name, site in sites.items()})
         self._activations = _Tables({name: (site.activation, site) for name, site in sites.items()})
+        inputs = [site.activation for site in sites.values() if site.activation is not None]
+        self._factor = inputs[0].factor if inputs else learned_factor  # the same at all sites
 
     def build(self, input_shape=None):
         """Creates `step` (ones), `theta` and `beta` (zeros): float32 vectors."""
@@ -101,7 +103,7 @@ class PrecisionBank(keras.layers.Layer):
         step = scale_gradient(tf.abs(tf.gather(self.step, index)), factors)
         kernels = weights.unstack(WeightPrecision, (step, qmin, qmax), enabled)
         index, qmin, qmax, enabled = activations.look_up(activation_bits, kernel_sizes)
-        factor, offset = learned_factor(tf.gather(self.theta, index)), tf.gather(self.beta, index)
+        factor, offset = self._factor(tf.gather(self.theta, index)), tf.gather(self.beta, index)
         inputs = activations.unstack(ActivationPrecision, (factor, offset, qmin, qmax), enabled)
         return {name: (kernels.get(name), inputs.get(name)) for name in self.sites}
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from qfa_tf.layers.activations import ACTIVATIONS, extremes
+from qfa_tf.layers.activations import extremes
+from qfa_tf.layers.arithmetic import arithmetic_of
 from qfa_tf.layers.kernel_transform import KernelTransform
 from qfa_tf.layers.precision import ActivationPrecision, SiteQuantizers, WeightPrecision
 from qfa_tf.layers.statistics import Mode
@@ -79,7 +80,8 @@ class ElasticSite(keras.layers.Layer):
       weight_bits: Bit-widths of the weight; 32 is allowed besides when there are several. (32,)
         for a float site.
       activation_bits: Bit-widths of the input; 32 is allowed besides.
-      zero_point: See `BatchQuantizer`.
+      zero_point: See `BatchQuantizer`; it also decides the arithmetic, see `arithmetic_of`.
+      signed_input: Whether the codes of the input are signed.
       estimator: See `BatchQuantizer`.
       narrow_bits: See `LSQQuantizer`.
       epsilon: Of the normalization.
@@ -100,6 +102,7 @@ class ElasticSite(keras.layers.Layer):
         normalization: bool = True,
         use_bias: bool = False,
         zero_point: str = "integer",
+        signed_input: bool = False,
         estimator: str = "channel_mean",
         narrow_bits: Sequence[int] = (8,),
         epsilon: float = 1e-5,
@@ -116,6 +119,7 @@ class ElasticSite(keras.layers.Layer):
         self.normalization = normalization
         self.use_bias = use_bias
         self.epsilon = epsilon
+        self.arithmetic = arithmetic_of(zero_point)
         banks = len(self.kernel_sizes)
         self.weight_quantizer = self.activation_quantizer = None
         if tuple(weight_bits) != (FLOAT_BITS,):
@@ -127,6 +131,7 @@ class ElasticSite(keras.layers.Layer):
                 _with_float(activation_bits),
                 zero_point=zero_point,
                 estimator=estimator,
+                signed=signed_input,
                 banks=banks,
             )
 
@@ -222,7 +227,7 @@ class ElasticSite(keras.layers.Layer):
         elif self.use_bias:
             x += tf.cast(self.bias, x.dtype)
         linear = x
-        x = ACTIVATIONS[self.activation](x)
+        x = self.arithmetic.activations[self.activation](x)
         if mode is Mode.CALIBRATE:
             if self.activation == "hard_swish":
                 recorded["linear"] = extremes(linear)
@@ -271,19 +276,10 @@ class ElasticSite(keras.layers.Layer):
         gamma, beta = tf.slice(self.gamma, [0], width), tf.slice(self.beta, [0], width)
         if mode is Mode.FROZEN:
             mean, variance = stored("mean")[: width[0]], stored("variance")[: width[0]]
-            mean, variance, gamma, beta = (
-                tf.cast(value, x.dtype) for value in (mean, variance, gamma, beta)
-            )
-            scale = gamma * tf.math.rsqrt(variance + self.epsilon)
-            return x * scale + (beta - mean * scale), mean, variance
-        x, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            x, gamma, beta, epsilon=self.epsilon, is_training=True
-        )
-        if mode is Mode.TRAIN:
-            return x, mean, variance
-        # The operator returns the unbiased variance; the graph and the paper use the biased one.
-        count = tf.cast(tf.size(x) // width[0], tf.float32)
-        return x, mean, variance * (count - 1.0) / count
+            y = self.arithmetic.normalize(x, mean, variance, gamma, beta, self.epsilon)
+            return y, mean, variance
+        biased = mode is Mode.CALIBRATE
+        return self.arithmetic.normalize_batch(x, gamma, beta, self.epsilon, biased)
 
 
 def _with_float(bits: Sequence[int]) -> tuple[int, ...]:

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from qfa_tf.layers.activations import ACTIVATIONS, extremes
+from qfa_tf.layers.activations import extremes
+from qfa_tf.layers.arithmetic import FastArithmetic
 from quantize_configs.keras_backend import keras
 
 PARTS = ("pool", "reduce", "expand", "gate", "scale")
@@ -18,10 +19,18 @@ class SqueezeExcite(keras.layers.Layer):
     Args:
       width: Largest number of channels.
       squeeze_width: Largest number of channels between the convolutions.
+      arithmetic: Of the supernet.
     """
 
-    def __init__(self, width: int, squeeze_width: int, **kwargs):
+    def __init__(
+        self,
+        width: int,
+        squeeze_width: int,
+        arithmetic: FastArithmetic = FastArithmetic(),  # noqa: B008, it has no state
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        self.arithmetic = arithmetic
         self.width = width
         self.squeeze_width = squeeze_width
 
@@ -65,10 +74,10 @@ class SqueezeExcite(keras.layers.Layer):
             tf.slice(self.expand_bias, [0], shape[:1]),
         )
         first, first_bias, second, second_bias = (tf.cast(value, x.dtype) for value in weights)
-        pool = tf.reduce_mean(x, [1, 2])
+        pool = self.arithmetic.spatial_mean(x)
         reduce = tf.nn.relu(tf.matmul(pool, first) + first_bias)
         expand = tf.matmul(reduce, second) + second_bias
-        gate = ACTIVATIONS["hard_sigmoid"](expand)
+        gate = self.arithmetic.activations["hard_sigmoid"](expand)
         scale = x * gate[:, None, None, :]
         if not record:
             return scale, {}

@@ -89,7 +89,9 @@ class StatisticsLayout:
         """How many numbers a group has."""
         return sum(entry.size for entry in self.groups[group])
 
-    def combine(self, vectors: list[np.ndarray], weights: list[int]) -> np.ndarray:
+    def combine(
+        self, vectors: list[np.ndarray], weights: list[int], precision: type = np.float64
+    ) -> np.ndarray:
         """Statistics over several batches.
 
         Activation ranges and normalization are weighted means (the paper's calibration); output
@@ -98,9 +100,10 @@ class StatisticsLayout:
         Args:
           vectors: float32 [size] each.
           weights: Images per batch.
+          precision: What the means are computed in.
         """
-        stacked = np.stack(vectors).astype(np.float64)
-        combined = np.average(stacked, axis=0, weights=np.asarray(weights, np.float64))
+        stacked = np.stack(vectors).astype(precision)
+        combined = np.average(stacked, axis=0, weights=np.asarray(weights, precision))
         for entry in self.entries.values():
             if not entry.name.endswith((".range", ".mean", ".variance")):
                 low, high = stacked[:, entry.slice].T

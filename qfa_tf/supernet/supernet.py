@@ -14,6 +14,7 @@ from qfa_tf.layers import (
     SqueezeExcite,
     StatisticsLayout,
 )
+from qfa_tf.layers.arithmetic import arithmetic_of
 from qfa_tf.layers.block import run_site
 from qfa_tf.layers.precision import PrecisionBank
 from qfa_tf.layers.statistics import (
@@ -84,6 +85,7 @@ class QFASupernet(keras.Model):
         self.estimator = estimator
         self.padding = padding
         self.narrow_bits = tuple(narrow_bits)
+        self.arithmetic = arithmetic_of(zero_point)
         self.dropout = dropout
         self.layout = StatisticsLayout(space)
         self.training_method = None
@@ -135,6 +137,7 @@ class QFASupernet(keras.Model):
             normalization=has_normalization(site.name),
             use_bias=site.name == "classifier",
             zero_point=self.zero_point,
+            signed_input=self.zero_point == "fractional" and _is_input_of_block(site),
             estimator=self.estimator,
             narrow_bits=self.narrow_bits,
             name=site.name,
@@ -144,7 +147,8 @@ class QFASupernet(keras.Model):
         if not self.space.stages[stage].squeeze_excite:
             return None
         width = self.space.max_mid_width(stage, block)
-        layer = SqueezeExcite(width, self.space.squeeze_width(width), name=f"s{stage}.b{block}.se")
+        squeeze_width, name = self.space.squeeze_width(width), f"s{stage}.b{block}.se"
+        layer = SqueezeExcite(width, squeeze_width, self.arithmetic, name=name)
         layer.build()
         return layer
 
@@ -248,7 +252,7 @@ class QFASupernet(keras.Model):
                     x, parts[name] = self._run_block(name, x, choices, genome, mode, statistics)
                 continue
             if site.name in ("head.mix", "classifier"):
-                x = tf.reduce_mean(x, [1, 2], keepdims=True)
+                x = self.arithmetic.spatial_mean(x)[:, None, None, :]
             if site.name == "classifier" and self.dropout and dropout_seed is not None:
                 x = tf.nn.experimental.stateless_dropout(x, self.dropout, dropout_seed)
             layer = self._sites[site.name]
@@ -308,7 +312,8 @@ class QFASupernet(keras.Model):
             counts.append(int(images.shape[0]))
         if not vectors:
             raise ValueError("The calibration data is empty. Give at least one batch of images.")
-        statistics = self.layout.combine(vectors, counts)
+        precision = np.float32 if self.zero_point == "fractional" else np.float64
+        statistics = self.layout.combine(vectors, counts, precision)
         return Calibration(arch, self.space.fingerprint, statistics, sum(counts))
 
     def evaluate_architecture(
@@ -435,3 +440,9 @@ def resize(images: tf.Tensor, resolution) -> tf.Tensor:
     """Bilinear resize to a square; what a deployed subnet must be fed with."""
     size = tf.stack([resolution, resolution])
     return tf.cast(tf.image.resize(images, size), images.dtype)
+
+
+def _is_input_of_block(site) -> bool:
+    """Whether a site reads what no activation function made non-negative; the release has signed
+    codes there."""
+    return site.name.endswith((".expand", "s0.b0.depthwise"))

@@ -210,7 +210,8 @@ def test_fewer_bits_make_smaller_files(by_bits):
     )
     assert auto[2] < auto[3] == auto[4] < auto[5] == auto[8]
     assert all(auto[bits] < plain[bits] for bits in (2, 3, 4))
-    assert len(set(plain.values())) == 1
+    # A flatbuffer may be padded to its alignment of 16 bytes.
+    assert max(plain.values()) - min(plain.values()) <= 16
 
 
 def test_odd_numbers_of_channels_are_not_packed():

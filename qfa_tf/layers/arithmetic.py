@@ -1,0 +1,118 @@
+"""Normalization, activation functions and means of a supernet, in one of two arithmetics.
+
+`FastArithmetic` takes the fewest passes over a tensor. `ReleaseArithmetic` does the float32
+operations of the official QFA release in its order, for supernets with fractional zero points,
+which reproduce the paper to the letter: quantization makes a network chaotic, so that results
+agree as a whole or not at all.
+"""
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from qfa_tf.layers.activations import ACTIVATIONS
+from quantize_configs.fractional_quantization import divide_by_constant
+from quantize_configs.ordered_sums import ordered_channel_means, ordered_spatial_means
+
+
+class FastArithmetic:
+    """The arithmetic of supernets with integer zero points."""
+
+    activations: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = ACTIVATIONS
+
+    def normalize_batch(self, x, gamma, beta, epsilon: float, biased: bool):
+        """Batch normalization with the statistics of the batch.
+
+        Args:
+          x: [N, H, W, C].
+          gamma: float32 [C].
+          beta: float32 [C].
+          epsilon: Added to the variance.
+          biased: Whether the variance that is returned must be the biased one.
+
+        Returns:
+          (output, mean, variance).
+        """
+        x, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            x, gamma, beta, epsilon=epsilon, is_training=True
+        )
+        if not biased:
+            return x, mean, variance
+        # The operator returns the unbiased variance; the graph and the paper use the biased one.
+        count = tf.cast(tf.size(x) // tf.shape(gamma)[0], tf.float32)
+        return x, mean, variance * (count - 1.0) / count
+
+    def normalize(self, x, mean, variance, gamma, beta, epsilon: float):
+        """Batch normalization with given statistics, float32 [C]."""
+        mean, variance, gamma, beta = (
+            tf.cast(value, x.dtype) for value in (mean, variance, gamma, beta)
+        )
+        scale = gamma * tf.math.rsqrt(variance + epsilon)
+        return x * scale + (beta - mean * scale)
+
+    def spatial_mean(self, x):
+        """[N, C] from [N, H, W, C]."""
+        return tf.reduce_mean(x, [1, 2])
+
+
+class ReleaseArithmetic(FastArithmetic):
+    """The arithmetic of the official release: PyTorch's on a CPU.
+
+    Square roots and convolutions may still differ in the last bit between processors.
+    """
+
+    def __init__(self):
+        self.activations = {
+            **ACTIVATIONS,
+            "hard_sigmoid": lambda x: divide_by_constant(tf.nn.relu6(x + 3.0), 6.0),
+            "hard_swish": lambda x: divide_by_constant(x * tf.nn.relu6(x + 3.0), 6.0),
+        }
+
+    def normalize_batch(self, x, gamma, beta, epsilon, biased):
+        """See `FastArithmetic.normalize_batch`; the variance is always the biased one."""
+
+        @tf.custom_gradient
+        def normalized(x, gamma, beta):
+            x, gamma, beta = tf.identity(x), tf.identity(gamma), tf.identity(beta)
+            mean = ordered_channel_means(x)
+            variance = tf.math.reduce_variance(tf.cast(x, tf.float64), [0, 1, 2])
+            variance = tf.cast(variance, tf.float32)
+            deviation = tf.sqrt(variance + epsilon)
+            standard = (x - mean) / deviation
+
+            def gradient(upstream, *_):
+                count = tf.cast(tf.size(x) // tf.shape(gamma)[0], tf.float32)
+                to_gamma = tf.reduce_sum(upstream * standard, [0, 1, 2])
+                to_beta = tf.reduce_sum(upstream, [0, 1, 2])
+                centred = upstream - to_beta / count - standard * (to_gamma / count)
+                return centred * (gamma / deviation), to_gamma, to_beta
+
+            return (standard * gamma + beta, mean, variance), gradient
+
+        y, mean, variance = normalized(tf.cast(x, tf.float32), gamma, beta)
+        return tf.cast(y, x.dtype), tf.stop_gradient(mean), tf.stop_gradient(variance)
+
+    def normalize(self, x, mean, variance, gamma, beta, epsilon):
+        """See `FastArithmetic.normalize`."""
+        y = (tf.cast(x, tf.float32) - mean) / tf.sqrt(variance + epsilon) * gamma + beta
+        return tf.cast(y, x.dtype)
+
+    def spatial_mean(self, x):
+        """See `FastArithmetic.spatial_mean`: the mean over rows of the means over columns."""
+
+        @tf.custom_gradient
+        def mean(x):
+            shape = tf.shape(x)
+
+            def gradient(upstream):
+                share = upstream / tf.cast(shape[1] * shape[2], upstream.dtype)
+                return tf.broadcast_to(share[:, None, None, :], shape)
+
+            return ordered_spatial_means(x), gradient
+
+        return tf.cast(mean(tf.cast(x, tf.float32)), x.dtype)
+
+
+def arithmetic_of(zero_point: str) -> FastArithmetic:
+    """The arithmetic that belongs to a kind of zero points; see `BatchQuantizer`."""
+    return ReleaseArithmetic() if zero_point == "fractional" else FastArithmetic()
