@@ -2,7 +2,9 @@
 
 from qfa_tf.interop.official import (
     OfficialStateError,
+    classes_of,
     decode_gene,
+    fill_official,
     load_official,
     official_space,
     read_state,
@@ -10,7 +12,9 @@ from qfa_tf.interop.official import (
 
 __all__ = [
     "OfficialStateError",
+    "classes_of",
     "decode_gene",
+    "fill_official",
     "load_official",
     "official_space",
     "read_state",

@@ -55,6 +55,17 @@ def official_space(
     return SearchSpace.mobilenet_v3(width_mult, resolutions=resolutions, num_classes=num_classes)
 
 
+def classes_of(state: Mapping[str, np.ndarray]) -> int:
+    """Number of classes of the network of a state.
+
+    Raises:
+      OfficialStateError: It has no classifier.
+    """
+    name = _OUTER["classifier"] + "linear.weight"
+    reader = _StateReader(state)
+    return reader.shape(name)[0]
+
+
 def decode_gene(gene: Sequence[int], space: SearchSpace) -> Architecture:
     """The architecture that an official gene stands for.
 
@@ -251,6 +262,9 @@ class _StateReader:
             )
         self._taken.add(name)
         return np.asarray(self._state[name], np.float32)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._take(name).shape
 
     def assign(self, variable, name: str, convert=lambda array: array) -> None:
         value = convert(self._take(name))

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "evaluation_run": ["evaluate_selection"],
         "evaluator": ["SupernetEvaluator"],
+        "import_run": ["import_official"],
         "export_run": ["export_model", "print_inspection", "print_support"],
         "model_records": ["ModelRecord", "ModelRecordError"],
         "search_run": ["search_workdir"],

@@ -1,14 +1,17 @@
 """Exporting subnets of a workdir as verified `.tflite` files: what `apps/export.py` does."""
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import os
 import time
 
+import numpy as np
 import rich.console
 
 from qfa_tf.cost import CostModel
+from qfa_tf.data import Split
 from qfa_tf.runs.building import build_data, build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest, restore
 from qfa_tf.runs.config import calibration_batch_size
@@ -28,6 +31,9 @@ from quantize_configs.files import write_bytes
 
 PIXEL_RANGE = (0.0, 1.0)
 """Of the images that training sees, see `qfa_tf.data`."""
+
+VERIFIED_BYTES = 1 << 30
+"""Most bytes of test images that are verified; LiteRT and Keras hold them in memory."""
 
 MIN_AGREEMENT = 0.995
 MAX_ACCURACY_DIFFERENCE = 0.002
@@ -104,12 +110,20 @@ def export_model(
         pixel_range=None if input_type == "float32" else PIXEL_RANGE,
         **conversion,
     )
+    sample = verified_sample(data.test, architecture.resolution)
+    if len(sample) < len(data.test):
+        say(
+            console,
+            f"Verifying on {len(sample):,} of the {len(data.test):,} test images, evenly spaced: "
+            f"as many as fit {VERIFIED_BYTES >> 20} MiB.",
+        )
     report = tflite_tools.verify(
-        flatbuffer, subnet, _resized(data.test.images, architecture), labels=data.test.labels
+        flatbuffer, subnet, _resized(sample.images, architecture), labels=sample.labels
     )
     accuracy = {
         "split": "test",
         "images": len(data.test),
+        "verified_images": len(sample),
         "supernet": supernet["accuracy"],
         "keras": report.keras_accuracy,
         "litert": report.litert_accuracy,
@@ -151,6 +165,16 @@ def export_model(
         f"Next: python apps/benchmark.py --workdir={workdir}",
     )
     return read_record(workdir, name)
+
+
+def verified_sample(split: Split, resolution: int) -> Split:
+    """Evenly spaced images of a split, as many as VERIFIED_BYTES hold at a resolution."""
+    pixels = max(split.resolution, resolution) ** 2
+    most = max(VERIFIED_BYTES // (4 * pixels * split.source.channels), 1)
+    if len(split) <= most:
+        return split
+    chosen = np.linspace(0, len(split) - 1, most).round().astype(int)
+    return dataclasses.replace(split, indices=split.indices[chosen])
 
 
 def print_support() -> None:

@@ -29,6 +29,7 @@ class Workdir:
       divergence_file: Where a training that diverged went wrong.
       probes_file: Accuracies at the end of the training.
       teacher_file: Which external teacher the training has.
+      import_file: Which file of another release an imported supernet comes from.
       lock_file: Held by the training process.
       evaluations: Every evaluated subnet, `evaluations.sqlite`.
       pareto_json: What the search found.
@@ -48,6 +49,7 @@ class Workdir:
         self.training_png = self.path / "training.png"
         self.divergence_file = self.logs / "divergence.json"
         self.teacher_file = self.path / "teacher.json"
+        self.import_file = self.path / "imported.json"
         self.lock_file = self.path / "train.lock"
         self.probes_file = self.logs / "probes.json"
         self.evaluations = self.path / "evaluations.sqlite"
