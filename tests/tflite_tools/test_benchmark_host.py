@@ -3,10 +3,15 @@
 import itertools
 import json
 
+import numpy as np
 import pytest
 from random_graphs import GraphBuilder, residual_network
 
-from tflite_tools.benchmarking import benchmark
+from tflite_tools.benchmark_options import BenchmarkOptions
+from tflite_tools.benchmark_report import combine
+from tflite_tools.benchmarking import benchmark, benchmark_all, open_device
+from tflite_tools.devices.device import DeviceInfo, Round
+from tflite_tools.devices.host import HostModel
 from tflite_tools.emitter import emit
 from tflite_tools.runtime import FlatbufferError
 
@@ -31,6 +36,9 @@ def test_report(flatbuffer, tmp_path):
     assert min(report.init_ms, report.first_ms) > 0
     assert report.runtime.startswith("ai-edge-litert 2")
     assert report.device_name
+    assert report.delegated_operators == report.operators
+    assert report.peak_memory_mb is None or report.peak_memory_mb >= 0
+    assert len(report.log.split()) == 7
     assert json.loads(report.to_json()) == report.as_dict()
     assert "fully delegated" in str(report)
 
@@ -44,10 +52,52 @@ def test_min_seconds_prolongs_the_measurement(flatbuffer, monkeypatch):
     assert report.std_ms == 0.0
 
 
-@pytest.mark.parametrize("device", ["adb:emulator-5554", "adb", "gpu"])
-def test_other_devices_are_not_available_yet(flatbuffer, device):
-    with pytest.raises(ValueError, match=rf"\['host'\] are available.*{device}"):
+@pytest.mark.parametrize("device", ["gpu", "phone:1", ""])
+def test_other_devices_are_refused(flatbuffer, device):
+    with pytest.raises(ValueError, match=rf"'host', or 'adb:SERIAL'.*'{device}'"):
         benchmark(flatbuffer, device=device)
+
+
+def test_several_models_in_turns(flatbuffer, monkeypatch):
+    order, pauses = [], []
+    run = HostModel.run
+    monkeypatch.setattr(HostModel, "run", lambda model, o: (order.append(model), run(model, o))[1])
+    monkeypatch.setattr("time.sleep", pauses.append)
+    options = BenchmarkOptions(num_runs=7, min_seconds=0, rounds=3, cool_down=0.25)
+    with open_device("host") as device:
+        reports = benchmark_all({"a": flatbuffer, "b": flatbuffer}, device, options)
+    first, second = order[:2]
+    assert order == [first, second, second, first, first, second]
+    assert pauses == [0.25] * 6
+    for report in reports.values():
+        assert report.runs == 9
+        assert len(report.round_medians_ms) == 3
+        assert report.median_ms == sorted(report.round_medians_ms)[1]
+        assert report.spread >= 0
+        assert "3 rounds differ by" in str(report)
+
+
+@pytest.mark.parametrize("delegate", ["cpu-builtin", "cpu-reference"])
+def test_other_kernels(flatbuffer, delegate):
+    report = benchmark(flatbuffer, num_runs=1, min_seconds=0, delegate=delegate)
+    assert (report.partitions, report.delegated_operators) == (0, 0)
+    assert not report.fully_delegated
+    assert report.operators > 5
+
+
+def test_percentiles_and_moments_of_all_rounds(flatbuffer):
+    rounds = [
+        Round(count=2, mean_ms=1.0, std_ms=0.0, min_ms=1.0, median_ms=1.0, p5_ms=1.0, p95_ms=1.0),
+        Round(count=6, mean_ms=3.0, std_ms=2.0, min_ms=0.5, median_ms=2.0, p5_ms=0.5, p95_ms=7.0),
+    ]
+    info = DeviceInfo("adb:1", "Phone", "benchmark_model")
+    report = combine(info, BenchmarkOptions(rounds=2), flatbuffer, rounds, [30.0, 31.0])
+    assert (report.runs, report.mean_ms, report.min_ms) == (8, 2.5, 0.5)
+    assert report.std_ms == pytest.approx(np.sqrt((2 * 1.5**2 + 6 * (4 + 0.25)) / 8))
+    assert (report.median_ms, report.p5_ms, report.p95_ms) == (1.5, 0.75, 4.0)
+    assert report.partitions is report.fully_delegated is report.init_ms is None
+    assert "does not tell" in str(report)
+    assert "30.0 to 31.0 C" in str(report)
 
 
 def test_bad_arguments_are_refused(flatbuffer, tmp_path):

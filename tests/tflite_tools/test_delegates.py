@@ -1,0 +1,73 @@
+"""Delegates as data, and what they leave to the CPU."""
+
+import pytest
+from random_graphs import GraphBuilder, residual_network
+
+from tflite_tools.delegates import UnknownDelegateError, check_delegate, delegates, find_delegate
+from tflite_tools.emitter import emit
+from tflite_tools.graph import AveragePool2D, DataType, FullyConnected
+
+
+@pytest.fixture(scope="module")
+def two_bit_flatbuffer():
+    """INT8, INT4 and INT2 dense layers, and a pool that XNNPACK does not take."""
+    builder = GraphBuilder(4)
+    x = builder.input((4, 4, 8))
+    for dtype in (DataType.INT8, DataType.INT4, DataType.INT2):
+        x = builder.linear(FullyConnected(keep_num_dims=True), x, (8, 8), dtype)
+    quantization = builder.graph.tensor(x).quantization
+    return emit(builder.finish(builder.operation(AveragePool2D(), [x], quantization)))
+
+
+def test_every_delegate_is_complete():
+    for name, delegate in delegates().items():
+        assert delegate.name == name
+        assert set(delegate.flags) <= {"host", "classic", "litert"}
+        assert delegate.flags
+        assert delegate.title
+        assert delegate.source
+        assert delegate.exact == name.startswith("cpu")
+        assert (delegate.kernel_set is not None) == delegate.exact
+        assert bool(delegate.libraries) == name.startswith("npu-")
+        for flags in delegate.flags.values():
+            assert all(flag.startswith("--") for flag in flags)
+    assert [name for name, delegate in delegates().items() if delegate.deprecated] == ["nnapi"]
+
+
+@pytest.mark.parametrize(
+    ("name", "operators"),
+    [
+        ("cpu", ["AVERAGE_POOL_2D"]),
+        ("cpu-builtin", []),
+        ("gpu", []),
+        ("nnapi", ["FULLY_CONNECTED", "FULLY_CONNECTED"]),
+        ("npu-qualcomm", []),
+        ("npu-mediatek", ["FULLY_CONNECTED"]),
+    ],
+)
+def test_fallbacks(name, operators, two_bit_flatbuffer):
+    check = check_delegate(two_bit_flatbuffer, name)
+    assert [item.operator for item in check.fallbacks] == operators
+    assert check.operators == 4
+    assert ("fall back" in str(check)) == bool(operators)
+    if name == "npu-mediatek":
+        assert "no INT2 weights with INT8 activations" in str(check)
+
+
+def test_deprecated_and_unknown_ones_say_so(two_bit_flatbuffer):
+    assert "deprecated" in str(check_delegate(two_bit_flatbuffer, "nnapi"))
+    unknown = check_delegate(two_bit_flatbuffer, "npu-google-tensor")
+    assert unknown.fallbacks is None
+    assert "nobody tells" in str(unknown)
+
+
+def test_wrong_names_list_the_right_ones():
+    with pytest.raises(UnknownDelegateError, match=r"cpu, cpu-builtin.*Received: 'tpu'"):
+        find_delegate("tpu")
+    with pytest.raises(UnknownDelegateError, match=r"this computer\. Available there: cpu, cpu-b"):
+        find_delegate("gpu").flags_for("host")
+
+
+def test_xnnpack_takes_a_whole_network():
+    builder = GraphBuilder(2)
+    assert check_delegate(emit(builder.finish(residual_network(builder))), "cpu").fallbacks == ()

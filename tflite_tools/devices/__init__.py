@@ -1,0 +1,1 @@
+"""Where models are measured: this machine, or a phone behind Android's adb."""

@@ -1,0 +1,173 @@
+"""This computer: the LiteRT runtime in this process."""
+
+import importlib.metadata
+import pathlib
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from tflite_tools import runtime
+from tflite_tools.benchmark_options import BenchmarkOptions
+from tflite_tools.delegates import find_delegate, kernel_set_of
+from tflite_tools.devices.device import DeviceInfo, Round
+
+_STATUS = pathlib.Path("/proc/self/status")
+_CLEAR = pathlib.Path("/proc/self/clear_refs")
+_THERMAL = pathlib.Path("/sys/class/thermal")
+_GOVERNOR = pathlib.Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_RESET_PEAK = "5"
+_KILOBYTES = 1024.0  # per MB
+_MILLIDEGREES = 1000.0
+
+
+class HostDevice:
+    """The device "host"."""
+
+    def info(self) -> DeviceInfo:
+        """Processor, runtime, system and governor."""
+        governor = _read(_GOVERNOR)
+        return DeviceInfo(
+            device="host",
+            name=host_processor(),
+            runtime=f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
+            abi=platform.machine(),
+            system=f"{platform.system()} {platform.release()}",
+            governor=governor,
+        )
+
+    def temperature_celsius(self) -> float | None:
+        """Of the hottest thermal zone."""
+        zones = [_read(path) for path in sorted(_THERMAL.glob("thermal_zone*/temp"))]
+        values = [float(value) / _MILLIDEGREES for value in zones if value and value.isdigit()]
+        return max(values, default=None)
+
+    def load(self, name: str, flatbuffer: bytes, options: BenchmarkOptions) -> "HostModel":
+        """Loads a model into this process.
+
+        Raises:
+          FlatbufferError: The bytes are no model.
+          UnknownDelegateError: The delegate is not available here.
+        """
+        return HostModel(flatbuffer, options)
+
+    def close(self) -> None:
+        """Nothing is left behind."""
+
+
+class HostModel:
+    """A model loaded into this process.
+
+    Args:
+      flatbuffer: Bytes of a .tflite file.
+      options: Threads and delegate.
+    """
+
+    def __init__(self, flatbuffer: bytes, options: BenchmarkOptions):
+        delegate = find_delegate(options.delegate)
+        delegate.flags_for("host")
+        memory = _PeakMemory()
+        start = time.perf_counter()
+        self._interpreter = runtime.load(flatbuffer, kernel_set_of(delegate), options.num_threads)
+        self._interpreter.allocate_tensors()
+        init_ms = (time.perf_counter() - start) * 1e3
+        fill_inputs(self._interpreter)
+        first_ms = _timed_ms(self._interpreter.invoke)
+        operators, partitions = runtime.describe(self._interpreter)
+        self._loading = {
+            "init_ms": init_ms,
+            "first_ms": first_ms,
+            "peak_memory_mb": memory.megabytes(),
+            "partitions": partitions,
+            "delegated_operators": sum(operator.delegated for operator in operators),
+        }
+
+    def run(self, options: BenchmarkOptions) -> Round:
+        """Warms up and measures at least num_runs inferences over at least min_seconds."""
+        for _ in range(options.warmup_runs):
+            self._interpreter.invoke()
+        times = _measure(self._interpreter.invoke, options)
+        return Round(
+            count=times.size,
+            mean_ms=float(times.mean()),
+            std_ms=float(times.std()),
+            min_ms=float(times.min()),
+            median_ms=float(np.median(times)),
+            p5_ms=float(np.percentile(times, 5)),
+            p95_ms=float(np.percentile(times, 95)),
+            log=" ".join(f"{value:.4f}" for value in times),
+            **self._loading,
+        )
+
+    def close(self) -> None:
+        """Frees the model."""
+        del self._interpreter
+
+
+class _PeakMemory:
+    """How far the resident memory of this process rises above what it is now."""
+
+    def __init__(self):
+        self._before = None
+        try:
+            _CLEAR.write_text(_RESET_PEAK)
+        except OSError:  # not Linux, or not allowed
+            return
+        self._before = _status_megabytes("VmRSS")
+
+    def megabytes(self) -> float | None:
+        """The largest rise so far; None where the system does not tell."""
+        peak = _status_megabytes("VmHWM")
+        if self._before is None or peak is None:
+            return None
+        return max(0.0, peak - self._before)
+
+
+def host_processor() -> str:
+    """Name of the host's processor as the operating system reports it."""
+    for line in (_read(pathlib.Path("/proc/cpuinfo")) or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def fill_inputs(interpreter) -> None:
+    """Random inputs: zeros would flatter kernels that skip them."""
+    rng = np.random.default_rng(0)
+    for details in interpreter.get_input_details():
+        shape, dtype = tuple(details["shape"]), np.dtype(details["dtype"])
+        if dtype.kind == "f":
+            values = rng.normal(size=shape).astype(dtype)
+        else:
+            values = rng.integers(0, 100, shape).astype(dtype)
+        interpreter.set_tensor(details["index"], values)
+
+
+def _timed_ms(call: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e3
+
+
+def _measure(call: Callable[[], None], options: BenchmarkOptions) -> np.ndarray:
+    """Times of at least num_runs calls over at least min_seconds, in milliseconds."""
+    times = []
+    start = time.perf_counter()
+    while len(times) < options.num_runs or time.perf_counter() - start < options.min_seconds:
+        times.append(_timed_ms(call))
+    return np.array(times)
+
+
+def _status_megabytes(field: str) -> float | None:
+    for line in (_read(_STATUS) or "").splitlines():
+        if line.startswith(f"{field}:"):
+            return float(line.split()[1]) / _KILOBYTES
+    return None
+
+
+def _read(path: pathlib.Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
