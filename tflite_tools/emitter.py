@@ -4,9 +4,11 @@ Goes through the object API of the runtime wheel, so scales, zero points and cod
 unchanged. The same graph gives the same bytes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from tflite_tools.graph import IntegerGraph, Operation, OperationKind, Tensor
+from tflite_tools.graph import Dequantize, IntegerGraph, Operation, OperationKind, Tensor
 from tflite_tools.metadata import FILE_IDENTIFIER, METADATA_NAME, encoded
 from tflite_tools.operator_options import AXES_OF_MEAN, operator_options
 from tflite_tools.packing import pack
@@ -14,6 +16,9 @@ from tflite_tools.tensors import DataType
 
 #: Key of the signature with all graph inputs and outputs.
 SIGNATURE_KEY = "serving_default"
+
+#: Added to the name of a FLOAT16 constant for the FLOAT32 tensor that operators read.
+WIDENED_SUFFIX = ".float32"
 
 _SCHEMA_VERSION = 3
 #: Source: LiteRT tflite/kernels/register_ref.cc.
@@ -87,7 +92,9 @@ class _Emitter:
             self._add_tensor(tensor)
         subgraph = schema.SubGraphT()
         subgraph.name = b"main"
-        subgraph.operators = [self._operator(node) for node in self._graph.operations]
+        subgraph.operators = [
+            operator for node in self._graph.operations for operator in self._operators(node)
+        ]
         subgraph.tensors = self._tensors
         subgraph.inputs = [self._index[name] for name in self._graph.inputs]
         subgraph.outputs = [self._index[name] for name in self._outputs]
@@ -136,14 +143,29 @@ class _Emitter:
         self._buffers.append(buffer)
         return len(self._buffers) - 1
 
-    def _operator(self, node: Operation):
+    def _operators(self, node: Operation) -> list:
+        """The operator of a node, behind a DEQUANTIZE for each of its FLOAT16 constants."""
+        widened = []
+        inputs = []
+        for name in node.inputs:
+            tensor = self._graph.tensor(name)
+            if tensor.dtype is DataType.FLOAT16:
+                name = f"{name}{WIDENED_SUFFIX}"
+                if name not in self._index:
+                    self._add_tensor(Tensor(name, tensor.shape, DataType.FLOAT32))
+                    source = Operation(name, Dequantize(), (tensor.name,), (name,))
+                    widened.append(self._operator(source, source.inputs))
+            inputs.append(name)
+        return [*widened, self._operator(node, inputs)]
+
+    def _operator(self, node: Operation, inputs: Sequence[str]):
         options, version = operator_options(self._schema, self._graph, node)
         version = min(version, self._version_limits.get(node.kind, version))
         operator = self._schema.OperatorT()
         operator.opcodeIndex = self._operator_codes.setdefault(
             (node.kind, version), len(self._operator_codes)
         )
-        operator.inputs = [self._index[name] for name in node.inputs]
+        operator.inputs = [self._index[name] for name in inputs]
         operator.inputs += [self._add_tensor(tensor) for tensor in self._settings(node)]
         operator.outputs = [self._index[name] for name in node.outputs]
         if options is not None:

@@ -145,25 +145,33 @@ class IntegerGraph:
         Args:
           name: Tensor name.
           codes: Integer array in the layout of LiteRT (see `Conv2D`, `DepthwiseConv2D`,
-            `FullyConnected`); INT4 and INT2 codes are given unpacked.
+            `FullyConnected`); INT4 and INT2 codes are given unpacked. Floats of a float constant.
           dtype: Type stored in the flatbuffer.
           quantization: One scale per output channel for weights; axis 0, or 3 for depthwise.
-            None for FLOAT32.
+            None for FLOAT32 and FLOAT16.
         """
         return self._add(Tensor(name, np.shape(codes), dtype, quantization, codes))
 
-    def add_bias(self, name: str, codes: np.ndarray, x: str, weights: str) -> str:
-        """Adds an INT32 bias whose scale is that of `x` times those of `weights`.
+    def add_bias(
+        self,
+        name: str,
+        codes: np.ndarray,
+        x: str,
+        weights: str,
+        dtype: DataType = DataType.INT32,
+    ) -> str:
+        """Adds an integer bias whose scale is that of `x` times those of `weights`.
 
         Args:
           name: Tensor name.
           codes: Integers [O], in units of input scale times weight scale.
           x: Name of the operation's input.
           weights: Name of the operation's weights.
+          dtype: INT32; INT64 is possible where `x` is INT16.
         """
         scales = self.tensor(x).quantization.scales * self.tensor(weights).quantization.scales
         return self.add_constant(
-            name, np.asarray(codes), DataType.INT32, Quantization(scales.astype(np.float32))
+            name, np.asarray(codes), dtype, Quantization(scales.astype(np.float32))
         )
 
     def add_operation(

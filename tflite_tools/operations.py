@@ -54,7 +54,7 @@ def _positive_pair(owner: object, field: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Conv2D:
-    """CONV_2D. Inputs: x [1,H,W,I], weights [O,kh,kw,I], bias INT32 [O]."""
+    """CONV_2D. Inputs: x [1,H,W,I], weights [O,kh,kw,I], bias [O]."""
 
     strides: tuple[int, int] = (1, 1)
     padding: Padding = Padding.SAME
@@ -67,7 +67,7 @@ class Conv2D:
 
 @dataclasses.dataclass(frozen=True)
 class DepthwiseConv2D:
-    """DEPTHWISE_CONV_2D. Inputs: x [1,H,W,C], weights [1,kh,kw,C*multiplier], bias INT32.
+    """DEPTHWISE_CONV_2D. Inputs: x [1,H,W,C], weights [1,kh,kw,C*multiplier], bias.
 
     Output channel `c * multiplier + m` reads input channel `c`.
     """
@@ -89,7 +89,7 @@ class DepthwiseConv2D:
 
 @dataclasses.dataclass(frozen=True)
 class FullyConnected:
-    """FULLY_CONNECTED. Inputs: x [1,...,I], weights [O,I], bias INT32 [O].
+    """FULLY_CONNECTED. Inputs: x [1,...,I], weights [O,I], bias [O].
 
     With `keep_num_dims` it acts on the last axis of x, which makes it a 1x1 convolution of an
     NHWC tensor; without, x has two dimensions.
@@ -196,14 +196,14 @@ class AveragePool2D:
 
 @dataclasses.dataclass(frozen=True)
 class Quantize:
-    """QUANTIZE: FLOAT32 to INT8, or INT8 to INT8 with another scale or zero point."""
+    """QUANTIZE: FLOAT32 to INT8 or INT16, or INT8 to INT8 with another scale or zero point."""
 
     kind: ClassVar[OperationKind] = OperationKind.QUANTIZE
 
 
 @dataclasses.dataclass(frozen=True)
 class Dequantize:
-    """DEQUANTIZE: INT8 to FLOAT32."""
+    """DEQUANTIZE: INT8, INT16 or UINT8 to FLOAT32."""
 
     kind: ClassVar[OperationKind] = OperationKind.DEQUANTIZE
 

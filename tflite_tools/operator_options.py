@@ -11,8 +11,15 @@ from tflite_tools.tensors import DataType
 #: Axes of the only MEAN the graph has: height and width.
 AXES_OF_MEAN = (1, 2)
 
-_CONVOLUTION_VERSIONS = {DataType.INT8: 3, DataType.INT4: 7}
-_FULLY_CONNECTED_VERSIONS = {DataType.INT8: 4, DataType.INT4: 10, DataType.INT2: 14}
+_FLOAT_VERSIONS = {DataType.FLOAT32: 1, DataType.FLOAT16: 1}
+_CONVOLUTION_VERSIONS = {DataType.INT8: 3, DataType.INT4: 7, **_FLOAT_VERSIONS}
+_FULLY_CONNECTED_VERSIONS = {
+    DataType.INT8: 4,
+    DataType.INT4: 10,
+    DataType.INT2: 14,
+    **_FLOAT_VERSIONS,
+}
+_DEQUANTIZE_VERSIONS = {DataType.INT8: 2, DataType.INT16: 3, DataType.FLOAT16: 3}
 
 
 def operator_options(schema, graph: IntegerGraph, node: Operation):
@@ -33,6 +40,8 @@ def _conv_2d(schema, graph, node):
     options = schema.Conv2DOptionsT()
     _set_window(schema, options, node)
     options.dilationHFactor = options.dilationWFactor = 1
+    if _is_int16(graph, node):
+        return options, 8 if _set_bias_type(schema, options, graph, node) else 4
     return options, _CONVOLUTION_VERSIONS[_weight_type(graph, node)]
 
 
@@ -41,6 +50,8 @@ def _depthwise_conv_2d(schema, graph, node):
     _set_window(schema, options, node)
     options.dilationHFactor = options.dilationWFactor = 1
     options.depthMultiplier = node.attributes.depth_multiplier
+    if _is_int16(graph, node):
+        return options, 5
     return options, _CONVOLUTION_VERSIONS[_weight_type(graph, node)]
 
 
@@ -48,6 +59,8 @@ def _fully_connected(schema, graph, node):
     options = schema.FullyConnectedOptionsT()
     options.keepNumDims = node.attributes.keep_num_dims
     _set_activation(schema, options, node)
+    if _is_int16(graph, node):
+        return options, 11 if _set_bias_type(schema, options, graph, node) else 7
     version = _FULLY_CONNECTED_VERSIONS[_weight_type(graph, node)]
     return options, max(version, 5) if node.attributes.keep_num_dims else version
 
@@ -102,13 +115,13 @@ def _pool_2d(schema, graph, node):
 
 
 def _quantize(schema, graph, node):
-    return schema.QuantizeOptionsT(), 1
+    is_int16 = graph.tensor(node.outputs[0]).dtype is DataType.INT16
+    return schema.QuantizeOptionsT(), 2 if is_int16 else 1
 
 
 def _dequantize(schema, graph, node):
-    return schema.DequantizeOptionsT(), 2 if graph.tensor(
-        node.inputs[0]
-    ).dtype is DataType.INT8 else 1
+    dtype = graph.tensor(node.inputs[0]).dtype
+    return schema.DequantizeOptionsT(), _DEQUANTIZE_VERSIONS.get(dtype, 1)
 
 
 def _reshape(schema, graph, node):
@@ -123,6 +136,18 @@ def _pad(schema, graph, node):
 
 def _weight_type(graph, node):
     return graph.tensor(node.inputs[1]).dtype
+
+
+def _is_int16(graph, node):
+    return graph.tensor(node.inputs[0]).dtype is DataType.INT16
+
+
+def _set_bias_type(schema, options, graph, node):
+    """Names an INT32 bias, which kernels with INT16 activations would read as INT64 otherwise."""
+    is_narrow = graph.tensor(node.inputs[2]).dtype is DataType.INT32
+    if is_narrow:
+        options.quantizedBiasType = schema.TensorType.INT32
+    return is_narrow
 
 
 def _set_activation(schema, options, node):

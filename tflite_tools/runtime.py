@@ -31,11 +31,13 @@ class OperatorRecord:
       name: Operator name, for example CONV_2D.
       outputs: Names of the tensors it writes.
       delegated: True if it runs inside the XNNPACK delegate.
+      reads_constants: True if it reads nothing else, so that it runs once and not per image.
     """
 
     name: str
     outputs: tuple[str, ...]
     delegated: bool
+    reads_constants: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class RunResult:
 
     Attributes:
       outputs: Output arrays by tensor name, in output order.
-      operators: The model's operators in execution order.
+      operators: The model's operators in execution order, without those that only widen constants.
       partitions: Number of delegate partitions (0 without XNNPACK).
     """
 
@@ -144,6 +146,7 @@ def run(
         for details in interpreter.get_output_details()
     }
     operators, partitions = describe(interpreter)
+    operators = tuple(item for item in operators if not item.reads_constants)
     return RunResult(outputs, operators, partitions)
 
 
@@ -184,12 +187,15 @@ def describe(interpreter) -> tuple[tuple[OperatorRecord, ...], int]:
                 continue
             delegated.add(position)
             pending += [int(source) for source in originals[position]["inputs"]]
+    fed = {int(details["index"]) for details in interpreter.get_input_details()} | set(producers)
+    constant = {id(node) for node in originals if not fed.intersection(map(int, node["inputs"]))}
     names = {details["index"]: details["name"] for details in interpreter.get_tensor_details()}
     records = tuple(
         OperatorRecord(
             name=node["op_name"],
             outputs=tuple(names.get(int(tensor), f"#{tensor}") for tensor in node["outputs"]),
             delegated=position in delegated,
+            reads_constants=id(node) in constant,
         )
         for position, node in enumerate(originals)
     )

@@ -29,6 +29,15 @@ def _weight_zero_point(graph, operation, value) -> bool:
     return graph.tensor(operation.inputs[1]).quantization.zero_point == value
 
 
+def _zero_points_are(graph, operation, value) -> bool:
+    tensors = [graph.tensor(name) for name in (operation.inputs[0], operation.outputs[0])]
+    return all(x.quantization is None or x.quantization.zero_point == value for x in tensors)
+
+
+def _bias_type(graph, operation, value) -> bool:
+    return graph.tensor(operation.inputs[2]).dtype in value
+
+
 def _weight_code_at_least(graph, operation, value) -> bool:
     return int(graph.tensor(operation.inputs[1]).data.min()) >= value
 
@@ -85,6 +94,8 @@ def _strides_within_window(graph, operation, value) -> bool:
 RULES: dict[str, Rule] = {
     "per_channel_weights": _per_channel_weights,
     "weight_zero_point": _weight_zero_point,
+    "zero_points_are": _zero_points_are,
+    "bias_type": _bias_type,
     "weight_code_at_least": _weight_code_at_least,
     "input_channels_multiple_of": _input_channels_multiple_of,
     "multiplier_below": _multiplier_below,

@@ -10,15 +10,17 @@ import numpy as np
 class DataType(enum.StrEnum):
     """Element type of a tensor as LiteRT stores it.
 
-    INT4 and INT2 exist only as packed weights, UINT8 only as the type of an image at the input;
-    INT16 exists so that a combination with it can be named and refused.
+    INT4, INT2 and FLOAT16 exist only as weights, UINT8 only as the type of an image at the input,
+    INT64 only as the bias of a layer with INT16 activations.
     """
 
     FLOAT32 = "float32"
+    FLOAT16 = "float16"
     INT8 = "int8"
     UINT8 = "uint8"
     INT16 = "int16"
     INT32 = "int32"
+    INT64 = "int64"
     INT4 = "int4"
     INT2 = "int2"
 
@@ -27,6 +29,8 @@ class DataType(enum.StrEnum):
         """Bits one element takes in the flatbuffer."""
         return {
             "float32": 32,
+            "float16": 16,
+            "int64": 64,
             "int32": 32,
             "int16": 16,
             "int8": 8,
@@ -37,8 +41,8 @@ class DataType(enum.StrEnum):
 
     @property
     def is_integer(self) -> bool:
-        """True for every type but FLOAT32."""
-        return self is not DataType.FLOAT32
+        """True for every type but FLOAT32 and FLOAT16."""
+        return self not in (DataType.FLOAT32, DataType.FLOAT16)
 
     @property
     def numpy_type(self) -> np.dtype:
@@ -50,10 +54,10 @@ class DataType(enum.StrEnum):
         """Smallest and largest code of an integer type.
 
         Raises:
-          ValueError: The type is FLOAT32.
+          ValueError: The type is FLOAT32 or FLOAT16.
         """
         if not self.is_integer:
-            raise ValueError("FLOAT32 has no code limits; ask only for integer types.")
+            raise ValueError(f"{self.name} has no code limits; ask only for integer types.")
         if self is DataType.UINT8:
             return 0, 255
         return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
@@ -130,9 +134,9 @@ class Tensor:
       shape: Dimensions. An activation has batch 1 in the first place; the runtime and the
         interpreter accept any batch.
       dtype: Element type.
-      quantization: Scale and zero point; None for FLOAT32.
+      quantization: Scale and zero point; None for FLOAT32 and FLOAT16.
       data: Codes of a constant, an integer array of `shape` (INT4 and INT2 unpacked, in int8), or
-        values of a FLOAT32 constant. None for an activation.
+        values of a FLOAT32 or FLOAT16 constant. None for an activation.
     """
 
     name: str
@@ -157,11 +161,11 @@ class Tensor:
 
     def _stored_codes(self, data: Any) -> np.ndarray:
         values = np.asarray(data)
-        is_float = self.dtype is DataType.FLOAT32 and values.dtype == np.float32
+        is_float = not self.dtype.is_integer and values.dtype == self.dtype.numpy_type
         if not is_float and (not self.dtype.is_integer or values.dtype.kind not in "iu"):
             raise ValueError(
-                f"Constant {self.name!r}: constants are integer codes, or float32 values of a "
-                f"float32 tensor. Received: {values.dtype} values for a {self.dtype} tensor. "
+                f"Constant {self.name!r}: constants are integer codes, or floats of the type of a "
+                f"float tensor. Received: {values.dtype} values for a {self.dtype} tensor. "
                 "Quantize them first."
             )
         if values.shape != self.shape:

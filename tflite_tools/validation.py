@@ -1,13 +1,11 @@
 """Checks of an integer graph: structure, shapes, types, quantization, and the support table."""
 
-import math
-
 import numpy as np
 
 from tflite_tools import support
 from tflite_tools.graph import GraphError, IntegerGraph
 from tflite_tools.operations import LINEAR_KINDS, Operation, OperationKind
-from tflite_tools.reference.accumulators import worst_case
+from tflite_tools.reference.accumulators import shifted_worst_case
 from tflite_tools.shapes import ShapeError, output_shape
 from tflite_tools.tensors import DataType, Tensor
 
@@ -16,7 +14,8 @@ _BIAS_SCALE_TOLERANCE = 1e-5
 _INPUT_COUNTS = dict.fromkeys(LINEAR_KINDS, 3) | {OperationKind.ADD: 2, OperationKind.MUL: 2}
 #: Operators whose second input may be a FLOAT32 constant of shape [1].
 _WITH_SCALARS = frozenset({OperationKind.ADD, OperationKind.MUL})
-_INT32_LIMIT = 1 << 31
+#: Of the sums that LiteRT's fixed-point product of INT64 takes.
+_INT64_BITS = 47
 
 
 def validate_graph(graph: IntegerGraph) -> None:
@@ -34,7 +33,7 @@ def validate_graph(graph: IntegerGraph) -> None:
         _check_wiring(graph, operation, available)
         _check_shape(graph, operation)
         support.check_operation(graph, operation)
-        if operation.kind in LINEAR_KINDS:
+        if operation.kind in LINEAR_KINDS and graph.tensor(operation.inputs[0]).dtype.is_integer:
             _check_bias(graph, operation)
             _check_accumulator(graph, operation)
         available.update(operation.outputs)
@@ -63,9 +62,9 @@ def _check_tensor(tensor: Tensor) -> None:
             f"Activation {tensor.name!r} has shape {tensor.shape}; the first dimension is the "
             "batch and must be 1."
         )
-    if tensor.dtype is DataType.FLOAT32:
+    if not tensor.dtype.is_integer:
         if tensor.quantization is not None:
-            raise GraphError(f"FLOAT32 tensor {tensor.name!r} must have no quantization.")
+            raise GraphError(f"{tensor.dtype} tensor {tensor.name!r} must have no quantization.")
         return
     if tensor.quantization is None:
         raise GraphError(f"{tensor.dtype} tensor {tensor.name!r} has no quantization; give it one.")
@@ -146,10 +145,13 @@ def _check_shape(graph: IntegerGraph, operation: Operation) -> None:
 
 
 def _check_bias(graph: IntegerGraph, operation: Operation) -> None:
+    """Type and scale; the support table names the biases that go with INT16 activations."""
     x, weights, bias = (graph.tensor(name) for name in operation.inputs)
-    if bias.dtype is not DataType.INT32 or bias.quantization.zero_point != 0:
+    types = (DataType.INT32, DataType.INT64) if x.dtype is DataType.INT16 else (DataType.INT32,)
+    if bias.dtype not in types or bias.quantization.zero_point != 0:
         raise GraphError(
-            f"Operation {operation.name!r}: the bias must be INT32 with zero point 0. Received: "
+            f"Operation {operation.name!r}: the bias must be "
+            f"{' or '.join(kind.name for kind in types)} with zero point 0. Received: "
             f"{bias.dtype} with zero point {bias.quantization.zero_point}."
         )
     expected = np.float64(x.quantization.scales) * weights.quantization.scales
@@ -165,17 +167,14 @@ def _check_bias(graph: IntegerGraph, operation: Operation) -> None:
 
 def _check_accumulator(graph: IntegerGraph, operation: Operation) -> None:
     x, weights, bias = (graph.tensor(name) for name in operation.inputs)
-    output = graph.tensor(operation.outputs[0])
-    multiplier = float(
-        (np.float64(x.quantization.scale) * weights.quantization.scales).max()
-        / np.float64(output.quantization.scale)
-    )
-    # The built-in kernels shift the accumulator left when the multiplier is 1 or more.
-    left_shift = max(math.frexp(multiplier)[1], 0)
     depthwise = operation.kind is OperationKind.DEPTHWISE_CONV_2D
-    worst = worst_case(x, weights, bias, depthwise=depthwise) << left_shift
-    if worst >= _INT32_LIMIT:
+    output = graph.tensor(operation.outputs[0]).quantization
+    worst = shifted_worst_case(x, weights, bias, output, depthwise=depthwise)
+    bits = _INT64_BITS if bias.dtype is DataType.INT64 else 31
+    if worst >> bits:
         raise GraphError(
-            f"Operation {operation.name!r}: the accumulator can reach {worst} (2^31 or more) and "
-            "would overflow INT32; use smaller weight or bias codes, that is larger weight scales."
+            f"Operation {operation.name!r}: the accumulator can reach {worst} (2^{bits} or more) "
+            f"and would overflow {bias.dtype.name}; use smaller weight or bias codes, that is larger "
+            "weight scales"
+            + (", or an INT64 bias." if x.dtype is DataType.INT16 and bits == 31 else ".")
         )

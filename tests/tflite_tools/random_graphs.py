@@ -53,6 +53,8 @@ class GraphBuilder:
 
     def input(self, shape, dtype=DataType.INT8, near: float = 0.05) -> str:
         quantization = self.quantization(near) if dtype is DataType.INT8 else None
+        if dtype is DataType.INT16:
+            quantization = Quantization(self.scale(near / 256))
         name = f"input_{len(self.graph.inputs)}"
         return self.graph.add_input(name, (1, *shape), dtype, quantization)
 
@@ -70,9 +72,15 @@ class GraphBuilder:
         return output
 
     def linear(
-        self, attributes, x, weight_shape, weight_type=DataType.INT8, quantization=None
+        self,
+        attributes,
+        x,
+        weight_shape,
+        weight_type=DataType.INT8,
+        quantization=None,
+        bias_type=DataType.INT32,
     ) -> str:
-        """Appends a linear operator whose output fills the int8 range."""
+        """Appends a linear operator whose output fills the range of its type, that of `x`."""
         axis = 3 if isinstance(attributes, DepthwiseConv2D) else 0
         channels = weight_shape[axis]
         low, high = WEIGHT_LIMITS[weight_type]
@@ -86,12 +94,30 @@ class GraphBuilder:
         w = self.graph.add_constant(
             f"{prefix}/weights", codes, weight_type, Quantization(scales, 0, axis)
         )
-        b = self.graph.add_bias(f"{prefix}/bias", bias, x, w)
+        b = self.graph.add_bias(f"{prefix}/bias", bias, x, w, bias_type)
+        dtype = self.graph.tensor(x).dtype
+        fan_in = codes.size / channels
+        if dtype is DataType.INT16:
+            step = self.graph.tensor(x).quantization.scale * 0.012 * high * np.sqrt(fan_in) / 2
+            return self.operation(attributes, [x, w, b], Quantization(self.scale(step)), dtype)
         if quantization is None:
-            fan_in = codes.size / channels
             step = self.graph.tensor(x).quantization.scale * 0.012
             quantization = self.quantization(step * high * 74 * np.sqrt(fan_in) / 150)
         return self.operation(attributes, [x, w, b], quantization)
+
+    def float_linear(self, attributes, x, weight_shape, weight_type=DataType.FLOAT32) -> str:
+        """Appends a linear operator on float tensors."""
+        channels = weight_shape[3 if isinstance(attributes, DepthwiseConv2D) else 0]
+        constants = {
+            "weights": self.rng.normal(0, 0.3, weight_shape).astype(str(weight_type)),
+            "bias": self.rng.normal(0, 1, channels).astype(np.float32),
+        }
+        types = (weight_type, DataType.FLOAT32)
+        names = [
+            self.graph.add_constant(f"layer_{len(self.graph.operations)}/{name}", values, dtype)
+            for (name, values), dtype in zip(constants.items(), types, strict=True)
+        ]
+        return self.operation(attributes, [x, *names], dtype=DataType.FLOAT32)
 
     def inputs_for(self, batch: int) -> list[np.ndarray]:
         """Random values for the graph inputs, `batch` images."""
@@ -103,6 +129,8 @@ class GraphBuilder:
                 arrays.append(self._half_steps(name, shape))
             elif tensor.dtype is DataType.UINT8:
                 arrays.append(self.rng.integers(0, 256, shape).astype(np.uint8))
+            elif tensor.dtype is DataType.INT16:
+                arrays.append(self.rng.integers(-(2**15), 2**15, shape).astype(np.int16))
             else:
                 arrays.append(self.rng.integers(-128, 128, shape).astype(np.int8))
         return arrays
@@ -110,7 +138,8 @@ class GraphBuilder:
     def _half_steps(self, name, shape) -> np.ndarray:
         """Floats at and beside the ties of the QUANTIZE that reads input `name`."""
         reader = next(item for item in self.graph.operations if name in item.inputs)
-        step = self.graph.tensor(reader.outputs[0]).quantization.scale
+        quantization = self.graph.tensor(reader.outputs[0]).quantization
+        step = np.float32(0.02) if quantization is None else quantization.scale
         codes = self.rng.integers(-300, 300, shape) * 0.5 + self.rng.normal(0, 1e-7, shape)
         return codes.astype(np.float32) * step
 
@@ -124,8 +153,8 @@ def _image(builder, channels=None):
     return int(height), int(width), channels or int(builder.rng.integers(1, 40))
 
 
-def conv_2d(builder, weight_type=DataType.INT8):
-    x = builder.input(_image(builder))
+def conv_2d(builder, weight_type=DataType.INT8, dtype=DataType.INT8, bias_type=DataType.INT32):
+    x = builder.input(_image(builder), dtype)
     kernel = tuple(int(size) for size in builder.rng.integers(1, 4, 2))
     channels = builder.graph.tensor(x).shape[-1]
     attributes = Conv2D(
@@ -133,12 +162,20 @@ def conv_2d(builder, weight_type=DataType.INT8):
         _choose(builder, tuple(Padding)),
         _choose(builder, ACTIVATIONS),
     )
-    outputs = int(builder.rng.integers(1, 40))
-    return builder.linear(attributes, x, (outputs, *kernel, channels), weight_type)
+    shape = (int(builder.rng.integers(1, 40)), *kernel, channels)
+    if dtype is DataType.FLOAT32:
+        return builder.float_linear(attributes, x, shape, weight_type)
+    return builder.linear(attributes, x, shape, weight_type, bias_type=bias_type)
 
 
-def depthwise_conv_2d(builder, weight_type=DataType.INT8, multiplier=1):
-    x = builder.input(_image(builder))
+def depthwise_conv_2d(
+    builder,
+    weight_type=DataType.INT8,
+    multiplier=1,
+    dtype=DataType.INT8,
+    bias_type=DataType.INT32,
+):
+    x = builder.input(_image(builder), dtype)
     kernel = tuple(int(size) for size in builder.rng.integers(1, 4, 2))
     channels = builder.graph.tensor(x).shape[-1]
     attributes = DepthwiseConv2D(
@@ -147,15 +184,28 @@ def depthwise_conv_2d(builder, weight_type=DataType.INT8, multiplier=1):
         _choose(builder, ACTIVATIONS),
         multiplier,
     )
-    return builder.linear(attributes, x, (1, *kernel, channels * multiplier), weight_type)
+    shape = (1, *kernel, channels * multiplier)
+    if dtype is DataType.FLOAT32:
+        return builder.float_linear(attributes, x, shape, weight_type)
+    return builder.linear(attributes, x, shape, weight_type, bias_type=bias_type)
 
 
-def fully_connected(builder, weight_type=DataType.INT8, multiple=1, keep_num_dims=True):
+def fully_connected(
+    builder,
+    weight_type=DataType.INT8,
+    multiple=1,
+    keep_num_dims=True,
+    dtype=DataType.INT8,
+    bias_type=DataType.INT32,
+):
     inputs = multiple * int(builder.rng.integers(1, 12))
     image = _image(builder, inputs) if keep_num_dims else (inputs,)
-    x = builder.input(image)
+    x = builder.input(image, dtype)
     attributes = FullyConnected(_choose(builder, ACTIVATIONS), keep_num_dims)
-    return builder.linear(attributes, x, (int(builder.rng.integers(1, 40)), inputs), weight_type)
+    shape = (int(builder.rng.integers(1, 40)), inputs)
+    if dtype is DataType.FLOAT32:
+        return builder.float_linear(attributes, x, shape, weight_type)
+    return builder.linear(attributes, x, shape, weight_type, bias_type=bias_type)
 
 
 def add(builder):
@@ -224,28 +274,28 @@ def mean(builder, keep_dims=True):
     return builder.operation(Mean(keep_dims), [x], builder.quantization(0.03))
 
 
-def pool(builder, kind):
-    x = builder.input(_image(builder))
+def pool(builder, kind, dtype=DataType.INT8):
+    x = builder.input(_image(builder), dtype)
     attributes = kind(
         tuple(builder.rng.integers(1, 4, 2)),
         tuple(builder.rng.integers(1, 4, 2)),
         _choose(builder, tuple(Padding)),
         _choose(builder, ACTIVATIONS),
     )
-    return builder.operation(attributes, [x], builder.graph.tensor(x).quantization)
+    return builder.operation(attributes, [x], builder.graph.tensor(x).quantization, dtype)
 
 
-def reshape(builder):
-    x = builder.input(_image(builder))
+def reshape(builder, dtype=DataType.INT8):
+    x = builder.input(_image(builder), dtype)
     tensor = builder.graph.tensor(x)
     flat = (1, int(np.prod(tensor.shape)))
-    return builder.operation(Reshape(), [x], tensor.quantization, shape=flat)
+    return builder.operation(Reshape(), [x], tensor.quantization, dtype, flat)
 
 
-def pad(builder):
-    x = builder.input(_image(builder))
+def pad(builder, dtype=DataType.INT8):
+    x = builder.input(_image(builder), dtype)
     sides = tuple(builder.rng.integers(0, 3, 2)), tuple(builder.rng.integers(0, 3, 2))
-    return builder.operation(Pad(*sides), [x], builder.graph.tensor(x).quantization)
+    return builder.operation(Pad(*sides), [x], builder.graph.tensor(x).quantization, dtype)
 
 
 def quantize_int8(builder):
@@ -259,8 +309,23 @@ def quantize_float(builder):
     return builder.operation(Quantize(), [x], builder.quantization(0.05))
 
 
-def dequantize(builder):
-    return builder.operation(Dequantize(), [builder.input(_image(builder))], dtype=DataType.FLOAT32)
+def dequantize(builder, dtype=DataType.INT8):
+    x = builder.input(_image(builder), dtype)
+    return builder.operation(Dequantize(), [x], dtype=DataType.FLOAT32)
+
+
+def quantize_int16(builder):
+    x = builder.input(_image(builder), DataType.FLOAT32)
+    quantization = Quantization(builder.scale(0.0002))
+    return builder.operation(Quantize(), [x], quantization, DataType.INT16)
+
+
+def float_island(builder, weight_type=DataType.FLOAT32):
+    """A float convolution between integer tensors."""
+    x = builder.input(_image(builder, 6))
+    x = builder.operation(Dequantize(), [x], dtype=DataType.FLOAT32)
+    x = builder.float_linear(Conv2D(activation=Activation.RELU), x, (9, 3, 3, 6), weight_type)
+    return builder.operation(Quantize(), [x], builder.quantization(0.03))
 
 
 def dequantize_quantize(builder):
@@ -270,6 +335,9 @@ def dequantize_quantize(builder):
     near = 0.05 * 2.0 ** builder.rng.integers(-9, 10)
     return builder.operation(Quantize(), [real], builder.quantization(near))
 
+
+INT16, INT64, FLOAT16 = {"dtype": DataType.INT16}, {"bias_type": DataType.INT64}, DataType.FLOAT16
+FLOAT = {"dtype": DataType.FLOAT32}
 
 #: One-operator graphs by name: fills a builder and returns the output's name.
 SINGLE_OPERATIONS = {
@@ -306,6 +374,26 @@ SINGLE_OPERATIONS = {
     "quantize float": quantize_float,
     "dequantize": dequantize,
     "dequantize quantize": dequantize_quantize,
+    "conv_2d int16": lambda builder: conv_2d(builder, **INT16, **INT64),
+    "conv_2d int16, narrow bias": lambda builder: conv_2d(builder, **INT16),
+    "depthwise_conv_2d int16": lambda builder: depthwise_conv_2d(builder, **INT16, **INT64),
+    "fully_connected int16": lambda builder: fully_connected(builder, **INT16, **INT64),
+    "fully_connected int16, narrow bias": lambda builder: fully_connected(builder, **INT16),
+    "quantize int16": quantize_int16,
+    "dequantize int16": lambda builder: dequantize(builder, **INT16),
+    "conv_2d float32": lambda builder: conv_2d(builder, DataType.FLOAT32, **FLOAT),
+    "conv_2d float16": lambda builder: conv_2d(builder, FLOAT16, **FLOAT),
+    "depthwise_conv_2d float32": lambda builder: depthwise_conv_2d(
+        builder, DataType.FLOAT32, **FLOAT
+    ),
+    "depthwise_conv_2d float16": lambda builder: depthwise_conv_2d(builder, FLOAT16, 2, **FLOAT),
+    "fully_connected float32": lambda builder: fully_connected(builder, DataType.FLOAT32, **FLOAT),
+    "fully_connected float16": lambda builder: fully_connected(builder, FLOAT16, **FLOAT),
+    "max_pool_2d float": lambda builder: pool(builder, MaxPool2D, **FLOAT),
+    "reshape float": lambda builder: reshape(builder, **FLOAT),
+    "pad float": lambda builder: pad(builder, **FLOAT),
+    "float island": float_island,
+    "float16 island": lambda builder: float_island(builder, FLOAT16),
 }
 
 

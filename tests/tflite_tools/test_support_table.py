@@ -61,7 +61,7 @@ def graph_of(row, attributes=None, scales=(0.05, 0.05), zero_point=0, **weights)
     graph = IntegerGraph()
 
     def quantization(dtype, scale):
-        return None if dtype == "float32" else Quantization(scale, zero_point)
+        return None if dtype.startswith("float") else Quantization(scale, zero_point)
 
     x = graph.add_input("x", (1, 6, 6, 4), row.activation, quantization(row.activation, scales[0]))
     inputs = [x]
@@ -73,13 +73,18 @@ def graph_of(row, attributes=None, scales=(0.05, 0.05), zero_point=0, **weights)
         shape = {"CONV_2D": (4, 1, 1, 4), "DEPTHWISE_CONV_2D": (1, 1, 1, 4)}.get(
             row.operator, (4, 4)
         )
-        weight_quantization = Quantization(settings["scale"], settings["zero_point"])
-        if settings["per_channel"]:
-            weight_quantization = weight_quantization.per_channel(4, axis)
-        codes = np.full(shape, settings["code"])
+        weight_quantization = quantization(row.weights, settings["scale"])
+        bias_type = {"int16": "int64", "float32": "float32"}.get(row.activation, "int32")
+        if weight_quantization is not None:
+            weight_quantization = Quantization(settings["scale"], settings["zero_point"])
+            if settings["per_channel"]:
+                weight_quantization = weight_quantization.per_channel(4, axis)
+        codes = np.full(shape, settings["code"]).astype(DataType(row.weights).numpy_type)
         w = graph.add_constant("w", codes, DataType(row.weights), weight_quantization)
-        b = graph.add_constant("b", np.zeros(4, int), DataType.INT32, Quantization(np.ones(4)))
-        inputs += [w, b]
+        bias_type = DataType(settings.get("bias_type", bias_type))
+        bias_quantization = Quantization(np.ones(4)) if bias_type.is_integer else None
+        bias = np.zeros(4, bias_type.numpy_type)
+        inputs += [w, graph.add_constant("b", bias, bias_type, bias_quantization)]
     y = graph.add_tensor("y", (1, 6, 6, 4), row.output, quantization(row.output, scales[1]))
     return graph, graph.add_operation(LAYER, attributes, inputs, [y])
 
@@ -111,6 +116,8 @@ VIOLATIONS = {
     "per_channel_weights": {"per_channel": False},
     "weight_zero_point": {"zero_point": 1},
     "weight_code_at_least": {"code": -128},
+    "zero_points_are": {"zero_point": 1},
+    "bias_type": {"bias_type": "int16"},
     "multiplier_below": {"scale": 256.0, "scales": (1.0, 1.0)},
     "product_scale_ratio": {"scales": (1.0, 2.0**-8)},
     "same_quantization": {"scales": (0.1, 0.2)},
@@ -130,7 +137,9 @@ CONDITIONS = [
 def violate(row, condition):
     rule, effect = condition.rule, condition.effect
     settings = dict(VIOLATIONS.get((rule, effect)) or VIOLATIONS[rule])
-    weights = {key: settings.pop(key) for key in ("zero_point",) if row.weights and key in settings}
+    weights = {}
+    if row.weights and rule == "weight_zero_point":
+        weights = {"zero_point": settings.pop("zero_point")}
     graph, operation = graph_of(row, **settings)
     if weights:
         tensor = graph.tensors.pop("w")

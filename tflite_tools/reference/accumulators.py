@@ -5,11 +5,13 @@ The worst case of the layer decides which of the two is used, so the result neve
 data.
 """
 
+import math
+
 import numpy as np
 
 from tflite_tools.operations import Conv2D, DepthwiseConv2D
 from tflite_tools.shapes import window_positions
-from tflite_tools.tensors import Tensor
+from tflite_tools.tensors import Quantization, Tensor
 
 _FLOAT32_EXACT = 1 << 24
 
@@ -23,6 +25,18 @@ def worst_case(x: Tensor, weights: Tensor, bias: Tensor, *, depthwise: bool) -> 
     summed = axes[:-1] if depthwise else axes[1:]
     weight_sums = np.abs(weights.data.astype(np.int64)).sum(axis=summed)
     return int((weight_sums * largest_input + np.abs(bias.data.astype(np.int64))).max())
+
+
+def shifted_worst_case(
+    x: Tensor, weights: Tensor, bias: Tensor, output: Quantization, *, depthwise: bool
+) -> int:
+    """`worst_case` after the left shift of the built-in kernels, for multipliers of 1 or more."""
+    multiplier = float(
+        (np.float64(x.quantization.scale) * weights.quantization.scales).max()
+        / np.float64(output.scale)
+    )
+    left_shift = max(math.frexp(multiplier)[1], 0)
+    return worst_case(x, weights, bias, depthwise=depthwise) << left_shift
 
 
 def exact_type(bound: int) -> np.dtype:

@@ -1,14 +1,29 @@
 """Running an integer graph in NumPy with the exact rounding of a LiteRT kernel set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tflite_tools import support
-from tflite_tools.graph import IntegerGraph, Operation
-from tflite_tools.reference import kernels_builtin, kernels_reference, kernels_xnnpack
+from tflite_tools.graph import LINEAR_KINDS, IntegerGraph, Operation
+from tflite_tools.reference import (
+    kernels_builtin,
+    kernels_float,
+    kernels_int16,
+    kernels_reference,
+    kernels_xnnpack,
+)
 from tflite_tools.reference.node import Node
 from tflite_tools.runtime import KernelSet
+from tflite_tools.tensors import DataType
+
+Kernel = Callable[[Node], np.ndarray]
+
+_KERNELS = {
+    KernelSet.XNNPACK: kernels_xnnpack.KERNELS,
+    KernelSet.BUILTIN: kernels_builtin.KERNELS,
+    KernelSet.REFERENCE: kernels_reference.KERNELS,
+}
 
 
 def interpret(
@@ -48,18 +63,20 @@ def interpret(
             output=graph.tensor(operation.outputs[0]),
             num_threads=num_threads,
         )
-        kernel = _kernels(graph, operation, kernel_set)[operation.kind]
-        values[operation.outputs[0]] = kernel(node)
+        values[operation.outputs[0]] = _kernel(graph, operation, kernel_set)(node)
     return values
 
 
-def _kernels(graph: IntegerGraph, operation: Operation, kernel_set: KernelSet) -> dict:
-    if kernel_set is KernelSet.REFERENCE:
-        return kernels_reference.KERNELS
-    if kernel_set is KernelSet.BUILTIN:
-        return kernels_builtin.KERNELS
-    delegated = support.check_operation(graph, operation).delegated
-    return kernels_xnnpack.KERNELS if delegated else kernels_builtin.KERNELS
+def _kernel(graph: IntegerGraph, operation: Operation, kernel_set: KernelSet) -> Kernel:
+    if kernel_set is KernelSet.XNNPACK:
+        delegated = support.check_operation(graph, operation).delegated
+        kernel_set = KernelSet.XNNPACK if delegated else KernelSet.BUILTIN
+    types = [graph.tensor(name).dtype for name in (operation.inputs[0], operation.outputs[0])]
+    if DataType.INT16 in types:
+        return kernels_int16.KERNELS[kernel_set][operation.kind]
+    if operation.kind in LINEAR_KINDS and types[0] is DataType.FLOAT32:
+        return kernels_float.by_running(kernel_set)
+    return _KERNELS[kernel_set][operation.kind]
 
 
 def _checked(graph: IntegerGraph, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from tflite_tools.reference import kernels_copy, kernels_float
 from tflite_tools.reference import kernels_reference as scalar
 from tflite_tools.reference.node import Node
 from tflite_tools.reference.rounding import (
+    LIMITS,
     activation_codes_builtin,
     quantize_multiplier,
     round_half_away,
@@ -29,7 +30,9 @@ _MEAN_GROUP = 16
 _MEAN_CHANNELS_PER_THREAD = 8
 
 
-def _limits(node: Node) -> tuple[int, int]:
+def _limits(node: Node) -> tuple[float, float]:
+    if node.output.quantization is None:
+        return LIMITS[node.attributes.activation]
     return activation_codes_builtin(
         node.attributes.activation, node.output_scale, node.output_zero_point
     )

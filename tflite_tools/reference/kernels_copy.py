@@ -22,13 +22,17 @@ def concatenation(node: Node) -> np.ndarray:
 
 
 def pad(node: Node) -> np.ndarray:
-    """PAD with the zero point."""
+    """PAD with real zero."""
     sides = ((0, 0), node.attributes.height, node.attributes.width, (0, 0))
-    return np.pad(node.values[0], sides, constant_values=node.input_zero_point)
+    is_float = node.inputs[0].quantization is None
+    return np.pad(node.values[0], sides, constant_values=0 if is_float else node.input_zero_point)
 
 
 def max_pool_2d(node: Node, low: int, high: int) -> np.ndarray:
-    """MAX_POOL_2D with output limits in codes."""
+    """MAX_POOL_2D with output limits in codes, or in real values of float tensors."""
+    if node.values[0].dtype == np.float32:
+        largest = _windows(node, node.values[0], -np.inf).max(axis=(-2, -1))
+        return np.clip(largest, np.float32(low), np.float32(high))
     return saturate(_windows(node, node.values[0], INT8_MIN).max(axis=(-2, -1)), low, high)
 
 

@@ -1,7 +1,7 @@
 """Kernels on float32 tensors: the order of operations decides the last bit.
 
-LOGISTIC and SOFTMAX take polynomials that differ by kernel set and processor; they are computed by
-running the operator alone.
+LOGISTIC and SOFTMAX take polynomials, and convolutions and FULLY_CONNECTED add up in orders, that
+differ by kernel set and processor; they are computed by running the operator alone.
 
 Sources: XNNPACK src/f32-vhswish (fused multiply-add), LiteRT tflite/kernels/internal/reference
 (hard_swish.h) and optimized (optimized_ops.h).
@@ -32,7 +32,7 @@ def mul(node: Node) -> np.ndarray:
 
 
 def by_running(kernel_set: KernelSet) -> Callable[[Node], np.ndarray]:
-    """The kernel of an operator on one FLOAT32 tensor, as LiteRT itself computes it."""
+    """The kernel of an operator on one FLOAT32 tensor and constants, as LiteRT computes it."""
 
     def kernel(node: Node) -> np.ndarray:
         from tflite_tools.emitter import emit
@@ -40,8 +40,11 @@ def by_running(kernel_set: KernelSet) -> Callable[[Node], np.ndarray]:
         values = np.ascontiguousarray(node.values[0])
         graph = IntegerGraph()
         x = graph.add_input("x", (1, *values.shape[1:]), DataType.FLOAT32)
-        y = graph.add_tensor("y", (1, *values.shape[1:]), DataType.FLOAT32)
-        graph.add_operation("y", node.attributes, [x], [y])
+        y = graph.add_tensor("y", node.output.shape, DataType.FLOAT32)
+        constants = [
+            graph.add_constant(tensor.name, tensor.data, tensor.dtype) for tensor in node.inputs[1:]
+        ]
+        graph.add_operation("y", node.attributes, [x, *constants], [y])
         graph.outputs.append(y)
         return run(emit(graph), [values], kernel_set, node.num_threads).outputs[y]
 

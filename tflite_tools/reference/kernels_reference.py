@@ -10,6 +10,7 @@ from tflite_tools.operations import OperationKind
 from tflite_tools.reference import kernels_copy, kernels_float
 from tflite_tools.reference.node import Node
 from tflite_tools.reference.rounding import (
+    LIMITS,
     activation_codes_builtin,
     quantize_multiplier,
     round_half_away,
@@ -23,15 +24,18 @@ _ADD_LEFT_SHIFT = 20
 
 def linear_multipliers(node: Node) -> tuple[np.ndarray, np.ndarray]:
     """(q, exponent) of sx * sw[c] / sy per output channel, combined in float64."""
-    return quantize_multiplier(_real_multipliers(node))
+    return quantize_multiplier(real_multipliers(node))
 
 
-def _real_multipliers(node: Node) -> np.ndarray:
+def real_multipliers(node: Node) -> np.ndarray:
+    """sx * sw[c] / sy per output channel, float64."""
     scales = np.float64(node.input_scale) * node.weight_scales.astype(np.float64)
     return scales / np.float64(node.output_scale)
 
 
-def _limits(node: Node) -> tuple[int, int]:
+def _limits(node: Node) -> tuple[float, float]:
+    if node.output.quantization is None:
+        return LIMITS[node.attributes.activation]
     return activation_codes_builtin(
         node.attributes.activation, node.output_scale, node.output_zero_point
     )
@@ -49,7 +53,7 @@ def _depthwise_conv_2d(node: Node) -> np.ndarray:
 
 def _fully_connected(node: Node) -> np.ndarray:
     """One rounding of a float64 product, no fixed point."""
-    scaled = round_half_away(node.fully_connected().astype(np.float64) * _real_multipliers(node))
+    scaled = round_half_away(node.fully_connected().astype(np.float64) * real_multipliers(node))
     return saturate(scaled + node.output_zero_point, *_limits(node))
 
 

@@ -10,11 +10,13 @@ import numpy as np
 from tflite_tools.operations import OperationKind
 from tflite_tools.reference import kernels_copy, kernels_float
 from tflite_tools.reference.node import Node
-from tflite_tools.reference.rounding import activation_codes_xnnpack, saturate
+from tflite_tools.reference.rounding import LIMITS, activation_codes_xnnpack, saturate
 from tflite_tools.runtime import KernelSet
 
 
-def _limits(node: Node) -> tuple[int, int]:
+def _limits(node: Node) -> tuple[float, float]:
+    if node.output.quantization is None:
+        return LIMITS[node.attributes.activation]
     return activation_codes_xnnpack(
         node.attributes.activation, node.output_scale, node.output_zero_point
     )

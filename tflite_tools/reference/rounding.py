@@ -65,6 +65,13 @@ def scale_half_away(values: np.ndarray, multiplier: np.ndarray, exponent: np.nda
     return (high >> right) + ((high & mask) > threshold)
 
 
+def scale_reduced(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """Multiplies 64-bit integers by q * 2**(e - 31) with q reduced to 15 bits, half up."""
+    reduced = np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
+    shift = 15 - exponent
+    return (np.asarray(values).astype(np.int64) * reduced + (np.int64(1) << (shift - 1))) >> shift
+
+
 def round_half_away(values: np.ndarray) -> np.ndarray:
     """Rounds floats to the nearest integer, ties away from zero, in the type of `values`."""
     magnitude = np.abs(values)
@@ -73,9 +80,11 @@ def round_half_away(values: np.ndarray) -> np.ndarray:
     return np.copysign(whole + (magnitude - whole >= 0.5), values)
 
 
-def saturate(values: np.ndarray, low: int = INT8_MIN, high: int = INT8_MAX) -> np.ndarray:
-    """Clamps codes to [low, high] and stores them as int8."""
-    return np.clip(values, low, high).astype(np.int8)
+def saturate(
+    values: np.ndarray, low: int = INT8_MIN, high: int = INT8_MAX, dtype: type = np.int8
+) -> np.ndarray:
+    """Clamps codes to [low, high] and stores them as int8, or as `dtype`."""
+    return np.clip(values, low, high).astype(dtype)
 
 
 def activation_codes_xnnpack(
@@ -91,20 +100,26 @@ def activation_codes_xnnpack(
 
 
 def activation_codes_builtin(
-    activation: Activation, scale: np.float32, zero_point: int
+    activation: Activation,
+    scale: np.float32,
+    zero_point: int,
+    limits: tuple[int, int] = (INT8_MIN, INT8_MAX),
 ) -> tuple[int, int]:
-    """Output limits in codes: zero_point + round(limit / scale), ties away from zero."""
+    """Output limits in codes: zero_point + round(limit / scale), ties away from zero.
+
+    `limits` are those of the output type.
+    """
 
     def code(limit):
         steps = int(round_half_away(np.float32(limit) / scale))
-        return min(max(zero_point + steps, INT8_MIN), INT8_MAX)
+        return min(max(zero_point + steps, limits[0]), limits[1])
 
-    return _limit_codes(activation, code)
+    return _limit_codes(activation, code, limits)
 
 
-def _limit_codes(activation, code) -> tuple[int, int]:
+def _limit_codes(activation, code, limits=(INT8_MIN, INT8_MAX)) -> tuple[int, int]:
     low, high = LIMITS[activation]
     return (
-        INT8_MIN if math.isinf(low) else code(low),
-        INT8_MAX if math.isinf(high) else code(high),
+        limits[0] if math.isinf(low) else code(low),
+        limits[1] if math.isinf(high) else code(high),
     )
