@@ -174,7 +174,7 @@ def _check_accumulator(graph: IntegerGraph, operation: Operation) -> None:
     if worst >> bits:
         raise GraphError(
             f"Operation {operation.name!r}: the accumulator can reach {worst} (2^{bits} or more) "
-            f"and would overflow {bias.dtype.name}; use smaller weight or bias codes, that is larger "
-            "weight scales"
+            f"and would overflow {bias.dtype.name}; use smaller weight or bias codes, that is "
+            "larger weight scales"
             + (", or an INT64 bias." if x.dtype is DataType.INT16 and bits == 31 else ".")
         )
