@@ -48,7 +48,7 @@ def measure_subnet(subnets: int) -> None:
 
     from qfa_tf import QFASupernet
 
-    space = SearchSpace.mobilenet_v3(0.25, resolutions=(48, 64), num_classes=10, stem_stride=1)
+    space = SearchSpace.mobilenet_v3(0.25, resolutions=(48, 64), num_classes=10)
     net = QFASupernet(space)
     rng = np.random.default_rng(0)
     calibration = _batches(rng, CALIBRATION_BATCHES, CALIBRATION_SIZE)
