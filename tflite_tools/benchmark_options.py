@@ -15,7 +15,7 @@ class BenchmarkOptions:
       min_seconds: Least time of the measured inferences of all rounds together, in seconds.
       rounds: Turns in which several models are measured.
       cool_down: Pause before each turn of a model, in seconds.
-      delegate: One of `tflite_tools.delegates`.
+      delegate: One of `tflite_tools.delegates.delegates()`.
     """
 
     num_threads: int = 1

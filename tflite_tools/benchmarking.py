@@ -39,7 +39,7 @@ def benchmark(
       warmup_runs: Inferences to throw away after the first.
       num_runs: Least number of measured inferences.
       min_seconds: Measure at least this long, in seconds.
-      delegate: What executes the model, one of `tflite_tools.delegates`.
+      delegate: What executes the model, one of `tflite_tools.delegates.delegates()`.
       rounds: Over how many turns the inferences are spread; on a phone, starts of the program.
       cool_down: Pause before each turn, in seconds.
       files: Programs and libraries for a phone, such as its `benchmark_model`.

@@ -5,7 +5,7 @@
 The model really runs, in the LiteRT runtime of this computer; times and delegation are measured.
 What is printed follows LiteRT tflite/tools/benchmark/benchmark_model.cc and
 litert/tools/benchmark_litert_model.h. FAULT in the environment makes it fail: "killed",
-"truncated", "hang", "executable".
+"truncated", "hang", "executable"; WRONG changes one output.
 """
 
 import os
@@ -85,6 +85,8 @@ def main(flavour, *arguments):
         print(profile(flags["graph"]), file=log)
     if "output_filepath" in flags:
         outputs = [model.get_tensor(item["index"]) for item in model.get_output_details()]
+        if os.environ.get("WRONG"):
+            outputs[0].flat[0] += 1
         content = b"".join(output.tobytes() for output in outputs)
         pathlib.Path(flags["output_filepath"]).write_bytes(content)
     return 0

@@ -5,12 +5,14 @@ process closes it, dies, or loses the connection, so that nothing is left behind
 """
 
 import contextlib
+import os
 import pathlib
 import queue
 import re
 import secrets
 import shlex
 import subprocess
+import tempfile
 import threading
 
 from tflite_tools.benchmark_options import BenchmarkOptions, DeviceFiles
@@ -72,6 +74,7 @@ class AndroidDevice:
         self._check_abis()
         self.folder = f"{SCRATCH}/qfa_tf-{secrets.token_hex(8)}"
         self._numbers = iter(range(1_000_000))
+        self._brought = set()
         self._keeper = self._keep_folder()
         try:
             self.program = self._bring_program()
@@ -116,10 +119,17 @@ class AndroidDevice:
             )
         return AndroidModel(self, name, self.put(flatbuffer, ".tflite"), flatbuffer, delegate)
 
+    def bring(self, program: str | os.PathLike, name: str) -> str:
+        """Copies a program once and returns its path on the device."""
+        path = f"{self.folder}/{name}"
+        if name not in self._brought:
+            self.adb.push(program, path)
+            self.adb.shell("chmod", "755", path)
+            self._brought.add(name)
+        return path
+
     def put(self, content: bytes, suffix: str) -> str:
         """Writes a file into the folder and returns its path on the device."""
-        import tempfile
-
         remote = f"{self.folder}/{next(self._numbers)}{suffix}"
         with tempfile.NamedTemporaryFile(suffix=suffix) as local:
             local.write(content)
@@ -129,8 +139,6 @@ class AndroidDevice:
 
     def get(self, remote: str) -> bytes:
         """Reads a file of the folder."""
-        import tempfile
-
         with tempfile.TemporaryDirectory() as folder:
             local = pathlib.Path(folder) / "content"
             self.adb.pull(remote, local)
@@ -215,9 +223,7 @@ class AndroidDevice:
                 check_abi(pathlib.Path(path), abis, str(self.adb))
 
     def _bring_program(self) -> BenchmarkProgram:
-        path = f"{self.folder}/benchmark_model"
-        self.adb.push(self.files.benchmark_model, path)
-        self.adb.shell("chmod", "755", path)
+        path = self.bring(self.files.benchmark_model, "benchmark_model")
         for library in self.files.libraries:
             self.adb.push(library, f"{self.folder}/{pathlib.Path(library).name}")
         result = self.adb.shell(path, "--help", timeout=self.files.timeout)
