@@ -48,6 +48,20 @@ def test_unreadable_files(tmp_path, name):
         read_state(tmp_path / name)
 
 
+def test_pytorch_files(state, tmp_path):
+    torch = pytest.importorskip("torch")
+    some = dict(list(state.items())[:5])
+    tensors = {f"module.{name}": torch.from_numpy(array.copy()) for name, array in some.items()}
+    torch.save({"state_dict": tensors, "epoch": 3}, tmp_path / "supernet.pth")
+    found = read_state(tmp_path / "supernet.pth")
+    assert sorted(found) == sorted(some)
+    for name, array in some.items():
+        np.testing.assert_array_equal(found[name], array)
+    torch.save({"epoch": 3}, tmp_path / "empty.pth")
+    with pytest.raises(OfficialStateError, match="no state"):
+        read_state(tmp_path / "empty.pth")
+
+
 def test_other_networks_are_refused(state):
     spaces = {"resolutions": (64,)}
     with pytest.raises(OfficialStateError, match="width_mult"):
