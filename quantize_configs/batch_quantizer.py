@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
 
 from quantize_configs import range_estimation
-from quantize_configs.bit_widths import BitWidths
+from quantize_configs.bit_widths import WIDE_BITS, BitWidths
 from quantize_configs.fake_quantization import (
     code_limits,
     fake_quantize,
@@ -41,7 +41,7 @@ class BatchQuantizer(Quantizer):
 
     Args:
       num_bits: 2 to 8, or several of them (elastic: `bits` is then given at each call), 32 among
-        them for "no quantization".
+        them for "no quantization". 16 alone has a symmetric grid, which is signed and not learned.
       zero_point: "integer" or "fractional".
       estimator: "channel_mean", "sample_mean" or "min_max" (see `estimate_range`).
       signed: Codes are signed; x_hat is the same, only the codes move.
@@ -62,6 +62,12 @@ class BatchQuantizer(Quantizer):
         self.bit_widths = BitWidths.parse(num_bits)
         if zero_point not in ZERO_POINTS:
             raise ValueError(f"zero_point must be one of {ZERO_POINTS}. Received: {zero_point!r}.")
+        self.is_symmetric = self.bit_widths.choices == (WIDE_BITS,)
+        if self.is_symmetric and (learned or not signed):
+            raise ValueError(
+                f"{WIDE_BITS} bits need signed=True and learned=False: integer kernels know zero "
+                f"point 0 only. Received: signed={signed}, learned={learned}."
+            )
         self.zero_point = zero_point
         self.estimator = range_estimation.check_estimator(estimator)
         self.signed = signed
@@ -161,6 +167,8 @@ class BatchQuantizer(Quantizer):
         """The grid of a range; see `grid_from`."""
         bits = self.bit_widths.limited(self.bit_widths.select(bits))
         qmin, qmax = code_limits(bits, signed=self.signed)
+        if self.is_symmetric:
+            return (*range_estimation.symmetric_grid_of_range(low, high, qmax), qmin, qmax)
         if not self.learned:
             return (*range_estimation.grid_of_range(low, high, qmin, qmax), qmin, qmax)
         theta, beta = (

@@ -4,21 +4,25 @@ import dataclasses
 import types
 from collections.abc import Iterable, Mapping
 
-from quantize_configs.bit_widths import QUANTIZED_BITS, is_bit_width
+from quantize_configs.bit_widths import FLOAT_PAIRS, QUANTIZED_BITS, WIDE_BITS, is_pair
 
 
 @dataclasses.dataclass(frozen=True)
 class BitPolicy:
     """Weight and activation bits per layer.
 
-    A pair is (bits of the weight, bits of the layer's input).
+    A pair is (bits of the weight, bits of the layer's input), each from 2 to 8, or
+
+    - (2 to 8, 16): integer weights and 16-bit activations, which XNNPACK does not run;
+    - (32, 32): the layer computes in float32;
+    - (16, 32): the same, with weights stored as float16.
 
     Attributes:
       default: Pair of every linear layer that `layers` does not name.
       layers: Pairs by layer name.
 
     Raises:
-      ValueError: A pair is not two bit-widths from 2 to 8.
+      ValueError: A pair is none of these.
     """
 
     default: tuple[int, int] = (8, 8)
@@ -76,9 +80,12 @@ class BitPolicy:
 
 def _pair(place: str, pair) -> tuple[int, int]:
     bits = tuple(pair) if isinstance(pair, Iterable) else (pair,)
-    if len(bits) != 2 or not all(map(is_bit_width, bits)):
+    if len(bits) != 2 or not is_pair(bits):
+        low, high = QUANTIZED_BITS[0], QUANTIZED_BITS[-1]
         raise ValueError(
-            f"Bits of {place} must be a pair (weight bits, activation bits), each from "
-            f"{QUANTIZED_BITS[0]} to {QUANTIZED_BITS[-1]}. Received: {pair!r}."
+            f"Bits of {place} must be a pair (weight bits, activation bits): ({low} to {high}, "
+            f"{WIDE_BITS}) for 16-bit activations, {FLOAT_PAIRS[0]} for float32, {FLOAT_PAIRS[1]} "
+            f"for float32 with float16 weights, otherwise each from {low} to {high}. Received: "
+            f"{pair!r}."
         )
     return tuple(map(int, bits))

@@ -9,11 +9,29 @@ import tensorflow as tf
 from quantize_configs.fake_quantization import FLOAT_BITS
 
 QUANTIZED_BITS = (2, 3, 4, 5, 6, 7, 8)
+WIDE_BITS = 16
+"""Activation bits of an int16 x int8 layer, or weight bits of a float layer."""
+
+FLOAT_PAIRS = ((FLOAT_BITS, FLOAT_BITS), (WIDE_BITS, FLOAT_BITS))
+"""(weight bits, activation bits) of layers that compute in float32."""
 
 
 def is_bit_width(value: object) -> bool:
     """Whether `value` is an integer (of Python or NumPy) from 2 to 8."""
     return isinstance(value, numbers.Integral) and value in QUANTIZED_BITS
+
+
+def is_float_pair(pair: tuple[int, int]) -> bool:
+    """Whether a layer with these (weight bits, activation bits) computes in float32."""
+    return tuple(pair) in FLOAT_PAIRS
+
+
+def is_pair(pair: tuple[int, int]) -> bool:
+    """Whether a layer can have these (weight bits, activation bits)."""
+    weights, activations = pair
+    if is_bit_width(weights):
+        return is_bit_width(activations) or activations == WIDE_BITS
+    return is_float_pair(pair)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +51,12 @@ class BitWidths:
         """Reads `num_bits` as given to a quantizer.
 
         Raises:
-          ValueError: A bit-width other than 2 to 8 or 32, a repeated one, or none at all.
+          ValueError: A bit-width other than 2 to 8, 32, or 16 alone; a repeated one, or none at
+            all.
         """
         given = tuple(num_bits) if isinstance(num_bits, Iterable) else (num_bits,)
+        if given == (WIDE_BITS,):
+            return cls((WIDE_BITS,), False)
         quantized = tuple(bits for bits in given if bits != FLOAT_BITS)
         wrong = [bits for bits in quantized if not is_bit_width(bits)]
         if wrong or not quantized or len(set(given)) != len(given):

@@ -9,6 +9,8 @@ XNNPACK rounds ties of that requantization upwards, and with odd k a tie can occ
 128 above or 128 below the zero point. The scale is therefore moved off k/256 by a tiny part (far
 too small to change k), in the direction in which Keras, too, rounds that one code upwards.
 
+The weights of layers that are stored as float16 become, times the folded gain, such numbers.
+
 The range of any other 8-bit tensor is often that of integer sums, and its scale a simple fraction
 of their unit, so that many sums would be ties. It is widened by a tiny part that moves them off.
 """
@@ -18,13 +20,16 @@ import math
 import numpy as np
 
 from quantize_configs import weight_containers
-from quantize_configs.folding import fold_linear, normalization_as_affine
+from quantize_configs.bit_widths import WIDE_BITS
+from quantize_configs.float_folding import as_float16, channel_gain
+from quantize_configs.folding import fold_linear, fused_tail, normalization_as_affine
+from quantize_configs.grid_placement import TENSOR_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role
-from quantize_configs.model_quantization import TENSOR_BITS
 from quantize_configs.wrappers import WrappedModel
 
 CODES_OF_8_BITS = 255
+CONTAINER_ATTRIBUTE = "deployment_weight_container"
 TIE_NUDGE = 2.0**-18
 WIDENING = 2.0**-14
 
@@ -35,17 +40,29 @@ def prepare_for_deployment(model: keras.Model, weight_container: str = "auto") -
     Args:
       model: Result of `quantize`, trained and calibrated.
       weight_container: The one the model will be converted with (see `tflite_tools.convert`),
-        which decides how fine the biases are.
+        which decides how fine the biases are. It stays with the model, and `convert` takes it.
 
     Raises:
       UncalibratedError: A range is missing.
+      ValueError: Unknown container.
     """
+    weight_containers.check_policy(weight_container)
     wrapped = WrappedModel(model)
     for name in wrapped.quantized_outputs():
         _align_range(wrapped, name)
     for call in wrapped.graph.calls:
-        if call.role is Role.LINEAR:
+        if call.role is not Role.LINEAR:
+            continue
+        if wrapped.float_bits(call.name) is None:
             _align_bias(wrapped, call, weight_container)
+        elif wrapped.float_bits(call.name) == WIDE_BITS:
+            _round_to_float16(wrapped, call)
+    setattr(model, CONTAINER_ATTRIBUTE, weight_container)
+
+
+def prepared_container(model: keras.Model) -> str | None:
+    """The `weight_container` that a model was prepared for; None when it was not prepared."""
+    return getattr(model, CONTAINER_ATTRIBUTE, None)
 
 
 def reader_steps(wrapped: WrappedModel, name: str) -> list[float]:
@@ -55,7 +72,8 @@ def reader_steps(wrapped: WrappedModel, name: str) -> list[float]:
         if reader.role is Role.PASSING:
             steps += reader_steps(wrapped, reader.name)
         elif wrapped.output_quantizer(reader.name) and reader.name.endswith(".input"):
-            steps.append(wrapped.activation_grid(reader.name)[0])
+            step, _, bits = wrapped.activation_grid(reader.name)
+            steps += [step] if bits <= TENSOR_BITS else []  # the others are read through float32
     return steps
 
 
@@ -78,6 +96,14 @@ def _align_range(wrapped: WrappedModel, name: str) -> None:
     low = -zero_point * aligned
     variables["range_low"].assign(low)
     variables["range_high"].assign(low + CODES_OF_8_BITS * aligned)
+
+
+def _round_to_float16(wrapped: WrappedModel, call) -> None:
+    """Moves the weight of a layer so that, times the folded gain, it is a float16."""
+    weight = wrapped.kernel(call.name)
+    gain = channel_gain(weight, fused_tail(wrapped, call).gain)
+    rounded = as_float16(weight.numpy() * gain, call.name).astype(np.float64)
+    weight.assign(np.divide(rounded, gain, out=weight.numpy().astype(np.float64), where=gain != 0))
 
 
 def _align_bias(wrapped: WrappedModel, call, weight_container: str) -> None:

@@ -15,11 +15,14 @@ class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
     Args:
       weight_quantizer: For the kernel of a Conv2D, DepthwiseConv2D or Dense; None leaves it.
       output_quantizer: For the output of the layer; None leaves it.
+      float_bits: Of the weight of a layer that is exported in float: 32, or 16 when it is stored
+        as float16. None for any other layer.
     """
 
-    def __init__(self, weight_quantizer=None, output_quantizer=None):
+    def __init__(self, weight_quantizer=None, output_quantizer=None, float_bits=None):
         self.weight_quantizer = weight_quantizer
         self.output_quantizer = output_quantizer
+        self.float_bits = float_bits
 
     def get_weights_and_quantizers(self, layer):
         """[(kernel, quantizer)] or []."""
@@ -45,25 +48,27 @@ class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
         return [] if self.output_quantizer is None else [self.output_quantizer]
 
     def get_config(self):
-        """Class names and constructor arguments of the quantizers."""
-        return {
+        """Class names and constructor arguments of the quantizers, and the bits of floats."""
+        quantizers = {
             role: None
             if quantizer is None
             else {"class_name": type(quantizer).__name__, "config": quantizer.get_config()}
             for role, quantizer in vars(self).items()
+            if role != "float_bits"
         }
+        return {**quantizers, "float_bits": self.float_bits}
 
     @classmethod
     def from_config(cls, config):
         """Rebuilds the configuration from `get_config`."""
-        return cls(
-            **{
-                role: None
-                if entry is None or not isinstance(entry, dict)
-                else QUANTIZERS[entry["class_name"]].from_config(entry["config"])
-                for role, entry in config.items()
-            }
-        )
+        quantizers = {
+            role: None
+            if entry is None or not isinstance(entry, dict)
+            else QUANTIZERS[entry["class_name"]].from_config(entry["config"])
+            for role, entry in config.items()
+            if role != "float_bits"
+        }
+        return cls(**quantizers, float_bits=config.get("float_bits"))
 
     def __eq__(self, other):
         return type(self) is type(other) and vars(self) == vars(other)

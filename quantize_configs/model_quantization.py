@@ -7,22 +7,21 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
     QuantizeWrapperV2,
 )
 
-from quantize_configs.activations import HardSigmoid
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bit_policy import BitPolicy
+from quantize_configs.bit_widths import WIDE_BITS, is_float_pair
+from quantize_configs.grid_placement import TENSOR_BITS, GridPlacement
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_configs import LayerQuantizeConfig
 from quantize_configs.layer_roles import (
     MERGING_LAYERS,
     Role,
     UnsupportedLayerError,
-    function_of,
 )
 from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.model_graph import ModelGraph
 from quantize_configs.rewriting import as_quantizable, copied
 
-TENSOR_BITS = 8
 NAME_PREFIX = "quant_"
 
 
@@ -40,7 +39,9 @@ def quantize(
     In front of every convolution and dense layer, an identity layer named `<layer>.input` holds
     a `BatchQuantizer` for what the layer reads; its weight gets an `LSQQuantizer`. Tensors that
     are read by anything else than one such layer (residual sums, pooling inputs, the outputs of
-    the model) get 8-bit quantizers of their own. Hard-sigmoid and hard-swish that are written with
+    the model) get 8-bit quantizers of their own (16-bit ones where a 16-bit layer makes them; what
+    no kernel reads with 16 bits is read through an identity layer `<layer>.narrowed`). Layers in
+    float get no quantizers, see `BitPolicy`. Hard-sigmoid and hard-swish that are written with
     operators are recognised; an activation of a layer that no device fuses ("sigmoid", "swish",
     "softmax") becomes a layer `<layer>.function`.
 
@@ -55,8 +56,8 @@ def quantize(
       estimator: Range estimator, see `estimate_range`.
       tensor_quantizers: Whether to add the 8-bit quantizers. Without them the model cannot be
         converted.
-      float_layers: Convolutions and dense layers that get no quantizers. No model with such a
-        layer can be converted, so that they go with `tensor_quantizers=False` only.
+      float_layers: Convolutions and dense layers that get no quantizers in a model that is not to
+        be converted, with `tensor_quantizers=False`. For conversion, give them 32 bits in `policy`.
 
     Returns:
       A model of TFMOT wrappers with the weights of `model`.
@@ -82,32 +83,17 @@ def quantize(
     )
 
 
-def needs_own_grid(graph: ModelGraph, name: str) -> bool:
-    """Whether a tensor must be quantized where it is made.
-
-    Not so when it lives inside a fused operation, when it passes on the grid of another tensor,
-    or when what reads it in the end is one linear layer (through its own quantizer), one
-    Concatenate (whose grid its parts share) or a rescaling of the input. Neither does a softmax,
-    whose result is float. A hard-sigmoid always needs one, because the ends of its grid clamp it.
-    """
-    call = graph.by_name[name]
-    if isinstance(call.layer, HardSigmoid):
-        return True
-    if call.role is Role.PASSING or graph.is_fused_away(name):
-        return False
-    if call.role is Role.POINTWISE and function_of(call.layer) == "softmax":
-        return False
-    reader = graph.final_reader(name)
-    if reader is None:
-        return True
-    kinds = (keras.layers.Concatenate, keras.layers.Rescaling)
-    return not (reader.role is Role.LINEAR or isinstance(reader.layer, kinds))
+def fixed_quantizer(bits: int) -> BatchQuantizer:
+    """The quantizer of a tensor that no bit-width was chosen for: 8 bits, or 16 and symmetric."""
+    return BatchQuantizer(bits, estimator="min_max", learned=False, signed=bits == WIDE_BITS)
 
 
 def check_wrappers(model: keras.Model) -> None:
     """Raises RuntimeError when a linear layer of a quantized model lost its weight quantizer."""
     for call in ModelGraph(model).calls:
         config = getattr(call.owner, "quantize_config", None)
+        if getattr(config, "float_bits", None) is not None:
+            continue
         if call.role is Role.LINEAR and getattr(config, "weight_quantizer", None) is None:
             raise RuntimeError(
                 f"Layer {call.name!r} came out of TFMOT without a weight quantizer (its config is "
@@ -122,8 +108,9 @@ def _check_float_layers(float_layers, linear, policy, tensor_quantizers):
         return
     if tensor_quantizers:
         raise ValueError(
-            "float_layers need tensor_quantizers=False: a model with layers in float cannot be "
-            f"converted. Received: {sorted(float_layers)}."
+            "float_layers need tensor_quantizers=False: a model with such layers cannot be "
+            "converted; give layers in float the bits (32, 32) in the bit policy instead. "
+            f"Received: {sorted(float_layers)}."
         )
     if unknown := sorted(set(float_layers) - set(linear)):
         raise ValueError(
@@ -141,15 +128,25 @@ def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers, fl
     transforms nothing but copies the model three times.
     """
     tensors = {}
+    pairs = {call.name: policy.of(call.name) for call in graph.calls if call.role is Role.LINEAR}
+    placement = GridPlacement(graph, pairs)
 
     def tensor_quantizer(name):
-        if not tensor_quantizers or not needs_own_grid(graph, name):
-            return None
-        return BatchQuantizer(TENSOR_BITS, estimator="min_max", learned=False)
+        bits = placement.bits(name) if tensor_quantizers else None
+        return None if bits is None else fixed_quantizer(bits)
 
     def identity(name, quantizer, tensor):
         layer = keras.layers.Activation("linear", name=name)
         return _wrapped(layer, LayerQuantizeConfig(output_quantizer=quantizer), tensor)
+
+    def argument(reader, name):
+        """The tensor as a layer reads it."""
+        if not tensor_quantizers or not placement.reads_narrowed(reader, name):
+            return tensors[name]
+        narrowed = f"{name}.narrowed"
+        if narrowed not in tensors:
+            tensors[narrowed] = identity(narrowed, fixed_quantizer(TENSOR_BITS), tensors[name])
+        return tensors[narrowed]
 
     inputs = {}
     for call in graph.calls:
@@ -161,16 +158,24 @@ def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers, fl
                 tensors[call.name] = identity(f"{call.name}.quantized", quantizer, tensor)
             inputs[call.name] = source
             continue
-        weight_quantizer = None
-        arguments = [tensors[name] for name in call.inputs]
-        if call.role is Role.LINEAR and call.name not in float_layers:
-            weight_bits, activation_bits = policy.of(call.name)
-            weight_quantizer = LSQQuantizer(weight_bits)
-            quantizer = BatchQuantizer(activation_bits, **activation_options)
+        weight_quantizer = float_bits = None
+        arguments = [argument(call, name) for name in call.inputs]
+        pair = pairs.get(call.name)
+        if pair is not None and is_float_pair(pair):
+            float_bits = pair[0]
+        elif pair is not None and call.name not in float_layers:
+            weight_quantizer = LSQQuantizer(pair[0])
+            wide = pair[1] == WIDE_BITS
+            quantizer = (
+                fixed_quantizer(WIDE_BITS)
+                if wide
+                else BatchQuantizer(pair[1], **activation_options)
+            )
             arguments = [identity(f"{call.name}.input", quantizer, arguments[0])]
-        config = LayerQuantizeConfig(weight_quantizer, tensor_quantizer(call.name))
-        argument = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
-        tensors[call.name] = _wrapped(copied(call.layer, call.layer.input_shape), config, argument)
+        config = LayerQuantizeConfig(weight_quantizer, tensor_quantizer(call.name), float_bits)
+        arguments = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
+        layer = copied(call.layer, call.layer.input_shape)
+        tensors[call.name] = _wrapped(layer, config, arguments)
     inputs = [inputs[tensor._keras_history.layer.name] for tensor in model.inputs]
     outputs = [tensors[name] for name in graph.outputs]
     return keras.Model(inputs, outputs, name=model.name)

@@ -46,6 +46,20 @@ def check_estimator(estimator: str) -> str:
     return estimator
 
 
+def symmetric_grid_of_range(
+    low: tf.Tensor, high: tf.Tensor, qmax: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Step of the grid with zero point 0 that covers [low, high], and that zero point.
+
+    Computed in float64 and rounded to float32. An empty range gives step 1.
+    """
+    largest = tf.cast(tf.maximum(-low, high), tf.float64)
+    smallest = tf.constant(1.1754943508222875e-38, tf.float64)  # normal float32
+    step = tf.maximum(largest / tf.cast(qmax, tf.float64), smallest)
+    step = tf.where(tf.equal(largest, 0.0), tf.ones_like(step), step)
+    return tf.cast(step, tf.float32), tf.zeros([])
+
+
 def grid_of_range(
     low: tf.Tensor, high: tf.Tensor, qmin: tf.Tensor, qmax: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:

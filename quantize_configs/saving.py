@@ -15,6 +15,7 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.deployment import CONTAINER_ATTRIBUTE, prepared_container
 from quantize_configs.files import FileWriteError
 from quantize_configs.keras_backend import keras, require_functional
 from quantize_configs.scheme import quantize_scope
@@ -43,7 +44,11 @@ def save_model(model: keras.Model, folder: str | os.PathLike) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        content = {"schema_version": SCHEMA_VERSION, "model": json.loads(model.to_json())}
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "model": json.loads(model.to_json()),
+            CONTAINER_ATTRIBUTE: prepared_container(model),
+        }
         (temporary / CONFIG_FILE).write_text(json.dumps(content, indent=1))
         values = {name: weight.numpy() for name, weight in named_weights(model).items()}
         np.savez(temporary / WEIGHTS_FILE, **values)
@@ -89,6 +94,8 @@ def load_model(folder: str | os.PathLike) -> keras.Model:
         raise ValueError(
             f"{folder / WEIGHTS_FILE} is damaged or belongs to another model: {error}"
         ) from error
+    if content.get(CONTAINER_ATTRIBUTE) is not None:
+        setattr(model, CONTAINER_ATTRIBUTE, content[CONTAINER_ATTRIBUTE])
     return model
 
 

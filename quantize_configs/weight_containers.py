@@ -13,22 +13,34 @@ if TYPE_CHECKING:
 
 POLICIES = ("auto", "packed", "int8")
 CONTAINERS = {"int8": (-127, 127), "int4": (-8, 7), "int2": (-2, 1)}
-CODES_OF_INT8 = 255
+INT8_BITS, CODES_OF_INT8 = 8, 255
 LARGEST_BIASES = {"int8": 2**30, "int4": 2**26, "int2": 2**30}  # XNNPACK's INT4 sums have 28 bits
 PACKED = (("int2", 2, 4), ("int4", 4, 2))  # container, most bits, divisor of the input channels
+
+
+def check_policy(policy: str) -> str:
+    """Returns `policy` when it is known; raises ValueError otherwise."""
+    if policy not in POLICIES:
+        raise ValueError(f"weight_container must be one of {POLICIES}. Received: {policy!r}.")
+    return policy
+
+
+def is_same(policy: str, other: str) -> bool:
+    """Whether two policies store every weight alike; "auto" packs what can be packed."""
+    return (policy == "int8") == (other == "int8")
 
 
 def choose(folded: "FoldedLinear", policy: str = "auto") -> str:
     """Container of one layer: "int8", "int4" or "int2".
 
-    "auto" and "packed" take the smallest container that XNNPACK runs exactly; "int8" never packs.
+    "auto" and "packed" take the smallest container that XNNPACK runs exactly; "int8" never packs,
+    nor is anything packed that reads 16-bit activations.
 
     Raises:
       ValueError: Unknown policy.
     """
-    if policy not in POLICIES:
-        raise ValueError(f"weight_container must be one of {POLICIES}. Received: {policy!r}.")
-    if policy != "int8" and folded.is_pointwise:
+    check_policy(policy)
+    if policy != "int8" and folded.is_pointwise and folded.input_bits <= INT8_BITS:
         for container, most_bits, divisor in PACKED:
             low, high = CONTAINERS[container]
             fits = low <= folded.codes.min() and folded.codes.max() <= high
@@ -40,8 +52,11 @@ def choose(folded: "FoldedLinear", policy: str = "auto") -> str:
 def code_factor(folded: "FoldedLinear", container: str) -> int:
     """Integer by which all codes are multiplied within the container.
 
-    Codes times f with scales over f are the same weights, but biases get f times finer.
+    Codes times f with scales over f are the same weights, but biases get f times finer. With
+    16-bit activations they are fine as they are, and small codes keep the sums small.
     """
+    if folded.input_bits > INT8_BITS:
+        return 1
     low, high = CONTAINERS[container]
     largest, smallest = int(folded.codes.max(initial=0)), int(folded.codes.min(initial=0))
     room = _room_for_biases(folded, container)

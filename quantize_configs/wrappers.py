@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.keras_backend import keras
+from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES
 from quantize_configs.model_graph import ModelGraph
 
 
@@ -28,6 +29,15 @@ class WrappedModel:
     def weight(self, name: str) -> tf.Variable:
         """The float weight that a linear layer is trained with."""
         return self._weight_entry(name)[0]
+
+    def float_bits(self, name: str) -> int | None:
+        """Bits of the weight of a linear layer in float, 32 or 16; None when it is quantized."""
+        return getattr(getattr(self.wrapper(name), "quantize_config", None), "float_bits", None)
+
+    def kernel(self, name: str) -> tf.Variable:
+        """The weight of a linear layer in float."""
+        layer = self.wrapper(name).layer
+        return getattr(layer, WEIGHT_ATTRIBUTES[type(layer)])
 
     def weight_quantizer(self, name: str):
         """The quantizer of a linear layer's weight."""

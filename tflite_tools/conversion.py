@@ -5,6 +5,9 @@ import importlib.metadata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from quantize_configs import weight_containers
+from quantize_configs.bit_widths import FLOAT_BITS
+from quantize_configs.deployment import prepared_container
 from quantize_configs.layer_roles import Role
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.conversion_keys import BITS_KEY, LABELS_KEY, OPTIONS_KEY
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 def convert(
     model: "keras.Model",
     *,
-    weight_container: str = "auto",
+    weight_container: str | None = None,
     input_type: str = "float32",
     output_type: str = "float32",
     pixel_range: tuple[float, float] | None = None,
@@ -33,7 +36,8 @@ def convert(
       model: Made by `quantize_configs.quantize` (trained and calibrated) or by
         `QFASupernet.extract`.
       weight_container: "auto" or "packed" pack 4- and 2-bit weights of 1x1 convolutions and dense
-        layers, which then become FULLY_CONNECTED operators; "int8" gives every weight a byte.
+        layers, which then become FULLY_CONNECTED operators; "int8" gives every weight a byte. By
+        default the one that the model was prepared for, "auto" when it was not prepared.
       input_type: "float32", as the Keras model takes it; "uint8", the bytes of an image, as phones
         have them; or "int8" (bytes minus 128 for an image, otherwise codes).
       output_type: "float32" or "int8".
@@ -48,7 +52,10 @@ def convert(
     Raises:
       UnsupportedLayerError, UnsupportedCombinationError: Something has no exact counterpart.
       UncalibratedError: An activation quantizer has no range.
+      ValueError: An option is not allowed, or the model was prepared for another container.
     """
+    if weight_container is None:
+        weight_container = prepared_container(model) or "auto"
     options = ConversionOptions(weight_container, input_type, output_type, pixel_range)
     graph = graph_of(model, options, metadata)
     if labels is not None:
@@ -57,12 +64,28 @@ def convert(
 
 
 def graph_of(model, options: ConversionOptions, metadata: dict[str, Any] | None = None):
-    """The integer graph that `convert` writes, with its metadata."""
+    """The integer graph that `convert` writes, with its metadata.
+
+    Raises:
+      ValueError: The model was prepared for another container of weights.
+    """
+    prepared = prepared_container(model)
+    if prepared is not None and not weight_containers.is_same(prepared, options.weight_container):
+        raise ValueError(
+            f"The biases of {model.name!r} were rounded for weight_container={prepared!r}; "
+            f"{options.weight_container!r} would round them again, to other values. Convert with "
+            f"{prepared!r}, or prepare the model for {options.weight_container!r}: "
+            "prepare_for_deployment(model, weight_container), or the same argument of "
+            "QFASupernet.extract."
+        )
     wrapped = WrappedModel(model, frozen=True)
     graph = lower(wrapped, options)
     bits = {}
     for call in wrapped.graph.calls:
         if call.role is Role.LINEAR:
+            if float_bits := wrapped.float_bits(call.name):
+                bits[call.name] = [float_bits, FLOAT_BITS]
+                continue
             (weight_bits,) = wrapped.weight_quantizer(call.name).bit_widths.choices
             bits[call.name] = [weight_bits, wrapped.activation_grid(call.inputs[0])[2]]
     graph.metadata = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantize_configs.bit_widths import WIDE_BITS
 from quantize_configs.files import replacing
 from quantize_configs.keras_backend import keras
 from quantize_configs.wrappers import WrappedModel
@@ -24,6 +25,8 @@ NOTICEABLE_SHARE = 0.01
 """Share of differing codes from which on a tensor counts as different; ties stay far below it."""
 
 MOST_TIES = 3
+WIDE_CODES = 256
+"""Codes of 16 bits in one of 8 bits. The last bits differ, because sums of Keras have 24 bits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,8 @@ class LayerComparison:
       bits: Of its grid.
       step: Of its grid.
       elements: Number of values compared.
-      differing: Share of them that are not the same code.
+      differing: Share of them that are not the same code; of 16-bit codes, those that half a code
+        of 8 bits or more lies between.
       mean_difference: Mean of the absolute differences, in steps.
       largest_difference: Largest absolute difference, in steps.
       signal_to_noise: Power of Keras' values over that of the differences, in decibels;
@@ -181,12 +185,13 @@ def compare_layers(
     for name, values in zip(names, expected, strict=True):
         scale, zero_point = scales[name]
         real = (received[name].astype(np.float64) - zero_point) * scale
-        rows.append(_compared(wrapped, name, real, values.numpy().astype(np.float64)))
+        grid = grid_of(wrapped, name, received[name].dtype == np.int16)
+        rows.append(_compared(wrapped, name, grid, real, values.numpy().astype(np.float64)))
     return LayerReport(len(images), tuple(rows))
 
 
-def _compared(wrapped, name, real, expected) -> LayerComparison:
-    step, zero_point, bits = grid_of(wrapped, name)
+def _compared(wrapped, name, grid, real, expected) -> LayerComparison:
+    step, zero_point, bits = grid
     # The layer may be compared before its quantizer or its clamp; both sides are put on the grid.
     low, high = -zero_point, 2**bits - 1 - zero_point
     real = np.clip(real / step, low, high)
@@ -200,19 +205,24 @@ def _compared(wrapped, name, real, expected) -> LayerComparison:
         bits=bits,
         step=step,
         elements=difference.size,
-        differing=float(np.mean(difference > 0.5)),
+        differing=float(np.mean(difference > (WIDE_CODES if bits == WIDE_BITS else 1) / 2)),
         mean_difference=float(difference.mean()),
         largest_difference=float(difference.max()),
         signal_to_noise=float(ratio),
     )
 
 
-def grid_of(wrapped: WrappedModel, name: str) -> tuple[float, int, int]:
-    """Grid that a tensor is written on: (step, zero point, bits), see `activation_grid`."""
+def grid_of(wrapped: WrappedModel, name: str, is_wide: bool = False) -> tuple[float, int, int]:
+    """Grid that a tensor is written on: (step, zero point, bits), see `activation_grid`.
+
+    `is_wide` tells whether it is INT16, as 16-bit readers do not change what they read.
+    """
     last = name
     while last is not None and not wrapped.output_quantizer(last):
         reader = wrapped.graph.sole_reader(last)
         last = None if reader is None else reader.name
     if last is not None:
-        return wrapped.activation_grid(last)
-    return grid_of(wrapped, wrapped.graph.by_name[name].inputs[0])
+        grid = wrapped.activation_grid(last)
+        if last == name or (grid[2] == WIDE_BITS) == is_wide:
+            return grid
+    return grid_of(wrapped, wrapped.graph.by_name[name].inputs[0], is_wide)

@@ -19,7 +19,7 @@ from quantize_configs import (
     quantize_scope,
 )
 from quantize_configs.keras_backend import keras
-from quantize_configs.saving import named_weights
+from quantize_configs.saving import load_model, named_weights, save_model
 
 layers = keras.layers
 SHAPE = (8, 8, 4)
@@ -188,24 +188,43 @@ def by_bits():
     return {bits: layers_of_all_kinds(bits) for bits in PACKED}
 
 
+def converted(model, container):
+    prepare_for_deployment(model, container)
+    return tflite_tools.convert(model, weight_container=container)
+
+
+def test_a_model_prepared_for_another_container_is_refused(by_bits, tmp_path):
+    """Its biases would be rounded twice, the second time away from what Keras computes."""
+    model = by_bits[4]
+    prepare_for_deployment(model, "int8")
+    assert set(weight_types(tflite_tools.convert(model)).values()) == {"INT8"}
+    for refused in ("auto", "packed"):
+        with pytest.raises(ValueError, match=rf"for weight_container='int8'; '{refused}' would"):
+            tflite_tools.convert(model, weight_container=refused)
+    save_model(model, tmp_path / "model")
+    with pytest.raises(ValueError, match=r"prepare the model for 'auto'"):
+        tflite_tools.convert(load_model(tmp_path / "model"), weight_container="auto")
+    prepare_for_deployment(model, "packed")
+    assert weight_types(tflite_tools.convert(model, weight_container="auto"))["dense"] == "INT4"
+    with pytest.raises(ValueError, match=r"must be one of .*Received: 'int4'"):
+        prepare_for_deployment(model, "int4")
+
+
 @pytest.mark.parametrize("bits", PACKED)
 def test_low_bit_weights_of_pointwise_and_dense_layers_are_packed(by_bits, bits):
-    types = weight_types(tflite_tools.convert(by_bits[bits]))
+    types = weight_types(converted(by_bits[bits], "auto"))
     packed = {"pointwise", "dense"}
     assert types == {
         name: PACKED[bits] if name in packed else "INT8"
         for name in ("conv", "pointwise", "strided", "depthwise", "dense")
     }
-    plain = weight_types(tflite_tools.convert(by_bits[bits], weight_container="int8"))
+    plain = weight_types(converted(by_bits[bits], "int8"))
     assert set(plain.values()) == {"INT8"}
 
 
 def test_fewer_bits_make_smaller_files(by_bits):
     auto, plain = (
-        {
-            bits: len(tflite_tools.convert(model, weight_container=container))
-            for bits, model in by_bits.items()
-        }
+        {bits: len(converted(model, container)) for bits, model in by_bits.items()}
         for container in ("auto", "int8")
     )
     assert auto[2] < auto[3] == auto[4] < auto[5] == auto[8]

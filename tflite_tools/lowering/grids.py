@@ -6,6 +6,7 @@ import numpy as np
 
 from tflite_tools.graph import DataType, Dequantize, IntegerGraph, Quantization, Quantize
 
+WIDE_BITS = 16
 INT8_TOP = 127
 INT8_BOTTOM = -128
 RATIO_TOLERANCE = 2.0**-17  # twice the nudge of quantize_configs.deployment
@@ -19,7 +20,7 @@ class Grid:
     Attributes:
       step: float32 value.
       zero_point: Code of real zero.
-      bits: 2 to 8.
+      bits: 2 to 8, or 16.
     """
 
     step: float
@@ -27,8 +28,23 @@ class Grid:
     bits: int
 
     @property
+    def is_wide(self) -> bool:
+        """Whether it lives in an INT16 tensor."""
+        return self.bits == WIDE_BITS
+
+    @property
+    def dtype(self) -> DataType:
+        """Type of a tensor on the grid."""
+        return DataType.INT16 if self.is_wide else DataType.INT8
+
+    @property
     def quantization(self) -> Quantization:
-        """The grid in an INT8 tensor, top code at 127, so that saturation is the upper clamp."""
+        """The grid in an INT8 tensor, top code at 127, so that saturation is the upper clamp.
+
+        An INT16 tensor has zero point 0.
+        """
+        if self.is_wide:
+            return Quantization(np.float32(self.step), 0)
         top = 2**self.bits - 1
         return Quantization(np.float32(self.step), INT8_TOP - top + self.zero_point)
 
@@ -66,8 +82,8 @@ class GridMover:
         self._graph = graph
 
     def destination(self, name: str, shape, grid: Grid) -> str:
-        """Adds the INT8 tensor that an operation writes for `grid`, and returns its name."""
-        return self._graph.add_tensor(name, shape, DataType.INT8, grid.quantization)
+        """Adds the integer tensor that an operation writes for `grid`, and returns its name."""
+        return self._graph.add_tensor(name, shape, grid.dtype, grid.quantization)
 
     def written(self, tensor: str, grid: Grid, nonnegative: bool) -> Value:
         """The value of a tensor that was just written on `grid`.
@@ -75,7 +91,7 @@ class GridMover:
         Saturation has cut it at the top. At the bottom it has done so at 8 bits, and where no
         value is negative nothing is to be cut.
         """
-        return Value(tensor, grid, nonnegative, grid.bits == 8 or nonnegative)
+        return Value(tensor, grid, nonnegative, grid.bits in (8, WIDE_BITS) or nonnegative)
 
     def clamped(self, value: Value) -> Value:
         """`value` with the codes below 0 cut off.
@@ -112,11 +128,22 @@ class GridMover:
         self._graph.add_operation(name, Quantize(), [value.tensor], [name])
         return name
 
+    def real(self, value: Value, name: str) -> str:
+        """FLOAT32 tensor of `value`, called `name` if it has to be made."""
+        value = self.clamped(value)
+        if value.grid is None:
+            return value.tensor
+        shape = self._graph.tensor(value.tensor).shape
+        self._graph.add_tensor(name, shape, DataType.FLOAT32)
+        self._graph.add_operation(name, Dequantize(), [value.tensor], [name])
+        return name
+
     def moved(self, value: Value, grid: Grid, name: str) -> Value:
         """`value` on another grid.
 
         int8 to int8 is one QUANTIZE where XNNPACK's 8.8 fixed point holds the ratio of the scales
-        exactly, otherwise DEQUANTIZE and QUANTIZE, which XNNPACK fuses into one exact table.
+        exactly, otherwise DEQUANTIZE and QUANTIZE, which XNNPACK fuses into one exact table. INT16
+        always goes that way.
         """
         if value.grid == grid:
             return value
@@ -124,15 +151,18 @@ class GridMover:
         value = self.clamped(value)
         shape = graph.tensor(value.tensor).shape
         source = value.tensor
-        if value.grid is not None and not _is_exact_ratio(value.grid.step / grid.step):
-            source = graph.add_tensor(f"{name}.float", shape, DataType.FLOAT32)
-            graph.add_operation(source, Dequantize(), [value.tensor], [source])
+        if value.grid is not None and not _is_exact_move(value.grid, grid):
+            source = self.real(value, f"{name}.float")
         target = self.destination(name, shape, grid)
         graph.add_operation(name, Quantize(), [source], [target])
         return self.written(target, grid, value.nonnegative)
 
 
-def _is_exact_ratio(ratio: float) -> bool:
+def _is_exact_move(source: Grid, target: Grid) -> bool:
+    """Whether one QUANTIZE from grid to grid is exact."""
+    if source.is_wide or target.is_wide:
+        return False
+    ratio = source.step / target.step
     k = 256.0 * ratio
     nearest = round(k)
     return nearest >= 1 and ratio <= LARGEST_RATIO and abs(k - nearest) <= RATIO_TOLERANCE * nearest

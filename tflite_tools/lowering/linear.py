@@ -3,9 +3,11 @@
 import numpy as np
 
 from quantize_configs import weight_containers
+from quantize_configs.float_folding import FoldedFloat
 from quantize_configs.folding import FoldedLinear
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import UnsupportedLayerError
+from quantize_configs.model_graph import LayerCall
 from tflite_tools.graph import (
     Activation,
     Conv2D,
@@ -15,7 +17,9 @@ from tflite_tools.graph import (
     IntegerGraph,
     Padding,
     Quantization,
+    Tensor,
 )
+from tflite_tools.reference.accumulators import shifted_worst_case
 
 ACTIVATIONS = {
     "linear": Activation.NONE,
@@ -53,7 +57,8 @@ def add_linear(
     factor = weight_containers.code_factor(folded, container)
     scales = (folded.scales / factor).astype(np.float32)
     packed = container != "int8"
-    attributes, codes, axis = _operator(folded, packed, padding)
+    activation = ACTIVATIONS[folded.activation]
+    attributes, codes, axis = _operator(folded.call, folded.codes, activation, packed, padding)
     codes = graph.add_constant(
         f"{name}.weight",
         codes * factor,
@@ -62,6 +67,10 @@ def add_linear(
     )
     unit = graph.tensor(source).quantization.scales.astype(np.float64) * scales.astype(np.float64)
     bias = np.round(folded.bias / unit)
+    if graph.tensor(source).dtype is DataType.INT16:
+        bias = _add_wide_bias(graph, name, attributes, bias, source, codes, target)
+        graph.add_operation(name, attributes, [source, codes, bias], [target])
+        return
     if np.max(np.abs(bias)) > INT32_LIMIT:
         raise UnsupportedLayerError(
             f"The bias of layer {name!r} is {np.max(np.abs(bias)):.3g} units of its accumulator "
@@ -70,6 +79,50 @@ def add_linear(
         )
     bias = graph.add_bias(f"{name}.bias", bias.astype(np.int64), source, codes)
     graph.add_operation(name, attributes, [source, codes, bias], [target])
+
+
+def add_float(
+    graph: IntegerGraph,
+    folded: FoldedFloat,
+    source: str,
+    target: str,
+    padding: Padding | None = None,
+) -> None:
+    """Adds one folded layer in float that reads `source` and writes `target`, both FLOAT32.
+
+    A hard-sigmoid is left to the QUANTIZE behind it, whose saturation clamps.
+
+    Raises:
+      UnsupportedLayerError: Dilation or groups.
+    """
+    name = folded.call.name
+    check_layer(folded.call.layer)
+    activation = ACTIVATIONS[folded.activation]
+    if folded.activation == "hard_sigmoid":
+        activation = Activation.NONE
+    attributes, weight, _ = _operator(folded.call, folded.weight, activation, False, padding)
+    dtype = DataType(str(folded.weight.dtype))
+    constants = [
+        graph.add_constant(f"{name}.weight", weight, dtype),
+        graph.add_constant(f"{name}.bias", folded.bias, DataType.FLOAT32),
+    ]
+    graph.add_operation(target, attributes, [source, *constants], [target])
+
+
+def _add_wide_bias(graph, name, attributes, bias, source, codes, target) -> str:
+    """The bias of a layer with INT16 activations.
+
+    INT32 where no sum leaves 32 bits, because the kernels for it are many times faster, INT64
+    otherwise and for depthwise convolutions.
+    """
+    depthwise = isinstance(attributes, DepthwiseConv2D)
+    dtype = DataType.INT64
+    if not depthwise and np.max(np.abs(bias)) <= INT32_LIMIT:
+        x, weights, output = (graph.tensor(tensor) for tensor in (source, codes, target))
+        narrow = Tensor("bias", bias.shape, DataType.INT32, Quantization(1.0), bias.astype(int))
+        worst = shifted_worst_case(x, weights, narrow, output.quantization, depthwise=False)
+        dtype = DataType.INT32 if worst <= INT32_LIMIT else DataType.INT64
+    return graph.add_bias(f"{name}.bias", bias.astype(np.int64), source, codes, dtype)
 
 
 def check_layer(layer) -> None:
@@ -93,12 +146,11 @@ def padding_of(layer) -> Padding:
     return {"same": Padding.SAME, "valid": Padding.VALID}[layer.padding]
 
 
-def _operator(folded: FoldedLinear, packed: bool, padding: Padding | None):
-    """(attributes, codes in LiteRT's layout, axis of the output channels)."""
-    layer, codes = folded.call.layer, folded.codes
-    activation = ACTIVATIONS[folded.activation]
+def _operator(call: LayerCall, codes, activation, packed: bool, padding: Padding | None):
+    """(attributes, codes or floats in LiteRT's layout, axis of the output channels)."""
+    layer = call.layer
     if isinstance(layer, keras.layers.Dense):
-        keep = len(folded.call.owner.input_shape) > 2
+        keep = len(call.owner.input_shape) > 2
         return FullyConnected(activation, keep_num_dims=keep), codes.T, 0
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         height, width, channels, multiplier = codes.shape

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 
 from quantize_configs import weight_containers
+from quantize_configs.bit_widths import FLOAT_BITS, WIDE_BITS
+from quantize_configs.float_folding import fold_float
 from quantize_configs.folding import fold_linear
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import (
@@ -32,7 +34,7 @@ from tflite_tools.graph import (
 )
 from tflite_tools.lowering.functions import NONNEGATIVE, FunctionWriter
 from tflite_tools.lowering.grids import Grid, GridMover, Value
-from tflite_tools.lowering.linear import ACTIVATIONS, add_linear, padding_of
+from tflite_tools.lowering.linear import ACTIVATIONS, add_float, add_linear, padding_of
 from tflite_tools.lowering.options import ConversionOptions
 from tflite_tools.lowering.pooling import add_average, pads_like_same
 
@@ -114,7 +116,13 @@ class _Lowering:
                 "pixel_range=(low, high), for example (0.0, 1.0), or let the model begin with a "
                 "Rescaling layer."
             )
-        grid, names = self._target_grid(call.name)
+        grid, names = (None, []) if self._stays_float(call.name) else self._target_grid(call.name)
+        if grid is None or grid.is_wide:
+            raise UnsupportedLayerError(
+                f"The input {call.name!r} is read by a layer in float or with {WIDE_BITS} bits and "
+                "has no INT8 grid. Convert with input_type='float32', or with pixel_range=(low, "
+                "high) for the bytes of an image."
+            )
         tensor = self._graph.add_input(call.name, shape, DataType.INT8, grid.quantization)
         self._register(names, self._mover.written(tensor, grid, nonnegative=False))
 
@@ -143,8 +151,14 @@ class _Lowering:
     def _add_output(self, name: str) -> None:
         value = self._clamped(name)
         if self._options.output_type == "int8":
-            if value.grid is None:  # a softmax
+            if value.grid is None and self._ends_in_softmax(name):
                 value = self._mover.moved(value, SOFTMAX_GRID, name)
+            if value.grid is None or value.grid.is_wide:
+                bits = FLOAT_BITS if value.grid is None else value.grid.bits
+                raise UnsupportedLayerError(
+                    f"The output {name!r} comes from a layer with {bits} bits and has no INT8 "
+                    "grid. Convert with output_type='float32', or give that layer 8 bits."
+                )
             self._graph.outputs.append(value.tensor)
             return
         shape = self._graph.tensor(value.tensor).shape
@@ -154,6 +168,10 @@ class _Lowering:
         tensor = self._graph.add_tensor(f"{name}.float", shape, DataType.FLOAT32)
         self._graph.add_operation(tensor, Dequantize(), [value.tensor], [tensor])
         self._graph.outputs.append(tensor)
+
+    def _ends_in_softmax(self, name: str) -> bool:
+        call = self._wrapped.graph.by_name[name]
+        return call.role is Role.POINTWISE and function_of(call.layer) == "softmax"
 
     # Grids.
 
@@ -201,6 +219,9 @@ class _Lowering:
     # Operations.
 
     def _lower_linear(self, call: LayerCall) -> None:
+        if self._wrapped.float_bits(call.name) is not None:
+            self._lower_float(call)
+            return
         folded = fold_linear(self._wrapped, call)
         container = weight_containers.choose(folded, self._options.weight_container)
         factor = weight_containers.input_factor(folded, container)
@@ -208,12 +229,34 @@ class _Lowering:
 
         if folded.activation == "hard_sigmoid":
             self._check_hard_sigmoid(folded.output)
+            if folded.input_bits == WIDE_BITS:
+                raise UnsupportedLayerError(
+                    f"The hard-sigmoid {folded.output!r} follows a layer with {WIDE_BITS} bits, "
+                    "whose INT16 result no saturation clamps. Give that layer 8 bits or float."
+                )
 
         def add(target):
-            padding = Padding.SAME if call.name in self._same_padded else None
-            add_linear(self._graph, folded, source, target, container, padding)
+            add_linear(self._graph, folded, source, target, container, self._padding(call))
 
         self._write(folded.output, folded.activation != "linear", self._shape(call), add)
+
+    def _lower_float(self, call: LayerCall) -> None:
+        """A layer in float: DEQUANTIZE in front of it and QUANTIZE behind it, where needed."""
+        folded = fold_float(self._wrapped, call)
+        source = self._mover.real(self._values[call.inputs[0]], f"{call.name}.source")
+        has_grid = bool(self._wrapped.output_quantizer(folded.output))
+        if folded.activation == "hard_sigmoid":
+            self._check_hard_sigmoid(folded.output)
+        target = f"{folded.output}.float" if has_grid else folded.output
+        target = self._graph.add_tensor(target, self._shape(call), DataType.FLOAT32)
+        add_float(self._graph, folded, source, target, self._padding(call))
+        value = Value(target, None, folded.activation != "linear")
+        if has_grid:
+            value = self._mover.moved(value, self._grid(folded.output), folded.output)
+        self._register([folded.output], value)
+
+    def _padding(self, call: LayerCall) -> Padding | None:
+        return Padding.SAME if call.name in self._same_padded else None
 
     def _check_hard_sigmoid(self, name: str) -> None:
         grid, _ = self._target_grid(name)
@@ -246,7 +289,8 @@ class _Lowering:
         function = function_of(call.layer)
         result = FunctionWriter(self._graph, call, shape).write(source.tensor)
         nonnegative = function in NONNEGATIVE or source.nonnegative
-        if function == "softmax" or source.grid is None:  # at an end of the model
+        is_float = source.grid is None or self._stays_float(call.name)
+        if function == "softmax" or is_float:  # at an end of the model, or beside a float layer
             value = Value(result, None, nonnegative)
             if self._wrapped.output_quantizer(call.name):
                 value = self._mover.moved(value, self._grid(call.name), call.name)
@@ -313,14 +357,30 @@ class _Lowering:
         if isinstance(call.layer, layers.Dropout) or self._is_absorbed(call):
             self._values[call.name] = source
             return
-        if source.grid is None:
+        if source.grid is None and not self._stays_float(call.name):
             grid, _ = self._target_grid(call.name)
             source = self._mover.moved(source, grid, f"{call.name}.input")
-        quantization = self._graph.tensor(source.tensor).quantization
-        tensor = self._graph.add_tensor(call.name, self._shape(call), DataType.INT8, quantization)
+        given = self._graph.tensor(source.tensor)
+        tensor = self._graph.add_tensor(
+            call.name, self._shape(call), given.dtype, given.quantization
+        )
         attributes = _passing_operation(call.layer)
         self._graph.add_operation(call.name, attributes, [source.tensor], [tensor])
         self._values[call.name] = dataclasses.replace(source, tensor=tensor)
+
+    def _stays_float(self, name: str) -> bool:
+        """Whether only float layers read a tensor, perhaps behind layers that pass it on.
+
+        Integer layers stand behind an identity layer that quantizes.
+        """
+        readers = self._wrapped.graph.readers(name)
+        has_grid = name in self._wrapped.graph.outputs or self._wrapped.output_quantizer(name)
+        return bool(readers) and not has_grid and all(map(self._reads_float, readers))
+
+    def _reads_float(self, reader: LayerCall) -> bool:
+        if reader.role is Role.PASSING:
+            return self._stays_float(reader.name)
+        return reader.role is Role.LINEAR
 
     def _is_absorbed(self, call: LayerCall) -> bool:
         """Whether a zero padding becomes the SAME padding of the convolution that reads it."""
