@@ -1,6 +1,7 @@
 """Latency of subnets on a device, from a table of measured operators.
 
-docs/latency_tables.md describes the file. A network takes the sum of its operators and a constant.
+docs/latency_tables.md describes the file. A network takes the sum of its operators, times a
+factor, and a constant.
 """
 
 import dataclasses
@@ -68,8 +69,9 @@ class LatencyTable:
       device: What was measured, for people.
       versions: Of the runtime and whatever else matters.
       date: ISO 8601.
-      rows: Microseconds per operator.
+      rows: Microseconds per operator, measured alone.
       fixed_microseconds: Per inference, whatever the network.
+      factor: By which operators take longer in a network than alone.
     """
 
     name: str
@@ -78,6 +80,7 @@ class LatencyTable:
     date: str
     rows: Mapping[OperatorKey, float]
     fixed_microseconds: float = 0.0
+    factor: float = 1.0
 
     def write(self, path: str | os.PathLike) -> None:
         """Writes the table as JSON, one line per row.
@@ -93,6 +96,7 @@ class LatencyTable:
             "versions": dict(self.versions),
             "date": self.date,
             "fixed_microseconds": self.fixed_microseconds,
+            "factor": self.factor,
         }
         rows = [
             json.dumps({**key._asdict(), "microseconds": value})
@@ -132,6 +136,7 @@ class LatencyTable:
                 date=str(fields["date"]),
                 rows=rows,
                 fixed_microseconds=_time(fields.get("fixed_microseconds", 0.0)),
+                factor=_time(fields.get("factor", 1.0)),
             )
         except LatencyTableError:
             raise
@@ -165,7 +170,8 @@ def latency(space: SearchSpace, reader: ChoiceReader, table: LatencyTable) -> Si
 
     def figure(site: Site, setting: Setting) -> float:
         keys = site_operators(space, site, setting)
-        return sum(table.rows.get(key, np.nan) for key in keys) / MICROSECONDS_PER_MILLISECOND
+        alone = sum(table.rows.get(key, np.nan) for key in keys)
+        return table.factor * alone / MICROSECONDS_PER_MILLISECOND
 
     constant = table.fixed_microseconds / MICROSECONDS_PER_MILLISECOND
     return SiteTable(space, reader, figure, constant=constant, by_resolution=True)
@@ -198,12 +204,24 @@ def site_operators(space: SearchSpace, site: Site, setting: Setting) -> list[Ope
 
 def operators(space: SearchSpace, choices: Sequence[Sequence[int]]) -> list[OperatorKey]:
     """Every operator that the genomes with these values per gene have, sorted: what to measure."""
+    return sorted(occurrences(space, choices))
+
+
+def occurrences(
+    space: SearchSpace, choices: Sequence[Sequence[int]]
+) -> dict[OperatorKey, tuple[Site, Setting]]:
+    """Maps every operator to one place where it occurs.
+
+    Args:
+      space: Search space.
+      choices: Allowed values per gene, from `SearchSpace.restrict`.
+    """
 
     def allowed(name: str) -> Sequence[int]:
         column = space.gene_index.get(name)
         return space.lookup(name).choices if column is None else choices[column]
 
-    found = set()
+    found = {}
     for site in space.sites:
         kernels, ratios = (1,), (1,)
         if site.stage is not None:
@@ -218,8 +236,9 @@ def operators(space: SearchSpace, choices: Sequence[Sequence[int]]) -> list[Oper
             allowed(f"{site.name}.weight_bits"),
             allowed(f"{site.name}.activation_bits"),
         ):
-            found.update(site_operators(space, site, setting))
-    return sorted(found)
+            for key in site_operators(space, site, setting):
+                found.setdefault(key, (site, setting))
+    return found
 
 
 def _settings(resolutions, kernels, ratios, weight_bits, activation_bits) -> Iterator[Setting]:
