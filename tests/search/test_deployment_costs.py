@@ -22,7 +22,6 @@ from qfa_tf.search import (
     search,
 )
 from qfa_tf.search.constraints import resolve_constraints
-from qfa_tf.space import SearchSpace
 
 
 def make_table(space, choices=None, name="phone", seed=0):
@@ -185,10 +184,3 @@ def test_a_search_for_latency(space, phone, planted):
     genomes = np.array([c.genome for c in result.candidates])
     expected = phone.evaluate(genomes, ["tflite_bytes"])["tflite_bytes"]
     assert [c.costs["tflite_bytes"] for c in result.candidates] == expected.tolist()
-
-
-def test_no_file_size_with_squeeze_excite():
-    space = SearchSpace.from_preset("mobilenet_v3_w1.2")
-    cost = CostModel(space)
-    with pytest.raises(CostUnavailableError, match=r"without squeeze-excite.*use weight_bytes"):
-        cost.bounds("tflite_bytes", space.restrict())

@@ -1,10 +1,14 @@
 """Extracted subnets with squeeze-excite and hard-swish compute what the supernet computes."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import tflite_tools
 from qfa_tf import QFASupernet
+from qfa_tf.cost import CostModel
 from qfa_tf.layers import Mode
 from qfa_tf.supernet.supernet import resize
 from quantize_configs.keras_backend import keras
@@ -89,3 +93,18 @@ def test_squeeze_excite_is_in_float_without_deployment_grids(
         kernel = wrapped.weight("s1.b0.se.expand") if deployment_grids else own.kernel
         rows, columns = kernel.shape[2:]
         np.testing.assert_array_equal(kernel[0, 0], source.expand_kernel[:rows, :columns])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_predicted_file_size(seed, same_net, v3_space, calibration_batches):
+    arch = v3_space.sample(np.random.default_rng(seed))
+    subnet = same_net.extract(arch, same_net.calibrate(calibration_batches[:2], arch))
+    metadata = {
+        "name": f"{v3_space.name}-0123abcd",
+        "architecture": json.loads(arch.to_json()),
+        "checkpoint": "step-300-0123456789ab",
+    }
+    written = len(tflite_tools.convert(subnet, metadata=metadata))
+    genome = v3_space.encode(arch)[None]
+    predicted = CostModel(v3_space).evaluate(genome, ["tflite_bytes"])["tflite_bytes"][0]
+    assert predicted == pytest.approx(written, rel=0.01)
