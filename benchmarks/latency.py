@@ -1,32 +1,43 @@
-"""The same float net through TFLiteConverter and through this package: bytes, latency, accuracy.
+"""The same float net through other converters and through this package: bytes, latency, accuracy.
 
-    python benchmarks/latency.py --net mobile --resolution 96
+    python benchmarks/latency.py --net mobile_v3 --resolution 96
 
-Trains a small net for a moment on synthetic images, converts it by each route and measures on the
-host with one thread: TFLiteConverter in float32, with dynamic range and with full-integer
-post-training quantization; this package with 8 bits and with 4-bit pointwise layers, packed and in
-bytes, after the same short training. Latencies of the routes are measured in turns. Appends a row
-per route to benchmarks/results/latency.csv.
+Trains a small net for a moment on scikit-learn's digits, enlarged, converts it by each route and
+measures on the host with one thread: TFLiteConverter in float32, with dynamic range and with
+full-integer post-training quantization; litert-quantizer in 8 bits and with 4-bit pointwise layers;
+this package with 8 bits and with 4-bit pointwise layers, packed and in bytes, after a short
+quantized training. Latencies of the routes are measured in turns, and the load of the machine is
+noted. Rows of the same net and resolution in benchmarks/results/latency.csv are replaced.
 """
 
 import argparse
+import collections
+import csv
+import datetime
+import io
 import os
+import re
 
 import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import results_file
+import sklearn.datasets
 import tensorflow as tf
 
 import tflite_tools
 from quantize_configs import BitPolicy, HardSigmoid, HardSwish, calibrate, quantize
 from quantize_configs.deployment import prepare_for_deployment
+from quantize_configs.files import write_text
 from quantize_configs.keras_backend import keras
 from tflite_tools import runtime
 
 layers = keras.layers
-CLASSES = 6
+CLASSES = 10
+TRAINING_IMAGES = 1280
+CALIBRATION_IMAGES = 128
+POINTWISE = r"b\d+\.(expand|project)"
 BLOCKS = ((16, 16, 1), (64, 24, 2), (96, 24, 1), (96, 40, 2), (160, 40, 1), (160, 80, 2))
 
 
@@ -68,15 +79,14 @@ def net(kind: str, resolution: int) -> keras.Model:
     return keras.Model(image, layers.Dense(CLASSES, name="logits")(x), name=kind)
 
 
-def task(resolution: int, count: int, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Images in noise, with a bright square in one of six places, which is the label."""
-    labels = rng.integers(0, CLASSES, count)
-    images = rng.uniform(0, 0.6, (count, resolution, resolution, 3)).astype(np.float32)
-    side = resolution // 3
-    for image, label in zip(images, labels, strict=True):
-        row, column = divmod(int(label), 3)
-        image[row * side : (row + 1) * side, column * side : (column + 1) * side] += 0.25
-    return np.clip(images, 0, 1), labels
+def task(resolution: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """(images, labels) to train on and to test on: digits of 8 x 8 pixels, enlarged."""
+    images, labels = sklearn.datasets.load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(images))
+    images = images[order].reshape(-1, 8, 8, 1).astype(np.float32) / 16.0
+    images = tf.image.resize(np.repeat(images, 3, axis=-1), (resolution, resolution)).numpy()
+    split = TRAINING_IMAGES
+    return (images[:split], labels[order][:split]), (images[split:], labels[order][split:])
 
 
 def fitted(model: keras.Model, data, steps: int) -> keras.Model:
@@ -99,21 +109,45 @@ def by_tflite_converter(model: keras.Model, images: np.ndarray) -> dict[str, byt
         if route != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if route == "full integer":
-            converter.representative_dataset = lambda: ([image[None]] for image in images[:64])
+            converter.representative_dataset = lambda: (
+                [image[None]] for image in images[:CALIBRATION_IMAGES]
+            )
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         made[f"TFLiteConverter {route}"] = converter.convert()
     return made
 
 
+def by_litert_quantizer(float_model: bytes, images: np.ndarray) -> dict[str, bytes]:
+    """8 bits, and 4-bit weights in the pointwise layers; its post-training quantization."""
+    from litert_quantizer import qtyping, quantizer, recipe
+
+    (signature,) = tflite_tools.inspect(float_model, delegation=False).signatures
+    (name,) = runtime.load(float_model).get_signature_list()[signature]["inputs"]
+    data = {signature: [{name: image[None]} for image in images[:CALIBRATION_IMAGES]]}
+    made = {}
+    for bits in ("8", "4/8"):
+        tool = quantizer.Quantizer(float_model)
+        tool.load_quantization_recipe(recipe.static_wi8_ai8())
+        if bits == "4/8":
+            tool.add_static_config(
+                regex=f".*{POINTWISE}.*",
+                operation_name=qtyping.TFLOperationName.CONV_2D,
+                activation_num_bits=8,
+                weight_num_bits=4,
+            )
+        quantized = tool.quantize(tool.calibrate(data), enable_progress_bar=False)
+        made[f"litert-quantizer {bits} bits"] = bytes(quantized.quantized_model)
+    return made
+
+
 def by_this_package(model: keras.Model, data, steps: int) -> dict[str, bytes]:
     """8 bits; 4 bits in the pointwise layers, packed and in bytes."""
-    pointwise = [layer.name for layer in model.layers if layer.name.endswith(("expand", "project"))]
-    pointwise = [name for name in pointwise if ".se." not in name]
+    pointwise = [layer.name for layer in model.layers if re.fullmatch(POINTWISE, layer.name)]
     policies = {"8": BitPolicy(), "4/8": BitPolicy((8, 8), dict.fromkeys(pointwise, (4, 8)))}
     made = {}
     for bits, policy in policies.items():
         quantized = fitted(quantize(model, policy), data, steps)
-        calibrate(quantized, np.split(data[0][:128], 8))
+        calibrate(quantized, np.split(data[0][:CALIBRATION_IMAGES], 8))
         before = quantized.get_weights()
         for container in ("auto", "int8") if bits == "4/8" else ("auto",):
             quantized.set_weights(before)
@@ -132,42 +166,79 @@ def accuracy(flatbuffer: bytes, images: np.ndarray, labels: np.ndarray) -> float
     return hits / len(images)
 
 
+def outside(flatbuffer: bytes) -> str:
+    """Operators that XNNPACK does not take, with their number, as text."""
+    layers_of_file = tflite_tools.inspect(flatbuffer).layers
+    found = collections.Counter(
+        layer.operator for layer in layers_of_file if layer.delegate == "built-in"
+    )
+    return ", ".join(f"{count} {operator}" for operator, count in found.most_common())
+
+
+def write(rows: list[dict]) -> None:
+    """Puts the rows in the place of those of the same net and resolution."""
+    path = results_file.RESULTS / "latency.csv"
+    key = (rows[0]["net"], str(rows[0]["resolution"]))
+    kept = []
+    if path.exists():
+        with open(path, newline="", encoding="utf-8") as file:
+            kept = [row for row in csv.DictReader(file) if row.keys() == rows[0].keys()]
+    kept = [row for row in kept if (row["net"], row["resolution"]) != key]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(kept + rows)
+    write_text(path, text.getvalue())
+
+
 def main() -> None:
     """Measures one net."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--net", default="mobile_v3", choices=("mobile", "mobile_v3"))
     parser.add_argument("--resolution", type=int, default=96, help="in pixels")
-    parser.add_argument("--steps", type=int, default=60, help="of training, float and quantized")
+    parser.add_argument("--steps", type=int, default=400, help="of float training")
+    parser.add_argument("--quantized_steps", type=int, default=150, help="of quantized training")
     parser.add_argument("--rounds", type=int, default=3, help="turns of all routes")
     args = parser.parse_args()
 
     keras.utils.set_random_seed(0)
-    rng = np.random.default_rng(0)
-    data, (images, labels) = task(args.resolution, 512, rng), task(args.resolution, 256, rng)
+    data, (images, labels) = task(args.resolution)
     model = fitted(net(args.net, args.resolution), data, args.steps)
-    made = by_tflite_converter(model, data[0]) | by_this_package(model, data, args.steps // 2)
+    made = by_tflite_converter(model, data[0])
+    made |= by_litert_quantizer(made["TFLiteConverter float32"], data[0])
+    made |= by_this_package(model, data, args.quantized_steps)
     measured = {route: [] for route in made}
+    loads = []
     for _ in range(args.rounds):
         for route, flatbuffer in made.items():
+            loads.append(os.getloadavg()[0])
             measured[route].append(tflite_tools.benchmark(flatbuffer, num_threads=1))
-    print(f"{'route':<34} {'bytes':>9} {'ms':>7} {'partitions':>10} {'accuracy':>8}")
+    rows = []
+    print(
+        f"{'route':<36} {'bytes':>9} {'ms':>7} {'partitions':>10} {'accuracy':>8}  outside XNNPACK"
+    )
     for route, flatbuffer in made.items():
         best = min(measured[route], key=lambda report: report.median_ms)
         row = {
+            "date": datetime.date.today().isoformat(),
             "net": args.net,
             "resolution": args.resolution,
             "route": route,
             "file_bytes": len(flatbuffer),
             "median_ms": round(best.median_ms, 3),
             "partitions": best.partitions,
-            "fully_delegated": best.fully_delegated,
+            "outside_xnnpack": outside(flatbuffer),
             "accuracy": round(accuracy(flatbuffer, images, labels), 4),
+            "load": round(float(np.median(loads)), 1),
+            "cpu": results_file.host_processor(),
+            "cores": os.cpu_count(),
         }
         print(
-            f"{route:<34} {row['file_bytes']:>9,} {row['median_ms']:>7.2f} "
-            f"{row['partitions']:>10} {row['accuracy']:>8.2%}"
+            f"{route:<36} {row['file_bytes']:>9,} {row['median_ms']:>7.2f} "
+            f"{row['partitions']:>10} {row['accuracy']:>8.2%}  {row['outside_xnnpack'] or '-'}"
         )
-        results_file.append("latency", row)
+        rows.append(row)
+    write(rows)
 
 
 if __name__ == "__main__":

@@ -27,12 +27,17 @@ def random_model(rng):
     return keras.Model(images, x)
 
 
-def random_policy(rng, model):
-    """2 to 8 bits, drawn for every layer."""
+def random_policy(rng, model, special=0.0):
+    """2 to 8 bits, drawn for every layer; a share of the layers has 16 bits or is in float."""
     names = [c.name for c in ModelGraph(as_quantizable(model)).calls if c.role is Role.LINEAR]
-    return BitPolicy(
-        (8, 8), {name: tuple(int(b) for b in rng.choice((2, 3, 4, 5, 8), 2)) for name in names}
-    )
+
+    def pair():
+        weights, activations = (int(bits) for bits in rng.choice((2, 3, 4, 5, 8), 2))
+        if rng.random() >= special:
+            return weights, activations
+        return _pick(rng, ((weights, 16), (32, 32), (16, 32)))
+
+    return BitPolicy((8, 8), {name: pair() for name in names})
 
 
 def randomize(rng, model):

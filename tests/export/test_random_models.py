@@ -15,15 +15,19 @@ from tflite_tools.graph import GraphError
 REFUSALS = (UnsupportedLayerError, UnsupportedCombinationError, GraphError)
 
 
-def check_random_model(seed):
-    """Exports one random model; returns the refusal, None when it was exported and right."""
+def check_random_model(seed, special=0.0):
+    """Exports one random model; returns the refusal, None when it was exported and right.
+
+    `special` is the share of layers with 16-bit activations or in float.
+    """
     rng = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
     float_model = random_model(rng)
     randomize(rng, float_model)
     images = rng.normal(0.2, 1.0, (24, *SHAPE)).astype(np.float32)
     try:
-        model = quantize(float_model, random_policy(rng, float_model))
+        policy = random_policy(rng, float_model, special)
+        model = quantize(float_model, policy)
         calibrate(model, [images])
         prepare_for_deployment(model)
         flatbuffer = tflite_tools.convert(model)
@@ -32,7 +36,8 @@ def check_random_model(seed):
     report = tflite_tools.verify(flatbuffer, model, images, integer_images=24)
     assert report.mismatches == 0, str(report)
     assert report.layers.first_difference is None, str(report.layers)
-    assert report.integers.kernel_sets[0].fallbacks == ()
+    has_wide = any(activations == 16 for _, activations in policy.layers.values())
+    assert bool(report.integers.kernel_sets[0].fallbacks) == has_wide
     return None
 
 
@@ -41,9 +46,15 @@ def test_random_models(seed):
     check_random_model(seed)
 
 
+@pytest.mark.parametrize("seed", range(5, 9))
+def test_random_models_with_wide_and_float_layers(seed):
+    check_random_model(seed, special=0.5)
+
+
 @pytest.mark.slow
-def test_many_random_models():
-    refusals = [check_random_model(seed) for seed in range(100, 200)]
+@pytest.mark.parametrize("special", [0.0, 0.5])
+def test_many_random_models(special):
+    refusals = [check_random_model(seed, special) for seed in range(100, 200)]
     assert sum(refusal is None for refusal in refusals) > 60
 
 

@@ -32,6 +32,7 @@ from tflite_tools.graph import (
     Quantize,
     Reshape,
 )
+from tflite_tools.lowering.float_flow import stays_float
 from tflite_tools.lowering.functions import NONNEGATIVE, FunctionWriter
 from tflite_tools.lowering.grids import Grid, GridMover, Value
 from tflite_tools.lowering.linear import ACTIVATIONS, add_float, add_linear, padding_of
@@ -116,7 +117,9 @@ class _Lowering:
                 "pixel_range=(low, high), for example (0.0, 1.0), or let the model begin with a "
                 "Rescaling layer."
             )
-        grid, names = (None, []) if self._stays_float(call.name) else self._target_grid(call.name)
+        grid, names = (
+            (None, []) if stays_float(self._wrapped, call.name) else self._target_grid(call.name)
+        )
         if grid is None or grid.is_wide:
             raise UnsupportedLayerError(
                 f"The input {call.name!r} is read by a layer in float or with {WIDE_BITS} bits and "
@@ -289,7 +292,7 @@ class _Lowering:
         function = function_of(call.layer)
         result = FunctionWriter(self._graph, call, shape).write(source.tensor)
         nonnegative = function in NONNEGATIVE or source.nonnegative
-        is_float = source.grid is None or self._stays_float(call.name)
+        is_float = source.grid is None or stays_float(self._wrapped, call.name)
         if function == "softmax" or is_float:  # at an end of the model, or beside a float layer
             value = Value(result, None, nonnegative)
             if self._wrapped.output_quantizer(call.name):
@@ -357,7 +360,7 @@ class _Lowering:
         if isinstance(call.layer, layers.Dropout) or self._is_absorbed(call):
             self._values[call.name] = source
             return
-        if source.grid is None and not self._stays_float(call.name):
+        if source.grid is None and not stays_float(self._wrapped, call.name):
             grid, _ = self._target_grid(call.name)
             source = self._mover.moved(source, grid, f"{call.name}.input")
         given = self._graph.tensor(source.tensor)
@@ -367,20 +370,6 @@ class _Lowering:
         attributes = _passing_operation(call.layer)
         self._graph.add_operation(call.name, attributes, [source.tensor], [tensor])
         self._values[call.name] = dataclasses.replace(source, tensor=tensor)
-
-    def _stays_float(self, name: str) -> bool:
-        """Whether only float layers read a tensor, perhaps behind layers that pass it on.
-
-        Integer layers stand behind an identity layer that quantizes.
-        """
-        readers = self._wrapped.graph.readers(name)
-        has_grid = name in self._wrapped.graph.outputs or self._wrapped.output_quantizer(name)
-        return bool(readers) and not has_grid and all(map(self._reads_float, readers))
-
-    def _reads_float(self, reader: LayerCall) -> bool:
-        if reader.role is Role.PASSING:
-            return self._stays_float(reader.name)
-        return reader.role is Role.LINEAR
 
     def _is_absorbed(self, call: LayerCall) -> bool:
         """Whether a zero padding becomes the SAME padding of the convolution that reads it."""
