@@ -6,7 +6,8 @@ Trains a small net for a moment on scikit-learn's digits, enlarged, converts it 
 measures on the host with one thread: TFLiteConverter in float32, with dynamic range and with
 full-integer post-training quantization; litert-quantizer in 8 bits and with 4-bit pointwise layers;
 this package with 8 bits and with 4-bit pointwise layers, packed and in bytes, after a short
-quantized training. Latencies of the routes are measured in turns, and the load of the machine is
+quantized training, and without one with 16-bit activations, with float16 weights and with a float
+stem. Latencies of the routes are measured in turns, and the load of the machine is
 noted. Rows of the same net and resolution in benchmarks/results/latency.csv are replaced.
 """
 
@@ -141,18 +142,29 @@ def by_litert_quantizer(float_model: bytes, images: np.ndarray) -> dict[str, byt
 
 
 def by_this_package(model: keras.Model, data, steps: int) -> dict[str, bytes]:
-    """8 bits; 4 bits in the pointwise layers, packed and in bytes."""
+    """8 bits; 4 bits in the pointwise layers, packed and in bytes; 16 bits; float layers."""
     pointwise = [layer.name for layer in model.layers if re.fullmatch(POINTWISE, layer.name)]
-    policies = {"8": BitPolicy(), "4/8": BitPolicy((8, 8), dict.fromkeys(pointwise, (4, 8)))}
+    trained = {
+        "8 bits": BitPolicy(),
+        "4/8 bits": BitPolicy((8, 8), dict.fromkeys(pointwise, (4, 8))),
+    }
+    gates = [layer.name for layer in model.layers if layer.name.endswith(".se.expand")]
+    others = {  # gates are clamped by the saturation of 8 bits
+        "8 bits, 16-bit activations": BitPolicy((8, 16), dict.fromkeys(gates, (8, 8))),
+        "8 bits, float32 stem": BitPolicy((8, 8), {"stem": (32, 32)}),
+        "float16 weights": BitPolicy((16, 32)),
+    }
     made = {}
-    for bits, policy in policies.items():
-        quantized = fitted(quantize(model, policy), data, steps)
+    for bits, policy in (trained | others).items():
+        quantized = quantize(model, policy)
+        if bits in trained:
+            fitted(quantized, data, steps)
         calibrate(quantized, np.split(data[0][:CALIBRATION_IMAGES], 8))
         before = quantized.get_weights()
-        for container in ("auto", "int8") if bits == "4/8" else ("auto",):
+        for container in ("auto", "int8") if bits == "4/8 bits" else ("auto",):
             quantized.set_weights(before)
             prepare_for_deployment(quantized, container)
-            route = f"qfa_tf {bits} bits{'' if container == 'auto' else ', a byte per weight'}"
+            route = f"qfa_tf {bits}{'' if container == 'auto' else ', a byte per weight'}"
             made[route] = tflite_tools.convert(quantized, weight_container=container)
     return made
 

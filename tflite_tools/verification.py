@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 100
 MOST_INTEGER_IMAGES = 32
-INTEGERS = 32_000_000
+INTEGERS = 16_000_000
 """About how many integers are compared for each kernel set by default."""
 MIN_AGREEMENT = 0.995
 """Share of images on which the largest output must agree; below it the layers are printed."""
@@ -109,7 +109,7 @@ def verify(
       labels: int [N], for accuracies.
       kernel_sets: Kernel sets to compare with the interpreter.
       integer_images: How many of the images the comparisons of all tensors use; by default up to
-        32, fewer where one image makes more than a million integers.
+        32, fewer where one image makes more than half a million integers.
       num_threads: CPU threads of LiteRT.
 
     Raises:
