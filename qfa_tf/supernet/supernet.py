@@ -394,6 +394,19 @@ class QFASupernet(keras.Model):
         super().compile(optimizer=optimizer, **kwargs)
         self.training_method = training.bind(self)
 
+    def fit(self, *args, callbacks=None, **kwargs):
+        """As `keras.Model.fit`; weight steps start anew at the first stage that is not in float."""
+
+        def begin(batch, logs=None):
+            if self.training_method is not None:
+                self.training_method.begin_step(int(self.optimizer.iterations))
+
+        beginning = keras.callbacks.LambdaCallback(on_train_batch_begin=begin)
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = callbacks.callbacks
+        callbacks = [*tf.nest.flatten(callbacks or []), beginning]
+        return super().fit(*args, callbacks=callbacks, **kwargs)
+
     @tf.autograph.experimental.do_not_convert
     def train_step(self, data):
         """One step of the training method on a batch (images, labels)."""

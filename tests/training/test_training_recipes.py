@@ -109,6 +109,16 @@ def test_stages_subnets_and_teacher(net, space, batch):
     assert all(np.isfinite(float(value)) for value in step(data).values())
 
 
+@pytest.mark.parametrize("wrap", [list, keras.callbacks.CallbackList])
+def test_fit_tells_where_each_step_begins(net, batch, monkeypatch, wrap):
+    begun = []
+    monkeypatch.setattr(net.training_method, "begin_step", begun.append)
+    first = int(net.optimizer.iterations)
+    dataset = tf.data.Dataset.from_tensors(batch).repeat()
+    net.fit(dataset, steps_per_epoch=2, verbose=0, callbacks=wrap([]))
+    assert begun == [first, first + 1]
+
+
 def test_dropout_follows_its_seed(net, space, batch):
     genome = space.encode(space.largest(bits=4))
     first, again, other_step, other_row = (
