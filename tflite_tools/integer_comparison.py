@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tflite_tools import runtime
+from tflite_tools import runtime, support
 from tflite_tools.emitter import emit
 from tflite_tools.graph import IntegerGraph
 from tflite_tools.reference.interpreter import interpret
-from tflite_tools.runtime import KernelSet
+from tflite_tools.runtime import KernelSet, OperatorRecord
 
 #: Images per run. Tails of some kernels depend on it, so LiteRT and NumPy see the same chunks.
 _CHUNK_SIZE = 32
@@ -44,7 +44,8 @@ class KernelSetComparison:
       outputs: The graph outputs, from the model that is deployed.
       partitions: Delegate partitions of the deployed model.
       fully_delegated: Whether one partition runs the whole deployed model.
-      fallbacks: Operators of the deployed model outside the delegate, "KIND -> tensor".
+      fallbacks: Operators of the deployed model outside the delegate, "KIND -> tensor", with
+        ": reason" where the delegate was asked.
     """
 
     kernel_set: KernelSet
@@ -124,6 +125,8 @@ class IntegerReport:
                 f"{item.largest_difference:>8g} {item.partitions:>10}  "
                 f"{item.first_mismatch or '-'}"
             )
+            if item.kernel_set is KernelSet.XNNPACK:
+                lines += [f"  outside the delegate: {text}" for text in item.fallbacks]
         return "\n".join(lines)
 
 
@@ -194,8 +197,18 @@ def _compare_kernel_set(
         outputs=tuple(_total(chunks) for chunks in outputs.values()),
         partitions=result.partitions,
         fully_delegated=result.fully_delegated,
-        fallbacks=tuple(f"{item.name} -> {', '.join(item.outputs)}" for item in result.fallbacks),
+        fallbacks=tuple(_described(graph, item, kernel_set) for item in result.fallbacks),
     )
+
+
+def _described(graph: IntegerGraph, fallback: OperatorRecord, kernel_set: KernelSet) -> str:
+    """An operator outside the delegate, and why."""
+    text = f"{fallback.name} -> {', '.join(fallback.outputs)}"
+    if kernel_set is not KernelSet.XNNPACK:
+        return text
+    node = next(node for node in graph.operations if node.outputs == fallback.outputs)
+    decision = support.check_operation(graph, node)
+    return f"{text}: {decision.reason or 'XNNPACK left it out although it could take it'}"
 
 
 def _chunks(inputs: Sequence[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

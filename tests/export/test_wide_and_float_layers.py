@@ -89,8 +89,10 @@ def test_float_layers_stay_in_the_delegate_and_wide_ones_are_reported(case):
     name, _, _, report = case
     xnnpack, *_ = report.integers.kernel_sets
     wide = {layer for layer, (_, activations) in POLICIES[name].items() if activations == 16}
-    outside = {item.split(" -> ")[1].split(".")[0] for item in xnnpack.fallbacks}
-    assert wide <= outside
+    outside = [item.split(" -> ")[1].split(": ") for item in xnnpack.fallbacks]
+    assert wide <= {tensor.split(".")[0] for tensor, _ in outside}
+    assert {reason for _, reason in outside} <= {"XNNPACK takes no INT16 tensors"}
+    assert all(f"outside the delegate: {item}" in str(report) for item in xnnpack.fallbacks)
     assert (xnnpack.partitions == 1) == (not wide)
     assert not xnnpack.fallbacks or wide
 
