@@ -5,6 +5,7 @@ in a process of its own, because a damaged file can end the process that loads i
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -212,9 +213,10 @@ class _Reader:
         constants = {index: size for index, size in constants.items() if size}
         activations = [index for index in inputs if index not in constants]
         weight_type, weight_bits, activation_bits = "-", None, None
-        weights = [i for i in constants if self.described(i)[1] not in _SETTING_TYPES]
+        sizes = {**constants, **self._widened(inputs)}
+        weights = [i for i in sizes if self.described(i)[1] not in _SETTING_TYPES]
         if weights:
-            largest = max(weights, key=constants.get)
+            largest = max(weights, key=sizes.get)
             tensor_name, weight_type, _ = self.described(largest)
             layer = tensor_name.removesuffix(".weight")
             weight_bits, activation_bits = bits.get(layer, (_bits_of(weight_type), None))
@@ -230,6 +232,27 @@ class _Reader:
             constant_bytes=sum(constants.values()),
             delegate="-",
         )
+
+    def _widened(self, inputs) -> dict[int, int]:
+        """Bytes of the constants that come to an operator through a DEQUANTIZE."""
+        sources = {index: self._widened_constants.get(index) for index in inputs}
+        return {
+            index: self._constant_bytes(index) for index in sources.values() if index is not None
+        }
+
+    @functools.cached_property
+    def _widened_constants(self) -> dict[int, int]:
+        """Constant by the tensor that an operator makes of it alone."""
+        found = {}
+        for number in range(self._subgraph.OperatorsLength()):
+            operator = self._subgraph.Operators(number)
+            inputs, outputs = (
+                _indices(values) for values in (operator.InputsAsNumpy(), operator.OutputsAsNumpy())
+            )
+            alone = len(inputs) == len(outputs) == 1 and inputs[0] >= 0
+            if alone and self._constant_bytes(inputs[0]):
+                found[outputs[0]] = inputs[0]
+        return found
 
     def _tensor(self, index):
         if not 0 <= index < self._subgraph.TensorsLength():

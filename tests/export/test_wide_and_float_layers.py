@@ -130,6 +130,17 @@ def test_types_and_boundaries(case):
     assert {layer: tuple(bits[layer]) for layer in POLICIES[name]} == POLICIES[name]
 
 
+def test_inspect_shows_the_weights_behind_their_widening():
+    flatbuffer = tflite_tools.convert(deployable({"conv": FLOAT16}))
+    (record,) = (it for it in tflite_tools.inspect(flatbuffer).layers if it.name == "conv.float")
+    assert (record.operator, record.weight_type, record.delegate) == (
+        "CONV_2D",
+        "FLOAT16",
+        "XNNPACK",
+    )
+    assert (record.weight_bits, record.activation_bits) == (16, 32)
+
+
 def test_float_tensors_are_what_numpy_computes():
     """LiteRT computes float layers in the reference, too; this is the independent check."""
     model = deployable({"stem": FLOAT, "logits": FLOAT16})
