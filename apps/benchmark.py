@@ -1,11 +1,24 @@
-"""Measures the latency of exported models and prints the final table of a run.
+r"""Measures models on this computer or a phone: latency, where it goes, equal bits, latency tables.
 
-Reports are stored in the .json beside each model; a model that has one is not measured again.
+Without a task flag: the latency of exported models, in turns, and the final table of a run. Reports
+are stored in the .json beside each model and, with the raw log of the device, in
+WORKDIR/benchmarks; a model that has one is not measured again.
+
+A phone is named by its serial number (`adb devices`), as in --device=adb:0A1B2C, and needs LiteRT's
+benchmark_model built for it. docs/android.md leads from an unplugged phone to a model.
 
 Examples:
   python apps/benchmark.py --workdir=workdir/digits
-  python apps/benchmark.py --workdir=workdir/digits --num_threads=2 --again
+  python apps/benchmark.py --workdir=workdir/digits --front --rounds=5
+  python apps/benchmark.py --file=model.tflite --device=adb:0A1B2C \
+      --benchmark_model=android/benchmark_model --delegate=gpu
+  python apps/benchmark.py --workdir=workdir/digits --profile
+  python apps/benchmark.py --workdir=workdir/digits --compare=8 --device=adb:0A1B2C \
+      --benchmark_model=android/benchmark_model
+  python apps/benchmark.py --workdir=workdir/digits --table=tables/host.json --max_bits=4
 """
+
+import pathlib
 
 from absl import flags
 
@@ -14,20 +27,184 @@ from qfa_tf.runs import command_line
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run with exported models.")
 MODEL = flags.DEFINE_multi_string("model", [], "Name of a model, repeatable; all by default.")
-DEVICE = flags.DEFINE_string("device", "host", "Where to run.")
+FRONT = flags.DEFINE_bool("front", False, "The subnets of the front; exports what is not yet.")
+FILE = flags.DEFINE_multi_string("file", [], "A .tflite file of any origin, repeatable.")
+OUTPUT = flags.DEFINE_string("output", "benchmarks_of_files", "Folder of the reports of --file.")
+
+PROFILE = flags.DEFINE_bool("profile", False, "Task: the time of each operator and site.")
+COMPARE = flags.DEFINE_integer(
+    "compare", None, "Task: compare the outputs for so many images with this computer's.", 1
+)
+TABLE = flags.DEFINE_string("table", None, "Task: measure the latency table of a space; a .json.")
+SPACE = flags.DEFINE_string("space", None, "Preset for --table; by default that of the workdir.")
+MAX_BITS = flags.DEFINE_integer("max_bits", None, "Bit-widths of --table up to this one.")
+PASSES = flags.DEFINE_integer("passes", 3, "Times that --table measures each operator.", 1)
+CHECKED = flags.DEFINE_integer("checked", 30, "Random subnets that --table is checked on.", 0)
+
+DEVICE = flags.DEFINE_string("device", "host", "host, or adb:SERIAL for a phone.")
+DELEGATE = flags.DEFINE_string(
+    "delegate",
+    "cpu",
+    "What executes the model: cpu (XNNPACK), cpu-builtin, cpu-reference, gpu, nnapi (deprecated), "
+    "npu-qualcomm, npu-mediatek, npu-google-tensor.",
+)
+BENCHMARK_MODEL = flags.DEFINE_string(
+    "benchmark_model", None, "LiteRT's benchmark_model for the phone, classic or v2."
+)
+RUN_MODEL = flags.DEFINE_string(
+    "run_model", None, "LiteRT's run_model for the phone, for --compare with v2."
+)
+LIBRARY = flags.DEFINE_multi_string(
+    "library", [], "Library that the delegate loads on the phone, repeatable."
+)
+CPU_MASK = flags.DEFINE_string("cpu_mask", None, "Cores of the phone, hexadecimal, such as f0.")
+TIMEOUT = flags.DEFINE_float("timeout", 300.0, "Seconds for one run on a phone.", 1.0)
+
 NUM_THREADS = flags.DEFINE_integer("num_threads", 1, "CPU threads.", lower_bound=1)
+NUM_RUNS = flags.DEFINE_integer("num_runs", None, "Least number of inferences.", lower_bound=1)
+MIN_SECONDS = flags.DEFINE_float("min_seconds", None, "Least time of the inferences.", 0.0)
+WARMUP_RUNS = flags.DEFINE_integer("warmup_runs", 5, "Inferences before each turn.", 0)
+ROUNDS = flags.DEFINE_integer("rounds", 3, "Turns of the models.", 1)
+COOL_DOWN = flags.DEFINE_float("cool_down", 0.0, "Seconds of rest before each turn.", 0.0)
+CLOCK = flags.DEFINE_enum(
+    "clock",
+    "wall",
+    ("wall", "cpu"),
+    "cpu: what one thread here really computes, for a computer that is busy with other work.",
+)
 AGAIN = flags.DEFINE_bool("again", False, "Measure again what has been measured.")
-flags.mark_flag_as_required("workdir")
 
 
 def main():
     """Benchmarks."""
-    runs.benchmark_models(
-        runs.Workdir(WORKDIR.value),
-        names=tuple(MODEL.value),
+    from tflite_tools.benchmark_options import DeviceFiles
+
+    files = DeviceFiles(
+        benchmark_model=BENCHMARK_MODEL.value,
+        run_model=RUN_MODEL.value,
+        libraries=tuple(LIBRARY.value),
+        cpu_mask=CPU_MASK.value,
+        timeout=TIMEOUT.value,
+    )
+    tasks = [PROFILE.value, COMPARE.value is not None, TABLE.value is not None]
+    if sum(tasks) > 1:
+        raise runs.RunError("Give one of --profile, --compare and --table.")
+    if WORKDIR.value is None and not FILE.value and not (TABLE.value and SPACE.value):
+        raise runs.RunError("Give --workdir, --file, or --table with --space.")
+    if TABLE.value is not None:
+        _table(files)
+    elif PROFILE.value or COMPARE.value is not None:
+        _look_into(files)
+    elif FILE.value:
+        from qfa_tf.runs.benchmark_run import benchmark_flatbuffers
+
+        benchmark_flatbuffers(
+            FILE.value, OUTPUT.value, device=DEVICE.value, options=_options(), files=files
+        )
+    else:
+        runs.benchmark_models(
+            runs.Workdir(WORKDIR.value),
+            names=_names(),
+            device=DEVICE.value,
+            options=_options(),
+            files=files,
+            again=AGAIN.value,
+        )
+
+
+def _table(files):
+    """Measures a latency table, and writes its error beside it."""
+    from qfa_tf.runs.building import build_space
+    from qfa_tf.runs.prediction_files import plot_prediction, write_prediction_csv
+    from qfa_tf.space import SearchSpace
+
+    if SPACE.value is None:
+        space = build_space(runs.Workdir(WORKDIR.value).config())
+    else:
+        space = SearchSpace.from_preset(SPACE.value)
+    bits = None
+    if MAX_BITS.value is not None:
+        bits = runs.SearchSettings(max_bits=MAX_BITS.value).bits(space)
+    path = pathlib.Path(TABLE.value)
+    table, prediction = runs.measure_latency_table(
+        path,
+        space,
         device=DEVICE.value,
+        options=_options(num_runs=10, min_seconds=0.03),
+        files=files,
+        bits=bits,
+        settings=runs.TableSettings(passes=PASSES.value, checked=CHECKED.value),
+    )
+    if prediction is not None:
+        write_prediction_csv(prediction, space, path.with_suffix(".csv"))
+        plot_prediction(prediction, f"{table.name}: {table.device}", path.with_suffix(".png"))
+
+
+def _look_into(files):
+    """Profiles models, or compares their outputs."""
+    import rich.console
+
+    from qfa_tf.runs import benchmark_run
+    from qfa_tf.runs.benchmark_files import folder_of
+    from tflite_tools.device_comparison import random_images
+
+    console = rich.console.Console()
+    workdir = None if FILE.value else runs.Workdir(WORKDIR.value)
+    if workdir is None:
+        contents = benchmark_run.read_flatbuffers(FILE.value)
+        output = pathlib.Path(OUTPUT.value)
+    else:
+        contents = benchmark_run.model_contents(workdir, _names())
+        output = folder_of(workdir)
+    if PROFILE.value:
+        options = _options(num_runs=100)
+        benchmark_run.profile_flatbuffers(
+            contents, output, device=DEVICE.value, options=options, files=files, console=console
+        )
+        return
+
+    def images_of(name, content):
+        if workdir is None:
+            return random_images(content, COMPARE.value), None
+        return benchmark_run.images_of_model(workdir, name, content, COMPARE.value)
+
+    benchmark_run.compare_flatbuffers(
+        contents,
+        images_of,
+        device=DEVICE.value,
+        delegate=DELEGATE.value,
+        files=files,
+        console=console,
+    )
+
+
+def _names() -> tuple[str, ...]:
+    """The models that were asked for; all when empty."""
+    if not FRONT.value:
+        return tuple(MODEL.value)
+    import rich.console
+
+    from qfa_tf.runs.benchmark_run import export_front
+
+    return tuple(export_front(runs.Workdir(WORKDIR.value), rich.console.Console()))
+
+
+def _options(num_runs=50, min_seconds=1.0):
+    """How to measure; the arguments are the defaults of the flags."""
+    from tflite_tools.benchmark_options import BenchmarkOptions
+
+    def chosen(flag, default):
+        return default if flag.value is None else flag.value
+
+    return BenchmarkOptions(
         num_threads=NUM_THREADS.value,
-        again=AGAIN.value,
+        warmup_runs=WARMUP_RUNS.value,
+        num_runs=chosen(NUM_RUNS, num_runs),
+        min_seconds=chosen(MIN_SECONDS, min_seconds),
+        rounds=ROUNDS.value,
+        cool_down=COOL_DOWN.value,
+        delegate=DELEGATE.value,
+        clock=CLOCK.value,
     )
 
 

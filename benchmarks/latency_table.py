@@ -8,14 +8,19 @@ their picture beside benchmarks/results/latency_table.csv, to which it appends a
 """
 
 import argparse
+import dataclasses
 import time
 
 import results_file
 
-from qfa_tf.runs.latency_table_run import TableSettings, measure_latency_table
+from qfa_tf.runs.latency_table_run import (
+    OPERATOR_OPTIONS,
+    TableSettings,
+    measure_latency_table,
+)
 from qfa_tf.runs.prediction_files import plot_prediction, write_prediction_csv
 from qfa_tf.space import SearchSpace
-from tflite_tools.benchmark_options import BenchmarkOptions
+from tflite_tools.benchmark_options import CLOCKS
 
 
 def main() -> None:
@@ -24,6 +29,7 @@ def main() -> None:
     parser.add_argument("--space", default="mobilenet_v3_mobile", help="a preset")
     parser.add_argument("--resolutions", type=int, nargs="*", help="instead of all, in pixels")
     parser.add_argument("--passes", type=int, default=3, help="times that each is measured")
+    parser.add_argument("--clock", default="cpu", choices=CLOCKS, help="cpu on a busy computer")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
 
@@ -38,7 +44,7 @@ def main() -> None:
     table, prediction = measure_latency_table(
         folder / f"{name}.json",
         space,
-        options=BenchmarkOptions(num_threads=args.threads, num_runs=10, min_seconds=0.03, rounds=5),
+        options=dataclasses.replace(OPERATOR_OPTIONS, num_threads=args.threads, clock=args.clock),
         settings=TableSettings(passes=args.passes),
     )
     write_prediction_csv(prediction, space, folder / f"{name}.csv")
@@ -51,6 +57,7 @@ def main() -> None:
             "threads": args.threads,
             "operators": len(table.rows),
             "passes": args.passes,
+            "clock": args.clock,
             "seconds": round(time.perf_counter() - began),
             "factor": round(table.factor, 4),
             "fixed_microseconds": round(table.fixed_microseconds, 2),

@@ -3,6 +3,12 @@
 import dataclasses
 import os
 
+CLOCKS = ("wall", "cpu")
+
+
+class BenchmarkOptionError(ValueError):
+    """A device or a number that is not allowed in a benchmark."""
+
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkOptions:
@@ -16,6 +22,8 @@ class BenchmarkOptions:
       rounds: Turns in which several models are measured.
       cool_down: Pause before each turn of a model, in seconds.
       delegate: One of `tflite_tools.delegates.delegates()`.
+      clock: "wall", or "cpu" for the time that a single thread of this computer really computes:
+        what the wall clock would show if no other program wanted the processor.
     """
 
     num_threads: int = 1
@@ -25,13 +33,19 @@ class BenchmarkOptions:
     rounds: int = 1
     cool_down: float = 0.0
     delegate: str = "cpu"
+    clock: str = "wall"
 
     def __post_init__(self):
         positive = min(self.num_threads, self.num_runs, self.rounds)
         if positive < 1 or min(self.warmup_runs, self.min_seconds, self.cool_down) < 0:
-            raise ValueError(
+            raise BenchmarkOptionError(
                 "A benchmark needs num_threads, num_runs and rounds of at least 1, warmup_runs, "
                 f"min_seconds and cool_down of at least 0. Received: {self}."
+            )
+        if self.clock not in CLOCKS or (self.clock == "cpu" and self.num_threads > 1):
+            raise BenchmarkOptionError(
+                f"clock is one of {CLOCKS}, and 'cpu' counts one thread only. Received: "
+                f"{self.clock!r} with {self.num_threads} thread(s)."
             )
 
     def of_one_round(self) -> "BenchmarkOptions":
@@ -64,8 +78,10 @@ class DeviceFiles:
     def __post_init__(self):
         mask = self.cpu_mask
         if mask is not None and (not mask or set(mask.lower()) - set("0123456789abcdef")):
-            raise ValueError(
+            raise BenchmarkOptionError(
                 f"cpu_mask is hexadecimal digits, for example 'f0'. Received: {mask!r}."
             )
         if not self.timeout > 0:
-            raise ValueError(f"timeout must be positive seconds. Received: {self.timeout!r}.")
+            raise BenchmarkOptionError(
+                f"timeout must be positive seconds. Received: {self.timeout!r}."
+            )

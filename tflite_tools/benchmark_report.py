@@ -13,7 +13,7 @@ from tflite_tools.devices.device import DeviceInfo, Round
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkReport:
-    """Latency of one model; times are wall-clock milliseconds of single inferences of batch 1.
+    """Latency of one model; times are milliseconds of single inferences of batch 1.
 
     Attributes:
       device: Where it ran, "host" or "adb:SERIAL".
@@ -39,6 +39,7 @@ class BenchmarkReport:
       round_medians_ms: Median of each turn, in order.
       warmup_runs: Inferences thrown away in each turn.
       cool_down: Pause before each turn, in seconds.
+      clock: "wall", or "cpu" for the time that the thread really computed.
       peak_memory_mb: Largest rise of the process's memory, in MB; None if unknown.
       soc: System on a chip; None if unknown, and so are the following.
       abi: For example "arm64-v8a".
@@ -71,6 +72,7 @@ class BenchmarkReport:
     round_medians_ms: tuple[float, ...]
     warmup_runs: int
     cool_down: float
+    clock: str
     peak_memory_mb: float | None
     soc: str | None
     abi: str | None
@@ -113,10 +115,11 @@ class BenchmarkReport:
         spread = ""
         if self.percentiles:
             spread = f" ({self.p5_ms:.3f} to {self.p95_ms:.3f}"
+        unit = "ms of CPU time" if self.clock == "cpu" else "ms"
         kind = "median" if self.percentiles else "mean (no percentiles from the device)"
         mean = f"{', ' if spread else ' ('}mean {self.mean_ms:.3f} +- {self.std_ms:.3f})"
         text = (
-            f"{self.median_ms:.3f} ms {kind}{spread}{mean} over {self.runs} runs, "
+            f"{self.median_ms:.3f} {unit} {kind}{spread}{mean} over {self.runs} runs, "
             f"{self.num_threads} thread(s); "
         )
         if len(self.round_medians_ms) > 1:
@@ -200,6 +203,7 @@ def combine(
         round_medians_ms=tuple(medians),
         warmup_runs=options.warmup_runs,
         cool_down=options.cool_down,
+        clock=options.clock,
         peak_memory_mb=max(peaks, default=None),
         soc=info.soc,
         abi=info.abi,

@@ -6,7 +6,11 @@ import pathlib
 import time
 from collections.abc import Iterator, Mapping
 
-from tflite_tools.benchmark_options import BenchmarkOptions, DeviceFiles
+from tflite_tools.benchmark_options import (
+    BenchmarkOptionError,
+    BenchmarkOptions,
+    DeviceFiles,
+)
 from tflite_tools.benchmark_report import BenchmarkReport, combine
 from tflite_tools.devices.device import Device
 from tflite_tools.devices.host import HostDevice, host_processor
@@ -28,6 +32,7 @@ def benchmark(
     delegate: str = "cpu",
     rounds: int = 1,
     cool_down: float = 0.0,
+    clock: str = "wall",
     files: DeviceFiles | None = None,
 ) -> BenchmarkReport:
     """Measures single-image latency.
@@ -42,20 +47,21 @@ def benchmark(
       delegate: What executes the model, one of `tflite_tools.delegates.delegates()`.
       rounds: Over how many turns the inferences are spread; on a phone, starts of the program.
       cool_down: Pause before each turn, in seconds.
+      clock: "wall", or "cpu" for the time that one thread of the host really computes.
       files: Programs and libraries for a phone, such as its `benchmark_model`.
 
     Returns:
       The report.
 
     Raises:
-      ValueError: The device or a number is not allowed.
+      BenchmarkOptionError: The device or a number is not allowed.
       UnknownDelegateError: There is no such delegate on the device.
       FlatbufferError: The bytes are no model.
       FileNotFoundError: There is no file at the path.
       DeviceError: The device cannot do it; the sentence says why.
     """
     options = BenchmarkOptions(
-        num_threads, warmup_runs, num_runs, min_seconds, rounds, cool_down, delegate
+        num_threads, warmup_runs, num_runs, min_seconds, rounds, cool_down, delegate, clock
     )
     content = _content(flatbuffer)
     with open_device(device, files) as opened:
@@ -111,12 +117,14 @@ def open_device(device: str, files: DeviceFiles | None = None) -> Iterator[Devic
       files: Programs and libraries for a phone.
 
     Raises:
-      ValueError: There is no such kind of device.
+      BenchmarkOptionError: There is no such kind of device.
       DeviceError: The device cannot be used.
     """
     kind, colon, address = device.partition(":")
     if kind == "host" and colon:
-        raise ValueError(f"The host has no address. Received: device={device!r}; use 'host'.")
+        raise BenchmarkOptionError(
+            f"The host has no address. Received: device={device!r}; use 'host'."
+        )
     if kind == "host":
         opened = HostDevice()
     elif kind == "adb":
@@ -124,7 +132,7 @@ def open_device(device: str, files: DeviceFiles | None = None) -> Iterator[Devic
 
         opened = AndroidDevice(address, files or DeviceFiles())
     else:
-        raise ValueError(
+        raise BenchmarkOptionError(
             f"A device is 'host', or 'adb:SERIAL' with the serial number of a phone from `adb "
             f"devices`. Received: {device!r}."
         )

@@ -220,6 +220,25 @@ def _bits(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
 
 
+def as_inputs(flatbuffer: bytes, images: np.ndarray, low: float = 0.0) -> np.ndarray:
+    """Real images as a model takes them: float32, or codes of its input's grid.
+
+    Args:
+      flatbuffer: Bytes of a .tflite file.
+      images: float32 [N, ...].
+      low: What the smallest byte of an image stands for, see `tflite_tools.convert`.
+    """
+    details = runtime.load(flatbuffer).get_input_details()[0]
+    dtype = np.dtype(details["dtype"])
+    if dtype.kind == "f":
+        return images.astype(dtype)
+    parameters = details["quantization_parameters"]
+    scale, zero_point = parameters["scales"][0], parameters["zero_points"][0]
+    codes = np.rint((images - np.float32(low)) * (np.float32(1) / scale)) + zero_point
+    limits = np.iinfo(dtype)
+    return np.clip(codes, limits.min, limits.max).astype(dtype)
+
+
 def random_images(flatbuffer: bytes, count: int, seed: int = 0) -> np.ndarray:
     """Random inputs for a model: bytes or codes over the whole range, floats from 0 to 1."""
     details = runtime.load(flatbuffer).get_input_details()[0]

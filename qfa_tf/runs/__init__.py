@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "benchmark_run": ["benchmark_models"],
+        "latency_table_run": ["TableSettings", "measure_latency_table"],
         "checkpoints": ["restore"],
         "config": ["read_config", "validate_config", "write_config"],
         "errors": [

@@ -118,7 +118,7 @@ def export_model(
             f"as many as fit {VERIFIED_BYTES >> 20} MiB.",
         )
     report = tflite_tools.verify(
-        flatbuffer, subnet, _resized(sample.images, architecture), labels=sample.labels
+        flatbuffer, subnet, resized_images(sample.images, architecture), labels=sample.labels
     )
     accuracy = {
         "split": "test",
@@ -247,7 +247,7 @@ def _existing(workdir: Workdir, name: str, identity: str) -> ModelRecord | None:
     return record
 
 
-def _resized(images, architecture):
+def resized_images(images, architecture):
     """Images as the deployed subnet must be fed."""
     from qfa_tf.supernet.supernet import resize
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import os
 import pathlib
 import time
@@ -17,6 +18,10 @@ from qfa_tf.runs.table_progress import TableProgress
 from qfa_tf.space import SearchSpace
 from tflite_tools.benchmark_options import BenchmarkOptions, DeviceFiles
 
+OPERATOR_OPTIONS = BenchmarkOptions(num_runs=10, min_seconds=0.03)
+"""For one operator in one pass."""
+SUBNET_OPTIONS = BenchmarkOptions(num_runs=50, min_seconds=1.0, rounds=5)
+"""For a whole subnet."""
 INPUT_TYPE = "uint8"
 """Of the images, as `apps/export.py` writes it."""
 _SECONDS_BETWEEN_MESSAGES = 10.0
@@ -102,7 +107,7 @@ def measure_latency_table(
       path: JSON file to write; its name is that of the table.
       space: Search space.
       device: See `tflite_tools.benchmark`.
-      options: How one operator is measured in one pass; `rounds` applies to whole subnets.
+      options: How one operator is measured in one pass.
       files: Programs and libraries for a phone.
       bits: Bit-widths to cover; all of the space by default.
       settings: Passes and subnets.
@@ -119,8 +124,10 @@ def measure_latency_table(
     from tflite_tools.benchmarking import open_device
 
     console = console or rich.console.Console()
-    options = options or BenchmarkOptions(num_runs=10, min_seconds=0.03, rounds=5)
+    options = options or OPERATOR_OPTIONS
     settings = settings or TableSettings()
+    once = dataclasses.replace(options, rounds=1)
+    turns = dataclasses.replace(SUBNET_OPTIONS, **_shared(options))
     path = pathlib.Path(path)
     choices = space.restrict(bits)
     with open_device(device, files) as opened:
@@ -129,9 +136,9 @@ def measure_latency_table(
         progress = TableProgress(path.with_suffix(".partial.jsonl"), _identity(blank))
         try:
             table = _with_rows(
-                blank, known, opened, space, choices, options, settings, console, progress
+                blank, known, opened, space, choices, once, settings, console, progress
             )
-            table = _fitted(table, known, opened, space, choices, options, settings, console)
+            table = _fitted(table, known, opened, space, choices, turns, settings, console)
             table.write(path)
             progress.remove()
         except BaseException:
@@ -141,7 +148,7 @@ def measure_latency_table(
         if not settings.checked:
             return table, None
         genomes = _subnets(space, choices, settings.checked, settings.seed + 1)
-        prediction = predict_and_measure(table, space, genomes, opened, options, console)
+        prediction = predict_and_measure(table, space, genomes, opened, turns, console)
     say(console, f"Error of the table: {prediction}")
     return table, prediction
 
@@ -169,7 +176,7 @@ def measure_subnets(
     options: BenchmarkOptions,
     console: rich.console.Console,
 ) -> np.ndarray:
-    """Latencies of whole subnets in milliseconds, float64[n]; the fastest round counts.
+    """Latencies of whole subnets in milliseconds, float64[n]: the median of the fastest round.
 
     The subnets take turns, so that a drift of the device meets all of them.
     """
@@ -220,13 +227,17 @@ def _measure(wanted, device, space, options, settings, console, progress) -> Non
         todo += [(number, keys[i]) for i in order if (number, keys[i]) not in progress.times]
     if not todo:
         return
-    once = dataclasses.replace(options, rounds=1)
-    call = min(_time(device, "an empty model", empty_model(), once) for _ in range(5))
+    empty = [_time(device, "an empty model", empty_model(), options) for _ in range(5)]
+    call = min(empty)
+    models = functools.cache(lambda key: operator_model(key, space, *wanted[key]))
     began = said = time.monotonic()
     for done, (number, key) in enumerate(todo):
-        model, copies = operator_model(key, space, *wanted[key])
-        name = f"{key.operator} {key.input_size}px {key.input_channels}->{key.output_channels}"
-        value = _time(device, name, model, once)
+        model, copies = models(key)
+        name = (
+            f"{key.operator} {key.input_size}px {key.input_channels}->{key.output_channels} "
+            f"k{key.kernel_size} w{key.weight_bits}a{key.activation_bits}"
+        )
+        value = _time(device, name, model, options)
         progress.add(number, key, max(0.0, value - call) / copies)
         now = time.monotonic()
         if now - said > _SECONDS_BETWEEN_MESSAGES:
@@ -279,10 +290,21 @@ def _subnets(space, choices, count, seed) -> np.ndarray:
     return space.sample_genomes(np.random.default_rng([seed, 7]), count, choices)
 
 
+def _shared(options: BenchmarkOptions) -> dict:
+    """What subnets are measured with as operators are."""
+    names = ("num_threads", "warmup_runs", "cool_down", "delegate", "clock")
+    return {name: getattr(options, name) for name in names}
+
+
 def _blank(path: pathlib.Path, info, options: BenchmarkOptions) -> LatencyTable:
     """An empty table of this device."""
     parts = [info.name, info.soc, info.abi, options.delegate, f"{options.num_threads} thread(s)"]
-    versions = {"runtime": info.runtime, "system": info.system, "input": INPUT_TYPE}
+    versions = {
+        "runtime": info.runtime,
+        "system": info.system,
+        "input": INPUT_TYPE,
+        "clock": options.clock,
+    }
     return LatencyTable(
         name=path.name.removesuffix(".json"),
         device=", ".join(filter(None, parts)),

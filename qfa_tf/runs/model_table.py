@@ -44,9 +44,13 @@ def model_figures(record: ModelRecord, benchmark: str) -> dict[str, str]:
     accuracy, verification = record.accuracy, record.verification
     latency, partitions = "not measured", "not measured"
     if report is not None:
-        latency = f"{report['median_ms']:.3f} ({report['p5_ms']:.3f} - {report['p95_ms']:.3f})"
-        partitions = str(report["partitions"])
-        partitions += "" if report["fully_delegated"] else ", not all operators"
+        latency = f"{report['median_ms']:.3f}"
+        if report["p5_ms"] is not None:
+            latency += f" ({report['p5_ms']:.3f} - {report['p95_ms']:.3f})"
+        partitions = "the device does not tell"
+        if report["partitions"] is not None:
+            partitions = str(report["partitions"])
+            partitions += "" if report["fully_delegated"] else ", not all operators"
     return {
         "architecture": architecture_text(record.architecture),
         "bits per site": bits_text(record.architecture),

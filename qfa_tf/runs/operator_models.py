@@ -10,9 +10,14 @@ from tflite_tools.graph import DataType, Dequantize, IntegerGraph, Quantization,
 
 NARROW = 4
 """Stands for all activation bits below 8, which take the same operators."""
-MOST_COPIES = 8
+SMALL_COPIES = 8
 _WORK = 2_000_000
-"""Multiply-accumulates of a model, below which it gets copies of its operator."""
+"""Multiply-accumulates of a model, below which it gets up to so many copies of its operator."""
+MOST_COPIES = 32
+_CACHE_BYTES = 3_000_000
+_FEW_BYTES = 32_000
+"""Operators with more weights than this get copies until they fill a cache: in a network, the
+weights of the other layers have been there in between."""
 _WORK_PER_ELEMENT = 8
 """Of an operator without weights."""
 _NONNEGATIVE = ("relu", "relu6")
@@ -44,7 +49,7 @@ def operator_model(
 ) -> tuple[bytes, int]:
     """A model of one operator and what belongs to it, and how many copies of it the model holds.
 
-    Copies of a small operator read one tensor and have weights of their own.
+    Copies read one tensor and have weights of their own.
 
     Args:
       key: From `measured_as`.
@@ -52,7 +57,10 @@ def operator_model(
       site: A site at which it does.
       setting: That of the site.
     """
-    copies = max(1, min(MOST_COPIES, _WORK // max(1, work(key))))
+    copies = max(1, min(SMALL_COPIES, _WORK // max(1, work(key))))
+    size = weight_bytes(key)
+    if size > _FEW_BYTES:
+        copies = max(copies, min(MOST_COPIES, round(_CACHE_BYTES / size)))
     writer = SubnetGraphWriter()
     _write(writer, key, space, site, setting, copies)
     return emit(writer.graph), copies
@@ -79,6 +87,14 @@ def work(key: OperatorKey) -> int:
     if key.operator in ("convolution", "pointwise", "dense"):
         return size**2 * key.kernel_size**2 * key.input_channels * key.output_channels
     return _WORK_PER_ELEMENT * size**2 * key.input_channels
+
+
+def weight_bytes(key: OperatorKey) -> float:
+    """Bytes of the weights of an operator from `measured_as`."""
+    if key.operator not in ("convolution", "depthwise", "pointwise", "dense"):
+        return 0.0
+    inputs = 1 if key.operator == "depthwise" else key.input_channels
+    return key.kernel_size**2 * inputs * key.output_channels * key.weight_bits / 8
 
 
 def _write(writer, key, space, site, setting, copies) -> None:

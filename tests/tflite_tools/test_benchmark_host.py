@@ -100,6 +100,16 @@ def test_percentiles_and_moments_of_all_rounds(flatbuffer):
     assert "30.0 to 31.0 C" in str(report)
 
 
+def test_processor_time(flatbuffer, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("time.thread_time", lambda: next(clock) / 1e3)  # 1 ms at every look
+    report = benchmark(flatbuffer, num_runs=3, min_seconds=0, clock="cpu")
+    assert (report.clock, report.median_ms, report.std_ms) == ("cpu", pytest.approx(1), 0)
+    assert "ms of CPU time median" in str(report)
+    with pytest.raises(ValueError, match="one thread only"):
+        benchmark(flatbuffer, clock="cpu", num_threads=2)
+
+
 def test_bad_arguments_are_refused(flatbuffer, tmp_path):
     with pytest.raises(ValueError, match="num_runs=0"):
         benchmark(flatbuffer, num_runs=0)

@@ -15,7 +15,11 @@ import subprocess
 import tempfile
 import threading
 
-from tflite_tools.benchmark_options import BenchmarkOptions, DeviceFiles
+from tflite_tools.benchmark_options import (
+    BenchmarkOptionError,
+    BenchmarkOptions,
+    DeviceFiles,
+)
 from tflite_tools.delegates import Delegate, find_delegate
 from tflite_tools.devices.adb import NO_SPACE, QUICK, Adb, ShellResult
 from tflite_tools.devices.benchmark_output import parse
@@ -110,6 +114,10 @@ class AndroidDevice:
         """
         delegate = find_delegate(options.delegate)
         delegate.flags_for(self.program.flavour)
+        if options.clock != "wall":
+            raise BenchmarkOptionError(
+                f"A phone has the wall clock only. Received: {options.clock!r}."
+            )
         given = {pathlib.Path(path).name for path in self.files.libraries}
         missing = [library for library in delegate.libraries if library not in given]
         if missing:

@@ -73,7 +73,7 @@ class HostModel:
         self._interpreter.allocate_tensors()
         init_ms = (time.perf_counter() - start) * 1e3
         fill_inputs(self._interpreter)
-        first_ms = _timed_ms(self._interpreter.invoke)
+        first_ms = _timed_ms(self._interpreter.invoke, _clock(options))
         operators, partitions = runtime.describe(self._interpreter)
         self._loading = {
             "init_ms": init_ms,
@@ -144,18 +144,22 @@ def fill_inputs(interpreter) -> None:
         interpreter.set_tensor(details["index"], values)
 
 
-def _timed_ms(call: Callable[[], None]) -> float:
-    start = time.perf_counter()
+def _clock(options: BenchmarkOptions) -> Callable[[], float]:
+    return time.thread_time if options.clock == "cpu" else time.perf_counter
+
+
+def _timed_ms(call: Callable[[], None], clock: Callable[[], float]) -> float:
+    start = clock()
     call()
-    return (time.perf_counter() - start) * 1e3
+    return (clock() - start) * 1e3
 
 
 def _measure(call: Callable[[], None], options: BenchmarkOptions) -> np.ndarray:
     """Times of at least num_runs calls over at least min_seconds, in milliseconds."""
-    times = []
+    times, clock = [], _clock(options)
     start = time.perf_counter()
     while len(times) < options.num_runs or time.perf_counter() - start < options.min_seconds:
-        times.append(_timed_ms(call))
+        times.append(_timed_ms(call, clock))
     return np.array(times)
 
 
