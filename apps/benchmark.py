@@ -137,7 +137,7 @@ def _table(files):
     )
     if prediction is not None:
         write_prediction_csv(prediction, space, path.with_suffix(".csv"))
-        plot_prediction(prediction, f"{table.name}: {table.device}", path.with_suffix(".png"))
+        plot_prediction(prediction, f"{table.name}\n{table.device}", path.with_suffix(".png"))
 
 
 def _look_into(files):

@@ -48,7 +48,7 @@ def main() -> None:
         settings=TableSettings(passes=args.passes),
     )
     write_prediction_csv(prediction, space, folder / f"{name}.csv")
-    plot_prediction(prediction, f"{space.name}, {table.device}", folder / f"{name}.png")
+    plot_prediction(prediction, f"{space.name}\n{table.device}", folder / f"{name}.png")
     errors = prediction.errors
     results_file.append(
         "latency_table",

@@ -24,6 +24,10 @@ SUBNET_OPTIONS = BenchmarkOptions(num_runs=50, min_seconds=1.0, rounds=5)
 """For a whole subnet."""
 INPUT_TYPE = "uint8"
 """Of the images, as `apps/export.py` writes it."""
+STEADY = 0.05
+"""By how much the two fastest passes of an operator may differ, relatively."""
+FURTHER_PASSES = 4
+"""Of the operators that differ more."""
 _SECONDS_BETWEEN_MESSAGES = 10.0
 
 
@@ -33,7 +37,7 @@ class TableSettings:
 
     Attributes:
       passes: Times that each operator is measured; the fastest counts, because what disturbs a
-        measurement makes it slower.
+        measurement makes it slower. Where the two fastest differ, up to FURTHER_PASSES are added.
       networks: Random subnets whose times fit the factor and the constant.
       checked: Other random subnets, on which the error of the table is measured.
       seed: Of the subnets and the order of the operators.
@@ -218,32 +222,42 @@ def _with_rows(
 
 
 def _measure(wanted, device, space, options, settings, console, progress) -> None:
+    """Measures each operator in every pass, and again where the two fastest passes differ."""
     from qfa_tf.runs.operator_models import empty_model, operator_model
 
-    todo = []
-    for number in range(settings.passes):
-        order = np.random.default_rng([settings.seed, number]).permutation(len(wanted))
-        keys = list(wanted)
-        todo += [(number, keys[i]) for i in order if (number, keys[i]) not in progress.times]
-    if not todo:
-        return
-    empty = [_time(device, "an empty model", empty_model(), options) for _ in range(5)]
-    call = min(empty)
     models = functools.cache(lambda key: operator_model(key, space, *wanted[key]))
-    began = said = time.monotonic()
-    for done, (number, key) in enumerate(todo):
-        model, copies = models(key)
-        name = (
-            f"{key.operator} {key.input_size}px {key.input_channels}->{key.output_channels} "
-            f"k{key.kernel_size} w{key.weight_bits}a{key.activation_bits}"
-        )
-        value = _time(device, name, model, options)
-        progress.add(number, key, max(0.0, value - call) / copies)
-        now = time.monotonic()
-        if now - said > _SECONDS_BETWEEN_MESSAGES:
-            said = now
-            left = (now - began) / (done + 1) * (len(todo) - done - 1)
-            say(console, f"{done + 1} of {len(todo)} measured, {left / 60:.1f} minutes left")
+    call = None
+    for number in range(settings.passes + (FURTHER_PASSES if settings.passes > 1 else 0)):
+        keys = list(wanted)
+        if number >= settings.passes:
+            keys = [key for key in keys if _is_unsteady(progress, key)]
+        order = np.random.default_rng([settings.seed, number]).permutation(len(keys))
+        keys = [keys[i] for i in order if (number, keys[i]) not in progress.times]
+        if keys:
+            say(console, f"Pass {number + 1}: {len(keys)} operators")
+        began = said = time.monotonic()
+        for done, key in enumerate(keys):
+            if call is None:
+                empty = [_time(device, "an empty model", empty_model(), options) for _ in range(5)]
+                call = min(empty)
+            model, copies = models(key)
+            name = (
+                f"{key.operator} {key.input_size}px {key.input_channels}->{key.output_channels} "
+                f"k{key.kernel_size} w{key.weight_bits}a{key.activation_bits}"
+            )
+            value = _time(device, name, model, options)
+            progress.add(number, key, max(0.0, value - call) / copies)
+            now = time.monotonic()
+            if now - said > _SECONDS_BETWEEN_MESSAGES:
+                said = now
+                left = (now - began) / (done + 1) * (len(keys) - done - 1)
+                say(console, f"{done + 1} of {len(keys)} measured, {left:.0f} s left in this pass")
+
+
+def _is_unsteady(progress: TableProgress, key: OperatorKey) -> bool:
+    """Whether the two fastest passes of an operator differ."""
+    times = sorted(value for (_, other), value in progress.times.items() if other == key)
+    return len(times) > 1 and times[1] > (1 + STEADY) * times[0]
 
 
 def _time(device, name, model, options) -> float:

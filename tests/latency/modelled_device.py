@@ -23,13 +23,15 @@ class ModelledDevice:
       name: Of the device.
       slow_networks: By what factor models of many operators are slower.
       loads: Models it takes before it goes offline.
+      disturbed: By name of a model, how often at first something else takes time as well.
 
     Attributes:
       loaded: Names of the models it was given.
     """
 
-    def __init__(self, name="modelled", slow_networks=1.0, loads=None):
+    def __init__(self, name="modelled", slow_networks=1.0, loads=None, disturbed=None):
         self.name = name
+        self.disturbed = disturbed
         self.slow_networks = slow_networks
         self.loads = loads
         self.loaded = []
@@ -51,6 +53,8 @@ class ModelledDevice:
             if layer.operator in COSTS_US
         ]
         kinds = {layer.operator for layer in layers}
+        if self.disturbed and self.loaded.count(name) <= self.disturbed.get(name, 0):
+            times.append(100.0 / self.loaded.count(name))
         factor = self.slow_networks if {"MEAN", "CONV_2D"} <= kinds else 1.0
         return _Model(CALL_US + factor * sum(times))
 

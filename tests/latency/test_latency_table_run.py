@@ -117,6 +117,17 @@ def test_only_what_is_missing_is_measured(measure, tmp_path):
     assert not any("px" in name for name in again.loaded)
 
 
+def test_disturbed_measurements_are_repeated(measure, tmp_path):
+    quiet = ModelledDevice()
+    expected, _ = measure(quiet)
+    name = next(name for name in quiet.loaded if name.startswith("dense"))
+    device = ModelledDevice(disturbed={name: 3})
+    table, _ = measure(device, tmp_path / "busy" / "phone.json")
+    assert table == expected
+    assert device.loaded.count(name) == 5  # the two fastest agree then
+    assert quiet.loaded.count(name) == 2
+
+
 def test_other_devices_are_refused(measure, tmp_path):
     with pytest.raises(DeviceOfflineError):
         measure(ModelledDevice(loads=30))
