@@ -8,14 +8,22 @@ import tensorflow as tf
 
 from qfa_tf.layers.activations import extremes
 from qfa_tf.layers.arithmetic import arithmetic_of
+from qfa_tf.layers.depthwise import depthwise_convolution
 from qfa_tf.layers.kernel_transform import KernelTransform
-from qfa_tf.layers.precision import ActivationPrecision, SiteQuantizers, WeightPrecision
+from qfa_tf.layers.precision import (
+    ActivationPrecision,
+    LearnedGrid,
+    SiteQuantizers,
+    WeightPrecision,
+)
 from qfa_tf.layers.statistics import Mode
 from quantize_configs import BatchQuantizer, LSQQuantizer
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
+from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
 
 PADDINGS = ("same", "symmetric")
+ACTIVATION_QUANTIZERS = ("batch", "lsq", "lsq_plus", "pact")
 SMALLEST_GAMMA = 1e-3
 
 
@@ -44,7 +52,7 @@ class SiteChoice:
 
     Attributes:
       weight: Grid of the kernel; None at a float site.
-      activation: Grid of the input, but for its range; None at a float site.
+      activation: Grid of the input, but for its range where that decides; None at a float site.
       shape: int32 [2], active input and output channels.
       output_width: int32 [1], active output channels.
       squeeze: int32 [2], output channels and the middle channels of a squeeze-excite behind them.
@@ -52,7 +60,7 @@ class SiteChoice:
     """
 
     weight: WeightPrecision | None
-    activation: ActivationPrecision | None
+    activation: ActivationPrecision | LearnedGrid | None
     shape: tf.Tensor
     output_width: tf.Tensor
     squeeze: tf.Tensor
@@ -62,8 +70,8 @@ class SiteChoice:
 class ElasticSite(keras.layers.Layer):
     """Convolution of a supernet with everything that belongs to its site.
 
-    The input is quantized by BatchQuant, the full weight by LSQ and then sliced to the active
-    channels. The input width is that of the tensor it is given.
+    The input is quantized by BatchQuant or on a learned grid, the full weight by LSQ and then
+    sliced to the active channels. The input width is that of the tensor it is given.
 
     Args:
       kind: "convolution" (any kernel), "pointwise", "depthwise" or "dense" (a 1x1 convolution on
@@ -84,6 +92,10 @@ class ElasticSite(keras.layers.Layer):
       signed_input: Whether the codes of the input are signed.
       estimator: See `BatchQuantizer`.
       narrow_bits: See `LSQQuantizer`.
+      activation_quantizer: "batch" (`BatchQuantizer`), or "lsq", "lsq_plus" or "pact"
+        (`LSQActivationQuantizer`, which knows no estimator).
+      input_grid: Of an `LSQActivationQuantizer`.
+      shared_step: Whether all kernel sizes share the learned parameters of their bits.
       epsilon: Of the normalization.
     """
 
@@ -105,6 +117,9 @@ class ElasticSite(keras.layers.Layer):
         signed_input: bool = False,
         estimator: str = "channel_mean",
         narrow_bits: Sequence[int] = (8,),
+        activation_quantizer: str = "batch",
+        input_grid: str = "unsigned",
+        shared_step: bool = False,
         epsilon: float = 1e-5,
         **kwargs,
     ):
@@ -120,19 +135,27 @@ class ElasticSite(keras.layers.Layer):
         self.use_bias = use_bias
         self.epsilon = epsilon
         self.arithmetic = arithmetic_of(zero_point)
-        banks = len(self.kernel_sizes)
+        self.shared_step = shared_step
+        banks = 1 if shared_step else len(self.kernel_sizes)
         self.weight_quantizer = self.activation_quantizer = None
         if tuple(weight_bits) != (FLOAT_BITS,):
             self.weight_quantizer = LSQQuantizer(
                 _with_float(weight_bits), narrow_bits=narrow_bits, banks=banks
             )
-        if tuple(activation_bits) != (FLOAT_BITS,):
+        if tuple(activation_bits) == (FLOAT_BITS,):
+            return
+        if activation_quantizer == "batch":
             self.activation_quantizer = BatchQuantizer(
                 _with_float(activation_bits),
                 zero_point=zero_point,
                 estimator=estimator,
                 signed=signed_input,
                 banks=banks,
+            )
+        else:
+            rule = "pact" if activation_quantizer == "pact" else "lsq"
+            self.activation_quantizer = LSQActivationQuantizer(
+                _with_float(activation_bits), input_grid, rule, banks=banks
             )
 
     def build(self, input_shape=None):
@@ -174,16 +197,21 @@ class ElasticSite(keras.layers.Layer):
     def quantizers(self) -> SiteQuantizers:
         """What the learned parameters of this site are for."""
         size = self.kernel_sizes[-1] ** 2
-        elements = tuple(self.kernel_elements // size * smaller**2 for smaller in self.kernel_sizes)
+        elements = tuple(self.kernel_elements // size * own**2 for own in self.bank_kernel_sizes)
         return SiteQuantizers(
-            self.weight_quantizer, self.activation_quantizer, self.kernel_sizes, elements
+            self.weight_quantizer, self.activation_quantizer, self.bank_kernel_sizes, elements
         )
+
+    @property
+    def bank_kernel_sizes(self) -> tuple[int, ...]:
+        """The kernel sizes that have learned parameters; the largest alone when all share them."""
+        return self.kernel_sizes[-1:] if self.shared_step else self.kernel_sizes
 
     def initial_steps(self) -> np.ndarray:
         """LSQ's first steps for the kernels as they are, float32, by kernel size and bits."""
         kernels = [
             self.transform(self.kernel, size) if len(self.kernel_sizes) > 1 else self.kernel
-            for size in self.kernel_sizes
+            for size in self.bank_kernel_sizes
         ]
         steps = [self.weight_quantizer.initial_steps(kernel.numpy()) for kernel in kernels]
         return np.concatenate(steps)
@@ -207,20 +235,7 @@ class ElasticSite(keras.layers.Layer):
           `range`, `mean`, `variance`, `linear`, `output` (empty otherwise).
         """
         recorded = {}
-        low = high = tf.zeros([])
-        if self.activation_quantizer is None:
-            if mode is Mode.CALIBRATE:  # for the 8 bits that it has on the device
-                low, high = tf.unstack(extremes(x))
-        else:
-            if mode is Mode.FROZEN:
-                low, high = tf.unstack(stored("range"))
-            else:
-                low, high = self.activation_quantizer.batch_range(x)
-            precision = choice.activation
-            grid = self.activation_quantizer.grid_from(
-                low, high, precision.qmin, precision.qmax, precision.factor, precision.offset
-            )
-            x = self.activation_quantizer.quantize_on(x, grid, precision.enabled)
+        x, low, high = self._quantized_input(x, choice.activation, mode, stored)
         x = self._convolve(x, self._quantized_kernel(choice), choice)
         if self.normalization:
             x, mean, variance = self._normalize(x, choice.output_width, mode, stored)
@@ -237,6 +252,25 @@ class ElasticSite(keras.layers.Layer):
                 recorded |= {"mean": mean, "variance": variance}
         return x, recorded
 
+    def _quantized_input(self, x, precision, mode, stored):
+        """(quantized input, low, high): ranges are those of the grid, or, to be recorded, of x."""
+        low = high = tf.zeros([])
+        if precision is None or isinstance(precision, LearnedGrid):
+            if mode is Mode.CALIBRATE:  # of a float site, for the 8 bits it has on the device
+                low, high = tf.unstack(extremes(x))
+            if precision is not None:
+                learned = precision.step, precision.low, precision.qmin, precision.qmax
+                x = self.activation_quantizer.quantize_on(x, learned, precision.enabled)
+            return x, low, high
+        if mode is Mode.FROZEN:
+            low, high = tf.unstack(stored("range"))
+        else:
+            low, high = self.activation_quantizer.batch_range(x)
+        grid = self.activation_quantizer.grid_from(
+            low, high, precision.qmin, precision.qmax, precision.factor, precision.offset
+        )
+        return self.activation_quantizer.quantize_on(x, grid, precision.enabled), low, high
+
     def _quantized_kernel(self, choice) -> tf.Tensor:
         """The active part of the kernel, quantized.
 
@@ -251,9 +285,9 @@ class ElasticSite(keras.layers.Layer):
             kernel = tf.slice(kernel, [0, 0, 0, 0], size)
         elif self.kind != "convolution":
             kernel = tf.slice(kernel, [0, 0], choice.shape)
-        if self.weight_quantizer is None:
-            return kernel
         precision = choice.weight
+        if precision is None:
+            return kernel
         grid = precision.step, precision.qmin, precision.qmax
         return self.weight_quantizer.quantize_on(kernel, grid, precision.enabled)
 
@@ -269,7 +303,7 @@ class ElasticSite(keras.layers.Layer):
             x = tf.pad(x, [[0, 0], sides, sides, [0, 0]])
             padding = "VALID"
         if self.kind == "depthwise":
-            return tf.nn.depthwise_conv2d(x, kernel, strides, padding)
+            return depthwise_convolution(x, kernel, self.stride, padding, self.kernel_sizes)
         return tf.nn.conv2d(x, kernel, strides, padding)
 
     def _normalize(self, x, width, mode, stored):
