@@ -171,6 +171,12 @@ def by_this_package(model: keras.Model, data, steps: int) -> dict[str, bytes]:
 
 def accuracy(flatbuffer: bytes, images: np.ndarray, labels: np.ndarray) -> float:
     """Share of images whose largest output is the label."""
+    (details,) = runtime.load(flatbuffer).get_input_details()
+    dtype, (scale, zero_point) = details["dtype"], details["quantization"]
+    if dtype is not np.float32:  # litert-quantizer takes codes
+        limits = np.iinfo(dtype)
+        codes = np.rint(images / np.float32(scale)) + zero_point
+        images = np.clip(codes, limits.min, limits.max).astype(dtype)
     hits = 0
     for start in range(0, len(images), 32):
         (outputs,) = runtime.run(flatbuffer, [images[start : start + 32]]).outputs.values()

@@ -51,10 +51,11 @@ def symmetric_grid_of_range(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Step of the grid with zero point 0 that covers [low, high], and that zero point.
 
-    Computed in float64 and rounded to float32. An empty range gives step 1.
+    Computed in float64 and rounded to float32. An empty range gives step 1. No step is so small
+    that the 6 of a ReLU6 takes more steps than the 32 bits in which LiteRT counts them.
     """
     largest = tf.cast(tf.maximum(-low, high), tf.float64)
-    smallest = tf.constant(1.1754943508222875e-38, tf.float64)  # normal float32
+    smallest = tf.constant(2.0**-28, tf.float64)
     step = tf.maximum(largest / tf.cast(qmax, tf.float64), smallest)
     step = tf.where(tf.equal(largest, 0.0), tf.ones_like(step), step)
     return tf.cast(step, tf.float32), tf.zeros([])

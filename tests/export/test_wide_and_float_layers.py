@@ -181,6 +181,17 @@ def test_wide_biases_have_64_bits_where_sums_need_them():
     assert report.mismatches == 0
 
 
+def test_wide_layers_whose_inputs_have_collapsed():
+    """LiteRT cannot load a model in which 6 is more than 2^31 steps of a ReLU6."""
+    images = keras.Input((4, 4, 2), name="image")
+    x = layers.ReLU(6.0, name="relu")(layers.Conv2D(2, 1, name="conv")(images))
+    model = quantize(keras.Model(images, x), BitPolicy((8, 16)))
+    tiny = np.full((2, 4, 4, 2), 1e-20, np.float32)
+    calibrate(model, [tiny])
+    prepare_for_deployment(model)
+    assert tflite_tools.verify(tflite_tools.convert(model), model, tiny).mismatches == 0
+
+
 def test_trained_and_saved(tmp_path):
     model = quantize(float_model(), BitPolicy((8, 8), POLICIES["mixed"]))
     model.compile(
