@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "deployment": ["prepare_for_deployment"],
         "layer_configs": ["LayerQuantizeConfig"],
         "layer_roles": ["UnsupportedLayerError"],
+        "lsq_activation_quantizer": ["LSQActivationQuantizer"],
         "lsq_quantizer": ["LSQQuantizer"],
         "model_quantization": ["quantize"],
         "saving": ["load_model", "save_model"],

@@ -4,9 +4,12 @@ import tensorflow_model_optimization as tfmot
 
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES, UnsupportedLayerError
+from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
 from quantize_configs.lsq_quantizer import LSQQuantizer
 
-QUANTIZERS = {kind.__name__: kind for kind in (BatchQuantizer, LSQQuantizer)}
+QUANTIZERS = {
+    kind.__name__: kind for kind in (BatchQuantizer, LSQActivationQuantizer, LSQQuantizer)
+}
 
 
 class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):

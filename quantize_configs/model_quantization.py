@@ -1,6 +1,7 @@
 """Quantizing a whole functional Keras model through TFMOT."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import tensorflow as tf
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
@@ -18,6 +19,7 @@ from quantize_configs.layer_roles import (
     Role,
     UnsupportedLayerError,
 )
+from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
 from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.model_graph import ModelGraph
 from quantize_configs.rewriting import as_quantizable, copied
@@ -33,6 +35,7 @@ def quantize(
     estimator: str = "channel_mean",
     tensor_quantizers: bool = True,
     float_layers: Collection[str] = (),
+    input_quantizers: Mapping[str, LSQActivationQuantizer] = MappingProxyType({}),
 ) -> keras.Model:
     """Makes a trainable quantized copy of a functional model.
 
@@ -58,6 +61,8 @@ def quantize(
         converted.
       float_layers: Convolutions and dense layers that get no quantizers in a model that is not to
         be converted, with `tensor_quantizers=False`. For conversion, give them 32 bits in `policy`.
+      input_quantizers: By layer, what quantizes its input in place of a `BatchQuantizer`, with the
+        bits of `policy`.
 
     Returns:
       A model of TFMOT wrappers with the weights of `model`.
@@ -79,7 +84,12 @@ def quantize(
     # Nothing in these layers needs AutoGraph, which takes most of the time.
     rebuild = tf.autograph.experimental.do_not_convert(_wrap_layers)
     return rebuild(
-        model, graph, policy, activation_options, tensor_quantizers, frozenset(float_layers)
+        model,
+        graph,
+        policy,
+        lambda name, bits: input_quantizers.get(name) or BatchQuantizer(bits, **activation_options),
+        tensor_quantizers,
+        frozenset(float_layers),
     )
 
 
@@ -121,7 +131,7 @@ def _check_float_layers(float_layers, linear, policy, tensor_quantizers):
         raise ValueError(f"float_layers and the bit policy both name {both}. Choose one of them.")
 
 
-def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers, float_layers):
+def _wrap_layers(model, graph, policy, input_quantizer, tensor_quantizers, float_layers):
     """Rebuilds `model` with wrapped layers and the identity layers that hold quantizers.
 
     The result is that of annotating all layers and `quantize_apply` with `BitWidthScheme`, which
@@ -166,11 +176,7 @@ def _wrap_layers(model, graph, policy, activation_options, tensor_quantizers, fl
         elif pair is not None and call.name not in float_layers:
             weight_quantizer = LSQQuantizer(pair[0])
             wide = pair[1] == WIDE_BITS
-            quantizer = (
-                fixed_quantizer(WIDE_BITS)
-                if wide
-                else BatchQuantizer(pair[1], **activation_options)
-            )
+            quantizer = fixed_quantizer(WIDE_BITS) if wide else input_quantizer(call.name, pair[1])
             arguments = [identity(f"{call.name}.input", quantizer, arguments[0])]
         config = LayerQuantizeConfig(weight_quantizer, tensor_quantizer(call.name), float_bits)
         arguments = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]

@@ -15,6 +15,7 @@ from quantize_configs.activations import HardSigmoid, HardSwish
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.layer_configs import LayerQuantizeConfig
 from quantize_configs.layer_roles import ROLES, Role, role_of
+from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
 from quantize_configs.lsq_quantizer import LSQQuantizer
 
 
@@ -53,5 +54,6 @@ class BitWidthScheme(quantize_scheme.QuantizeScheme):
 
 def quantize_scope():
     """TFMOT's `quantize_scope` with this package's classes, needed to rebuild quantized models."""
-    kinds = (LayerQuantizeConfig, BatchQuantizer, LSQQuantizer, HardSigmoid, HardSwish)
+    quantizers = (BatchQuantizer, LSQActivationQuantizer, LSQQuantizer)
+    kinds = (LayerQuantizeConfig, *quantizers, HardSigmoid, HardSwish)
     return tfmot.quantization.keras.quantize_scope({kind.__name__: kind for kind in kinds})

@@ -16,6 +16,11 @@ from quantize_configs import BatchQuantizer, LSQQuantizer
 from quantize_configs.batch_quantizer import learned_factor
 from quantize_configs.fake_quantization import FLOAT_BITS, scale_gradient
 from quantize_configs.keras_backend import keras
+from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
+
+BATCH_ROLES = ("theta", "beta")
+GRID_ROLES = ("activation_step", "activation_low")
+"""Learned vectors of inputs: of BatchQuant, and of grids that are learned themselves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +30,13 @@ class SiteQuantizers:
     Attributes:
       weight: Of the kernel.
       activation: Of the input.
-      kernel_sizes: One set of learned parameters (a bank) each.
+      kernel_sizes: One set of learned parameters (a bank) each; the largest alone where all kernel
+        sizes share their parameters.
       elements: Number of weights per kernel size, for the gradient of the steps.
     """
 
     weight: LSQQuantizer | None
-    activation: BatchQuantizer | None
+    activation: BatchQuantizer | LSQActivationQuantizer | None
     kernel_sizes: tuple[int, ...]
     elements: tuple[int, ...]
 
@@ -56,13 +62,29 @@ class ActivationPrecision:
     enabled: Any
 
 
+@dataclasses.dataclass(frozen=True)
+class LearnedGrid:
+    """The grid of an input as it is learned: `step`, lower end `low`, and limits."""
+
+    step: Any
+    low: Any
+    qmin: Any
+    qmax: Any
+    enabled: Any
+
+
 class PrecisionBank(keras.layers.Layer):
     """Steps, factors and offsets of all sites.
 
-    Each site has, per kernel size, one parameter for each of its bit-widths, side by side.
+    Each site has, per kernel size, one parameter for each of its bit-widths, side by side. The
+    inputs of all sites have quantizers of one class.
 
     Args:
       sites: The quantizers of every site, by name.
+
+    Attributes:
+      learns_grids: Whether the grids of inputs are learned, and not found from their ranges.
+      activation_roles: Names of the vectors with the learned parameters of inputs.
     """
 
     def __init__(self, sites: Mapping[str, SiteQuantizers], **kwargs):
@@ -71,24 +93,42 @@ class PrecisionBank(keras.layers.Layer):
         self._weights = _Tables({name: (site.weight, site) for name, site in sites.items()})
         self._activations = _Tables({name: (site.activation, site) for name, site in sites.items()})
         inputs = [site.activation for site in sites.values() if site.activation is not None]
-        self._factor = inputs[0].factor if inputs else learned_factor  # the same at all sites
+        self.learns_grids = bool(inputs) and isinstance(inputs[0], LSQActivationQuantizer)
+        self.activation_roles = GRID_ROLES if self.learns_grids else BATCH_ROLES
+        self._has_offsets = any(getattr(one, "has_offset", False) for one in inputs)
+        if not self.learns_grids:
+            self._factor = inputs[0].factor if inputs else learned_factor  # the same at all sites
 
     def build(self, input_shape=None):
-        """Creates `step` (ones), `theta` and `beta` (zeros): float32 vectors."""
+        """Creates float32 vectors: `step` (ones), `theta` and `beta` (zeros).
 
-        def vector(name, size, initializer):
+        Where grids are learned, `activation_step` (ones), `activation_low` (zeros) and
+        `activation_started` (zeros: which of them have a value from data) in place of the last two.
+        """
+
+        def vector(name, size, initializer, trainable=True):
             return self.add_weight(
-                name=name, shape=(size,), dtype=tf.float32, initializer=initializer
+                name=name,
+                shape=(size,),
+                dtype=tf.float32,
+                initializer=initializer,
+                trainable=trainable,
             )
 
         self.step = vector("step", self._weights.size, "ones")
-        self.theta = vector("theta", self._activations.size, "zeros")
-        self.beta = vector("beta", self._activations.size, "zeros")
+        size = self._activations.size
+        if self.learns_grids:
+            self.activation_step = vector("activation_step", size, "ones")
+            self.activation_low = vector("activation_low", size, "zeros", self._has_offsets)
+            self.activation_started = vector("activation_started", size, "zeros", False)
+        else:
+            self.theta = vector("theta", size, "zeros")
+            self.beta = vector("beta", size, "zeros")
         super().build(input_shape)
 
     def read(
         self, weight_bits: tf.Tensor, activation_bits: tf.Tensor, kernel_sizes: tf.Tensor
-    ) -> dict[str, tuple[WeightPrecision | None, ActivationPrecision | None]]:
+    ) -> dict[str, tuple[WeightPrecision | None, ActivationPrecision | LearnedGrid | None]]:
         """What every site uses for its bits and kernel.
 
         Args:
@@ -103,8 +143,13 @@ class PrecisionBank(keras.layers.Layer):
         step = scale_gradient(tf.abs(tf.gather(self.step, index)), factors)
         kernels = weights.unstack(WeightPrecision, (step, qmin, qmax), enabled)
         index, qmin, qmax, enabled = activations.look_up(activation_bits, kernel_sizes)
-        factor, offset = self._factor(tf.gather(self.theta, index)), tf.gather(self.beta, index)
-        inputs = activations.unstack(ActivationPrecision, (factor, offset, qmin, qmax), enabled)
+        if self.learns_grids:
+            kind = LearnedGrid
+            learned = [tf.gather(getattr(self, role), index) for role in GRID_ROLES]
+        else:
+            kind = ActivationPrecision
+            learned = [self._factor(tf.gather(self.theta, index)), tf.gather(self.beta, index)]
+        inputs = activations.unstack(kind, (*learned, qmin, qmax), enabled)
         return {name: (kernels.get(name), inputs.get(name)) for name in self.sites}
 
     def weight_step(self, site: str, bits: int, kernel_size: int | None = None) -> float:
@@ -114,16 +159,17 @@ class PrecisionBank(keras.layers.Layer):
     def activation_parameters(
         self, site: str, bits: int, kernel_size: int | None = None
     ) -> tuple[float, float]:
-        """(theta, beta) of the input of a site."""
+        """(theta, beta) of the input of a site, or (step, low) where grids are learned."""
         position = self._activations.position(site, bits, kernel_size)
-        return float(self.theta[position]), float(self.beta[position])
+        first, second = (float(getattr(self, role)[position]) for role in self.activation_roles)
+        return first, second
 
     def steps_of(self, site: str) -> slice:
         """Where the steps of a site stand in `step`: by kernel size, then by bits."""
         return self._weights.slice_of(site)
 
     def activations_of(self, site: str) -> slice:
-        """Where the parameters of the input of a site stand in `theta` and `beta`."""
+        """Where the parameters of the input of a site stand in `activation_roles`."""
         return self._activations.slice_of(site)
 
     def set_steps(self, site: str, values: np.ndarray) -> None:
@@ -131,6 +177,36 @@ class PrecisionBank(keras.layers.Layer):
         steps = self.step.numpy()
         steps[self.steps_of(site)] = values
         self.step.assign(steps)
+
+    @property
+    def unstarted(self) -> np.ndarray:
+        """bool vector: the learned grids that have no value from data or another net yet."""
+        if not self.learns_grids:
+            return np.zeros(self._activations.size, bool)
+        return self.activation_started.numpy() == 0
+
+    def start_activations(
+        self, values: Mapping[str, tuple[np.ndarray, np.ndarray]], replace: bool
+    ) -> None:
+        """Gives learned grids their first values.
+
+        Args:
+          values: By site, steps and lower ends by bits; all kernel sizes start with them.
+          replace: Whether grids that have values already get these, too.
+        """
+        wanted = np.ones(self._activations.size, bool) if replace else self.unstarted
+        for role, column in zip(GRID_ROLES, range(2), strict=True):
+            vector = getattr(self, role).numpy()
+            for site, arrays in values.items():
+                place = self.activations_of(site)
+                repeats = len(vector[place]) // len(arrays[column])
+                fresh = np.tile(arrays[column], repeats)
+                vector[place] = np.where(wanted[place], fresh, vector[place])
+            getattr(self, role).assign(vector)
+        started = self.activation_started.numpy()
+        for site in values:
+            started[self.activations_of(site)] = 1.0
+        self.activation_started.assign(started)
 
 
 class _Tables:

@@ -12,6 +12,7 @@ from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.deployment import prepare_for_deployment
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
+from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
 from quantize_configs.model_quantization import TENSOR_BITS, quantize
 from quantize_configs.wrappers import WrappedModel
 
@@ -49,6 +50,7 @@ def extract(
         zero_point=net.zero_point,
         estimator=net.estimator,
         tensor_quantizers=deployment_grids,
+        input_quantizers=_learned_quantizers(net, bits),
         float_layers=() if deployment_grids else in_float,
     )
     wrapped = WrappedModel(model)
@@ -85,6 +87,18 @@ def _deployed_bits(net, arch, deployment_grids) -> dict[str, tuple[int, int]]:
         )
     eight = {FLOAT_BITS: TENSOR_BITS}
     return {site: tuple(eight.get(value, value) for value in pair) for site, pair in bits.items()}
+
+
+def _learned_quantizers(net, bits) -> dict[str, LSQActivationQuantizer]:
+    """Quantizers of inputs by site, where their grids are learned."""
+    quantizers = {}
+    for name, (_, activation_bits) in bits.items():
+        quantizer = net.site_layer(name).activation_quantizer
+        if isinstance(quantizer, LSQActivationQuantizer):
+            quantizers[name] = LSQActivationQuantizer(
+                activation_bits, quantizer.grid_kind, quantizer.rule
+            )
+    return quantizers
 
 
 def _named_blocks(arch):
@@ -194,15 +208,21 @@ def _fill_site(net, wrapped, calibration, name, bits, kernel_size) -> None:
     if source.activation_quantizer is not None:
         variables = wrapped.output_variables(f"{name}.input")
         learned = net.precision.activation_parameters(name, activation_bits, kernel_size)
-        for role, value in zip(("theta", "beta"), learned, strict=True):
+        is_grid = isinstance(source.activation_quantizer, LSQActivationQuantizer)
+        roles = ("step", "low") if is_grid else ("theta", "beta")
+        for role, value in zip(roles, learned, strict=True):
             variables[role].assign([value])
+        if is_grid:
+            variables["samples"].assign(float(calibration.images))
 
 
 def _fill_ranges(net, wrapped, calibration) -> None:
     """Gives every quantizer of a tensor the range that calibration measured."""
     for name in wrapped.quantized_outputs():
-        low, high = calibration.read(net.layout, _entry_of(net.layout, name))
         variables = wrapped.output_variables(name)
+        if "range_low" not in variables:  # its grid is learned
+            continue
+        low, high = calibration.read(net.layout, _entry_of(net.layout, name))
         _store_range(variables, min(low, 0.0), max(high, 0.0), calibration.images)
 
 

@@ -16,7 +16,9 @@ from qfa_tf.layers import (
 )
 from qfa_tf.layers.arithmetic import arithmetic_of
 from qfa_tf.layers.block import run_site
+from qfa_tf.layers.input_grids import SIGNED_INPUTS, input_grid
 from qfa_tf.layers.precision import PrecisionBank
+from qfa_tf.layers.site import ACTIVATION_QUANTIZERS
 from qfa_tf.layers.statistics import (
     activation_of,
     group_of,
@@ -25,7 +27,7 @@ from qfa_tf.layers.statistics import (
     output_width,
 )
 from qfa_tf.space import Architecture, SearchSpace
-from qfa_tf.supernet import extraction
+from qfa_tf.supernet import activation_start, extraction
 from qfa_tf.supernet.calibration import Calibration
 from qfa_tf.supernet.choices import ChoiceTables
 from quantize_configs.keras_backend import keras, require_tf_keras
@@ -47,6 +49,11 @@ class QFASupernet(keras.Model):
       estimator: Activation range estimator, see `BatchQuantizer`.
       padding: "same", or "symmetric" as in the official releases (see `ElasticSite`).
       narrow_bits: Weight bit-widths that leave out their most negative code, see `LSQQuantizer`.
+      activation_quantizer: "batch" (BatchQuant: ranges of the batch, QFA), or a learned grid:
+        "lsq" (OQA), "lsq_plus" (with a learned offset everywhere) or "pact".
+      shared_step: Whether all kernel sizes of a site share their learned parameters (OQA).
+      signed_inputs: With "lsq" and "pact", the grid of inputs that can be negative: "offset" (a
+        learned lower end), "signed", or "clip" (negatives become 0, the published code of OQA).
       dropout: Share of the classifier's inputs that training drops.
 
     Example:
@@ -68,6 +75,9 @@ class QFASupernet(keras.Model):
         estimator: str = "channel_mean",
         padding: str = "same",
         narrow_bits: Iterable[int] = (8,),
+        activation_quantizer: str = "batch",
+        shared_step: bool = False,
+        signed_inputs: str = "offset",
         dropout: float = 0.0,
         name: str = "qfa_supernet",
         **kwargs,
@@ -85,6 +95,10 @@ class QFASupernet(keras.Model):
         self.estimator = estimator
         self.padding = padding
         self.narrow_bits = tuple(narrow_bits)
+        self.activation_quantizer = activation_quantizer
+        self.shared_step = shared_step
+        self.signed_inputs = signed_inputs
+        self._check_quantizers()
         self.arithmetic = arithmetic_of(zero_point)
         self.dropout = dropout
         self.layout = StatisticsLayout(space)
@@ -94,6 +108,22 @@ class QFASupernet(keras.Model):
         self._build_layers()
         self._compiled = self._compile_modes()
         self.built = True
+
+    def _check_quantizers(self) -> None:
+        for name, allowed in (
+            ("activation_quantizer", ACTIVATION_QUANTIZERS),
+            ("signed_inputs", SIGNED_INPUTS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {allowed}. Received: {getattr(self, name)!r}."
+                )
+        if self.activation_quantizer != "batch" and self.zero_point != "integer":
+            raise ValueError(
+                f"activation_quantizer={self.activation_quantizer!r} has integer zero points; "
+                "fractional ones belong to 'batch'. Received: "
+                f"zero_point={self.zero_point!r}."
+            )
 
     # Structure.
 
@@ -140,8 +170,16 @@ class QFASupernet(keras.Model):
             signed_input=self.zero_point == "fractional" and _is_input_of_block(site),
             estimator=self.estimator,
             narrow_bits=self.narrow_bits,
+            activation_quantizer=self.activation_quantizer,
+            input_grid=self._input_grid(site),
+            shared_step=self.shared_step,
             name=site.name,
         )
+
+    def _input_grid(self, site) -> str:
+        if self.activation_quantizer == "lsq_plus":
+            return "offset"
+        return input_grid(self.space, site, self.signed_inputs)
 
     def _make_squeeze_excite(self, stage: int, block: int) -> SqueezeExcite | None:
         if not self.space.stages[stage].squeeze_excite:
@@ -176,6 +214,18 @@ class QFASupernet(keras.Model):
         for name, layer in self._sites.items():
             if layer.weight_quantizer is not None:
                 self.precision.set_steps(name, layer.initial_steps())
+
+    def start_activations(self, images, *, replace: bool = False) -> None:
+        """Gives learned activation grids their first values; nothing to do for "batch".
+
+        Training does it before its first step, and again where quantization follows a float stage.
+
+        Args:
+          images: float32 [N, H, W, channels], a batch of training images.
+          replace: Whether grids that have values already start anew, too.
+        """
+        if self.precision.learns_grids:
+            activation_start.start_activations(self, self._check_images(images), replace)
 
     def block_layer(self, name: str) -> ElasticBlock:
         """The layer of a block, such as "s1.b0"."""
@@ -302,6 +352,7 @@ class QFASupernet(keras.Model):
           ValueError: `dataset` is empty or its images do not fit.
           ArchitectureError: `arch` is not of this space.
         """
+        self._require_started()
         genome = self.as_genome(arch)
         vectors, counts = [], []
         for number, batch in enumerate(dataset):
@@ -369,6 +420,13 @@ class QFASupernet(keras.Model):
         calibration.check(self.space, arch)
         return extraction.extract(self, arch, calibration, deployment_grids, weight_container)
 
+    def _require_started(self) -> None:
+        if self.precision.unstarted.any():
+            raise RuntimeError(
+                "The activation grids of this supernet have no values yet. Train it, load a "
+                "checkpoint, or call start_activations(images) with a batch of training images."
+            )
+
     def _check_images(self, images) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
         channels = self.space.input_channels
@@ -405,6 +463,9 @@ class QFASupernet(keras.Model):
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = callbacks.callbacks
         callbacks = [*tf.nest.flatten(callbacks or []), beginning]
+        if self.training_method is not None:
+            data = args[0] if args else kwargs.get("x")
+            self.training_method.image_source = functools.partial(_first_images, data)
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
     @tf.autograph.experimental.do_not_convert
@@ -439,6 +500,9 @@ class QFASupernet(keras.Model):
             "estimator": self.estimator,
             "padding": self.padding,
             "narrow_bits": list(self.narrow_bits),
+            "activation_quantizer": self.activation_quantizer,
+            "shared_step": self.shared_step,
+            "signed_inputs": self.signed_inputs,
             "dropout": self.dropout,
         }
 
@@ -453,6 +517,14 @@ def resize(images: tf.Tensor, resolution) -> tf.Tensor:
     """Bilinear resize to a square; what a deployed subnet must be fed with."""
     size = tf.stack([resolution, resolution])
     return tf.cast(tf.image.resize(images, size), images.dtype)
+
+
+def _first_images(data, step: int):
+    """Images of the first batch of what `fit` was given; None when it cannot be read twice."""
+    if not isinstance(data, tf.data.Dataset):
+        return None
+    images, _ = next(iter(data))
+    return images
 
 
 def _is_input_of_block(site) -> bool:

@@ -4,6 +4,7 @@ Under a `tf.distribute` strategy every replica runs the same subnets on its own 
 and metrics are averaged over replicas, normalization and quantizer ranges are those of the replica.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,19 @@ TEACHER, LARGEST = "teacher", "largest"
 
 
 class BoundTraining:
-    """A `QFATraining` together with the supernet it trains."""
+    """A `QFATraining` together with the supernet it trains.
+
+    Attributes:
+      image_source: From the number of a step to its images, all replicas together; learned
+        activation grids start from them. `fit` and the training loop of a run set it.
+    """
 
     def __init__(self, recipe: "QFATraining", net):
         self.recipe = recipe
         self._net = net
         space = net.space
         bits = [stage.bits for stage in recipe.stages]
+        self.image_source: Callable[[int], tf.Tensor | None] | None = None
         self.sampler = SubnetSampler(space, bits, recipe.random_subnets, recipe.seed)
         self._learns_in_place = recipe.distillation == "in_place"
         self._largest_float = tf.constant(space.encode(space.largest(bits=FLOAT_BITS)), tf.int32)
@@ -78,13 +85,31 @@ class BoundTraining:
         """Call it before each step outside `fit`, and outside any replica.
 
         Where the first stage that quantizes follows float ones, the weight steps start anew from
-        the weights that were trained meanwhile, as LSQ starts from trained weights.
+        the weights that were trained meanwhile, as LSQ starts from trained weights; so do learned
+        activation grids, from the images of that step. Grids that have no values start at step 0.
+
+        Raises:
+          RuntimeError: Grids have to start, and there are no images.
         """
         start = 0
+        if step == 0 and self._net.precision.unstarted.any():
+            self._start_activations(step, replace=False)
         for before, stage in zip(self.recipe.stages, self.recipe.stages[1:], strict=False):
             start += before.steps
             if step == start and before.is_float and not stage.is_float:
                 self._net.reset_steps()
+                if self._net.precision.learns_grids:
+                    self._start_activations(step, replace=True)
+
+    def _start_activations(self, step: int, replace: bool) -> None:
+        images = None if self.image_source is None else self.image_source(step)
+        if images is None:
+            raise RuntimeError(
+                "Learned activation grids start from training images, and this data cannot be read "
+                "ahead. Give fit a tf.data.Dataset, or call net.start_activations(images) before "
+                "training and set net.training_method.image_source."
+            )
+        self._net.start_activations(images, replace=replace)
 
     def step(self, images, labels) -> dict[str, tf.Tensor]:
         """Trains one step; returns loss and accuracy per role of subnet, NaN for roles at rest."""
