@@ -102,14 +102,28 @@ def main():
             FILE.value, OUTPUT.value, device=DEVICE.value, options=_options(), files=files
         )
     else:
-        runs.benchmark_models(
-            runs.Workdir(WORKDIR.value),
-            names=_names(),
-            device=DEVICE.value,
-            options=_options(),
-            files=files,
-            again=AGAIN.value,
-        )
+        _benchmark(files)
+
+
+def _benchmark(files):
+    """Measures exported models, and compares a front with what was predicted."""
+    workdir = runs.Workdir(WORKDIR.value)
+    records = runs.benchmark_models(
+        workdir,
+        names=_names(),
+        device=DEVICE.value,
+        options=_options(),
+        files=files,
+        again=AGAIN.value,
+    )
+    if FRONT.value:
+        import rich.console
+
+        from qfa_tf.runs.benchmark_files import benchmark_key
+        from qfa_tf.runs.front_latency import write_front_latency
+
+        key = benchmark_key(DEVICE.value, _options())
+        write_front_latency(workdir, records, key, rich.console.Console())
 
 
 def _table(files):
@@ -124,7 +138,13 @@ def _table(files):
         space = SearchSpace.from_preset(SPACE.value)
     bits = None
     if MAX_BITS.value is not None:
-        bits = runs.SearchSettings(max_bits=MAX_BITS.value).bits(space)
+        offered = sorted({*space.weight_bits, *space.activation_bits})
+        bits = [value for value in offered if value <= MAX_BITS.value]
+        if not bits:
+            raise runs.RunError(
+                f"Space {space.name!r} has the bit-widths {offered}. Received: "
+                f"--max_bits={MAX_BITS.value}."
+            )
     path = pathlib.Path(TABLE.value)
     table, prediction = runs.measure_latency_table(
         path,

@@ -84,6 +84,8 @@ def test_the_program_and_a_phone(phone, phone_programs, flatbuffer, tmp_path):
         (["--file={model}", "--delegate=tpu"], "delegate must be one of cpu, cpu-builtin"),
         (["--file={model}", "--device=adb:1"], "needs LiteRT's benchmark_model"),
         (["--file={model}", "--device=phone"], "A device is 'host', or 'adb:SERIAL'"),
+        (["--space=digits_tiny", "--table=t.json", "--max_bits=1"], "has the bit-widths [2, 3, 4"),
+        (["--space=digits", "--table=t.json"], "The presets are"),
         (["--file={model}", "--clock=cpu", "--num_threads=2"], "counts one thread only"),
     ],
 )
