@@ -40,7 +40,8 @@ class BenchmarkReport:
       warmup_runs: Inferences thrown away in each turn.
       cool_down: Pause before each turn, in seconds.
       clock: "wall", or "cpu" for the time that the thread really computed.
-      peak_memory_mb: Largest rise of the process's memory, in MB; None if unknown.
+      peak_memory_mb: By how much loading and running raise the memory of a process, in MB; None
+        if unknown.
       soc: System on a chip; None if unknown, and so are the following.
       abi: For example "arm64-v8a".
       system: Operating system and version.

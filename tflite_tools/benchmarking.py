@@ -1,6 +1,7 @@
 """Latency of flatbuffers on a device: this computer, or a phone behind adb."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import time
@@ -69,7 +70,11 @@ def benchmark(
 
 
 def benchmark_all(
-    flatbuffers: Mapping[str, bytes], device: Device, options: BenchmarkOptions
+    flatbuffers: Mapping[str, bytes],
+    device: Device,
+    options: BenchmarkOptions,
+    *,
+    measure_memory: bool = True,
 ) -> dict[str, BenchmarkReport]:
     """Measures several models in turns, so that a drift of the device meets all of them.
 
@@ -79,6 +84,8 @@ def benchmark_all(
       flatbuffers: Bytes of .tflite files by name.
       device: From `open_device`.
       options: How to measure each of them.
+      measure_memory: Whether to look for the peak memory on this computer, which takes a process
+        for each model.
 
     Returns:
       Reports by name.
@@ -102,9 +109,17 @@ def benchmark_all(
                 time.sleep(options.cool_down)
                 measured[name].append(models[name].run(share))
         temperatures.append(device.temperature_celsius())
-    return {
+    reports = {
         name: combine(info, options, flatbuffers[name], rounds, temperatures)
         for name, rounds in measured.items()
+    }
+    if not measure_memory or not hasattr(device, "peak_memory_mb"):  # a phone reports it itself
+        return reports
+    return {
+        name: dataclasses.replace(
+            report, peak_memory_mb=device.peak_memory_mb(flatbuffers[name], options)
+        )
+        for name, report in reports.items()
     }
 
 

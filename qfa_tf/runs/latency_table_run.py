@@ -193,7 +193,7 @@ def measure_subnets(
         str(number): emit(subnet_graph(space, space.decode(genome), INPUT_TYPE))
         for number, genome in enumerate(genomes)
     }
-    reports = benchmark_all(models, device, options)
+    reports = benchmark_all(models, device, options, measure_memory=False)
     return np.array([min(reports[name].round_medians_ms) for name in models])
 
 

@@ -16,9 +16,11 @@ from qfa_tf.runs import (
     search_workdir,
     select,
 )
-from qfa_tf.runs.benchmark_run import benchmark_models
+from qfa_tf.runs.benchmark_run import benchmark_models, images_of_model, model_contents
 from qfa_tf.runs.evaluator import workdir_evaluator
+from qfa_tf.runs.front_latency import write_front_latency
 from qfa_tf.search import EvaluationStore, InfeasibleBudgetError, StoredEvaluator, load_pareto_json
+from tflite_tools import compare_device, open_device
 
 pytestmark = pytest.mark.xdist_group("runs")
 
@@ -115,8 +117,18 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
     table = console.file.getvalue()
     for label in ("mflops_8bit", "mismatching integers", "delegate partitions", "bits per site"):
         assert label in table
-    monkeypatch.setattr("tflite_tools.benchmark", refuse)
+    monkeypatch.setattr("tflite_tools.benchmarking.benchmark_all", refuse)
     assert benchmark_models(run_copy, console=console) == measured
+    assert (run_copy.path / "benchmarks" / record.name / "host-1.log").stat().st_size > 100
+    content = model_contents(run_copy)[record.name]
+    images, labels = images_of_model(run_copy, record.name, content, 6)
+    with open_device("host") as device:
+        compared = compare_device(content, device, images, labels=labels)
+    assert (compared.mismatches, compared.images) == (0, 6)
+    assert compared.accuracy == compared.reference_accuracy
+    path = write_front_latency(run_copy, measured, "host-1", console)
+    assert path.read_text().startswith("model,accuracy,measured_ms host-1\n")
+    assert record.name in path.read_text()
 
     model = run_copy.models / f"{record.name}.tflite"
     model.write_bytes(model.read_bytes()[:-1])

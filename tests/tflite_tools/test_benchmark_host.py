@@ -37,7 +37,7 @@ def test_report(flatbuffer, tmp_path):
     assert report.runtime.startswith("ai-edge-litert 2")
     assert report.device_name
     assert report.delegated_operators == report.operators
-    assert report.peak_memory_mb is None or report.peak_memory_mb >= 0
+    assert report.peak_memory_mb is None or 0.05 < report.peak_memory_mb < 500
     assert len(report.log.split()) == 7
     assert json.loads(report.to_json()) == report.as_dict()
     assert "fully delegated" in str(report)
@@ -65,7 +65,9 @@ def test_several_models_in_turns(flatbuffer, monkeypatch):
     monkeypatch.setattr("time.sleep", pauses.append)
     options = BenchmarkOptions(num_runs=7, min_seconds=0, rounds=3, cool_down=0.25)
     with open_device("host") as device:
-        reports = benchmark_all({"a": flatbuffer, "b": flatbuffer}, device, options)
+        reports = benchmark_all(
+            {"a": flatbuffer, "b": flatbuffer}, device, options, measure_memory=False
+        )
     first, second = order[:2]
     assert order == [first, second, second, first, first, second]
     assert pauses == [0.25] * 6

@@ -12,13 +12,10 @@ from tflite_tools import runtime
 from tflite_tools.benchmark_options import BenchmarkOptions
 from tflite_tools.delegates import find_delegate, kernel_set_of
 from tflite_tools.devices.device import DeviceInfo, Round
+from tflite_tools.memory_probe import measure_peak_memory
 
-_STATUS = pathlib.Path("/proc/self/status")
-_CLEAR = pathlib.Path("/proc/self/clear_refs")
 _THERMAL = pathlib.Path("/sys/class/thermal")
 _GOVERNOR = pathlib.Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-_RESET_PEAK = "5"
-_KILOBYTES = 1024.0  # per MB
 _MILLIDEGREES = 1000.0
 
 
@@ -52,6 +49,11 @@ class HostDevice:
         """
         return HostModel(flatbuffer, options)
 
+    def peak_memory_mb(self, flatbuffer: bytes, options: BenchmarkOptions) -> float | None:
+        """Of loading a model and running it once, in a process of its own; None if unknown."""
+        kernels = kernel_set_of(find_delegate(options.delegate))
+        return measure_peak_memory(flatbuffer, kernels, options.num_threads)
+
     def close(self) -> None:
         """Nothing is left behind."""
 
@@ -67,7 +69,6 @@ class HostModel:
     def __init__(self, flatbuffer: bytes, options: BenchmarkOptions):
         delegate = find_delegate(options.delegate)
         delegate.flags_for("host")
-        memory = _PeakMemory()
         start = time.perf_counter()
         self._interpreter = runtime.load(flatbuffer, kernel_set_of(delegate), options.num_threads)
         self._interpreter.allocate_tensors()
@@ -78,7 +79,6 @@ class HostModel:
         self._loading = {
             "init_ms": init_ms,
             "first_ms": first_ms,
-            "peak_memory_mb": memory.megabytes(),
             "partitions": partitions,
             "delegated_operators": sum(operator.delegated for operator in operators),
         }
@@ -103,25 +103,6 @@ class HostModel:
     def close(self) -> None:
         """Frees the model."""
         del self._interpreter
-
-
-class _PeakMemory:
-    """How far the resident memory of this process rises above what it is now."""
-
-    def __init__(self):
-        self._before = None
-        try:
-            _CLEAR.write_text(_RESET_PEAK)
-        except OSError:  # not Linux, or not allowed
-            return
-        self._before = _status_megabytes("VmRSS")
-
-    def megabytes(self) -> float | None:
-        """The largest rise so far; None where the system does not tell."""
-        peak = _status_megabytes("VmHWM")
-        if self._before is None or peak is None:
-            return None
-        return max(0.0, peak - self._before)
 
 
 def host_processor() -> str:
@@ -161,13 +142,6 @@ def _measure(call: Callable[[], None], options: BenchmarkOptions) -> np.ndarray:
     while len(times) < options.num_runs or time.perf_counter() - start < options.min_seconds:
         times.append(_timed_ms(call, clock))
     return np.array(times)
-
-
-def _status_megabytes(field: str) -> float | None:
-    for line in (_read(_STATUS) or "").splitlines():
-        if line.startswith(f"{field}:"):
-            return float(line.split()[1]) / _KILOBYTES
-    return None
 
 
 def _read(path: pathlib.Path) -> str | None:
