@@ -61,14 +61,13 @@ def kernel_gradient(
 
     A few columns of a kernel see a part of the input, as if they were a kernel of their own.
     """
-    strides, channels = [1, stride, stride, 1], tf.shape(x)[3]
 
     def of_columns(x, columns, padding):
         return tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
             input=x,
-            filter_sizes=tf.stack([size, columns, channels, 1]),
+            filter_sizes=tf.stack([size, columns, tf.shape(x)[3], 1]),
             out_backprop=upstream,
-            strides=strides,
+            strides=[1, stride, stride, 1],
             padding=padding,
         )
 
@@ -82,6 +81,6 @@ def kernel_gradient(
     parts = []
     for first in range(0, size, WIDTH):
         columns = min(WIDTH, size - first)
-        seen = x[:, :, first : first + extent[1] + columns, :]
+        seen = x[:, :, first : first + columns + extent[1], :]
         parts.append(of_columns(seen, columns, "VALID"))
     return tf.concat(parts, 1)

@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from qfa_tf.layers.depthwise import depthwise_convolution
 
-SIZES = (3, 5, 7)
+SIZES = (3, 5, 7, 9)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 11, 3), (1, 7, 7, 4), (2, 3, 2, 5)])
+@pytest.mark.parametrize("shape", [(2, 8, 11, 3), (1, 7, 7, 4), (2, 3, 2, 5), (2, 1, 1, 3)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 def test_gradients_are_those_of_tensorflow(shape, stride, padding):
