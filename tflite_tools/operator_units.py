@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tflite_tools import runtime
+from tflite_tools.graph import DataType, Dequantize, IntegerGraph, Quantization, Quantize
 from tflite_tools.metadata import FILE_IDENTIFIER
 
 _POINTWISE = ("QUANTIZE", "DEQUANTIZE", "HARD_SWISH", "LOGISTIC", "TANH", "ADD", "SUB", "MUL")
@@ -112,6 +113,21 @@ def as_models(flatbuffer: bytes, units: list[OperatorUnit]) -> list[bytes]:
         builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
         models.append(bytes(builder.Output()))
     return models
+
+
+def empty_model() -> bytes:
+    """A model whose time is that of a call and next to nothing else."""
+    from tflite_tools.emitter import emit
+
+    graph = IntegerGraph()
+    grid = Quantization(0.05, 0)
+    graph.add_input("x", (1, 1), DataType.INT8, grid)
+    graph.add_tensor("x.float", (1, 1), DataType.FLOAT32)
+    graph.add_operation("x.float", Dequantize(), ["x"], ["x.float"])
+    graph.add_tensor("y", (1, 1), DataType.INT8, grid)
+    graph.add_operation("y", Quantize(), ["x.float"], ["y"])
+    graph.outputs.append("y")
+    return emit(graph)
 
 
 def _drop_unused(model, graph) -> None:

@@ -12,10 +12,13 @@ from tflite_tools.delegates import find_delegate, kernel_set_of
 from tflite_tools.devices.device import Device
 from tflite_tools.devices.profile_output import ProfileRow, parse_profile
 from tflite_tools.litert_profiler import ProfilerUnavailableError, profile_events
-from tflite_tools.operator_units import OperatorUnit, as_models, operator_units
+from tflite_tools.operator_units import OperatorUnit, as_models, empty_model, operator_units
 from tflite_tools.runtime import KernelSet
 
 UNMATCHED = "?"
+MOSTLY_COVERED = 0.7
+"""Share of the time of a model that a profile must cover; the profiler of the runtime counts whole
+microseconds, which many operators of small models do not take."""
 _MICROSECONDS = 1e3  # per millisecond
 _KERNELS = {
     "CONV_2D": r"Convolution|Fully Connected",
@@ -137,8 +140,8 @@ def profile(
       flatbuffer: Bytes of a .tflite file, or its path.
       device: From `tflite_tools.benchmarking.open_device`.
       options: How to measure.
-      use_profiler: Whether to ask the runtime; otherwise, and where it has no profiler, each
-        operator is measured as a model of its own.
+      use_profiler: Whether to ask the runtime; otherwise, and on this computer where it has no
+        profiler or one too coarse for the model, each operator is measured as a model of its own.
 
     Raises:
       FlatbufferError: The bytes are no model.
@@ -160,6 +163,10 @@ def profile(
             rows = _host_rows(content, options, kernels)
     finally:
         loaded.close()
+    if rows is not None and not hasattr(loaded, "profile"):
+        covered = sum(row.microseconds for row in rows) / (whole_ms * _MICROSECONDS)
+        if covered < MOSTLY_COVERED:
+            rows = None
     if rows is None:
         source, operators = "single operators", _one_by_one(content, units, device, options)
     else:
@@ -229,15 +236,22 @@ def _zipped(events):
 
 
 def _one_by_one(content, units, device, options) -> list[OperatorTime]:
-    """Each unit as a model."""
+    """Each unit as a model, without the time of the call."""
+    call = min(_alone("an empty model", empty_model(), device, options) for _ in range(3))
     found = []
     for unit, model in zip(units, as_models(content, units), strict=True):
-        loaded = device.load(unit.outputs[0], model, options)
-        try:
-            measured = loaded.run(options)
-        finally:
-            loaded.close()
-        value = measured.mean_ms if measured.median_ms is None else measured.median_ms
+        value = max(0.0, _alone(unit.outputs[0], model, device, options) - call)
         name = "+".join(unit.operators)
-        found.append(OperatorTime(unit.layer, name, "alone", unit.delegated, value * _MICROSECONDS))
+        found.append(OperatorTime(unit.layer, name, "alone", unit.delegated, value))
     return found
+
+
+def _alone(name, model, device, options) -> float:
+    """Microseconds of a small model."""
+    loaded = device.load(name, model, options)
+    try:
+        measured = loaded.run(options)
+    finally:
+        loaded.close()
+    value = measured.mean_ms if measured.median_ms is None else measured.median_ms
+    return value * _MICROSECONDS

@@ -14,6 +14,7 @@ import rich.console
 from qfa_tf.cost import CostModel, LatencyTable, LatencyTableError, OperatorKey
 from qfa_tf.cost.latency_table import MICROSECONDS_PER_MILLISECOND, occurrences
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.table_progress import TableProgress
 from qfa_tf.space import SearchSpace
 from tflite_tools.benchmark_options import BenchmarkOptions, DeviceFiles
@@ -82,7 +83,8 @@ class Prediction:
 
     def __str__(self):
         worst = float(np.abs(self.errors).max())
-        order = np.corrcoef(self.predicted_ms, self.measured_ms)[0, 1]
+        varies = min(np.ptp(self.predicted_ms), np.ptp(self.measured_ms)) > 0
+        order = np.corrcoef(self.predicted_ms, self.measured_ms)[0, 1] if varies else np.nan
         return (
             f"{len(self.errors)} random subnets of {self.measured_ms.min():.3g} to "
             f"{self.measured_ms.max():.3g} ms: mean absolute error "
@@ -125,6 +127,7 @@ def measure_latency_table(
       DeviceError: The device cannot do it; what was measured is kept.
       FileWriteError: A file cannot be written.
     """
+    load_tensorflow()  # the models are written with the rules of the exporter
     from tflite_tools.benchmarking import open_device
 
     console = console or rich.console.Console()
@@ -223,7 +226,8 @@ def _with_rows(
 
 def _measure(wanted, device, space, options, settings, console, progress) -> None:
     """Measures each operator in every pass, and again where the two fastest passes differ."""
-    from qfa_tf.runs.operator_models import empty_model, operator_model
+    from qfa_tf.runs.operator_models import operator_model
+    from tflite_tools.operator_units import empty_model
 
     models = functools.cache(lambda key: operator_model(key, space, *wanted[key]))
     call = None

@@ -6,7 +6,6 @@ from qfa_tf.cost.tflite_size import container_bits
 from qfa_tf.runs.subnet_graph import DENSE_SITES, WIDE, SubnetGraphWriter, layer_of_site
 from qfa_tf.space import SearchSpace, Site
 from tflite_tools.emitter import emit
-from tflite_tools.graph import DataType, Dequantize, IntegerGraph, Quantization, Quantize
 
 NARROW = 4
 """Stands for all activation bits below 8, which take the same operators."""
@@ -64,19 +63,6 @@ def operator_model(
     writer = SubnetGraphWriter()
     _write(writer, key, space, site, setting, copies)
     return emit(writer.graph), copies
-
-
-def empty_model() -> bytes:
-    """A model whose time is that of a call and next to nothing else."""
-    graph = IntegerGraph()
-    grid = Quantization(0.05, 0)
-    graph.add_input("x", (1, 1), DataType.INT8, grid)
-    graph.add_tensor("x.float", (1, 1), DataType.FLOAT32)
-    graph.add_operation("x.float", Dequantize(), ["x"], ["x.float"])
-    graph.add_tensor("y", (1, 1), DataType.INT8, grid)
-    graph.add_operation("y", Quantize(), ["x.float"], ["y"])
-    graph.outputs.append("y")
-    return emit(graph)
 
 
 def work(key: OperatorKey) -> int:

@@ -5,7 +5,6 @@ import pytest
 from qfa_tf.cost.latency_table import occurrences
 from qfa_tf.runs.operator_models import (
     SMALL_COPIES,
-    empty_model,
     measured_as,
     operator_model,
     weight_bytes,
@@ -14,6 +13,7 @@ from qfa_tf.runs.operator_models import (
 from qfa_tf.space import SearchSpace
 from tflite_tools import runtime
 from tflite_tools.inspection import inspect
+from tflite_tools.operator_units import empty_model
 
 MAIN = {
     "convolution": "CONV_2D",

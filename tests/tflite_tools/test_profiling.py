@@ -44,7 +44,8 @@ def host():
         yield device
 
 
-def test_every_operator_is_found(flatbuffer, host):
+def test_every_operator_is_found(flatbuffer, host, monkeypatch):
+    monkeypatch.setattr(profiling, "MOSTLY_COVERED", 0)  # the operators take less than 1 us
     units = operator_units(flatbuffer)
     found = profile(flatbuffer, host, OPTIONS)
     assert found.source == "profiler"
@@ -57,21 +58,23 @@ def test_every_operator_is_found(flatbuffer, host):
     assert str(found).count("\n") > len(units)
 
 
-def test_built_in_kernels(flatbuffer, host):
+def test_built_in_kernels(flatbuffer, host, monkeypatch):
     options = BenchmarkOptions(num_runs=5, min_seconds=0, delegate="cpu-builtin")
+    monkeypatch.setattr(profiling, "MOSTLY_COVERED", 0)
     found = profile(flatbuffer, host, options)
     assert [item.kernel for item in found.operators] == [item.operators for item in found.operators]
     assert not any(item.delegated for item in found.operators)
 
 
-@pytest.mark.parametrize("reason", ["asked for", "no profiler"])
+@pytest.mark.parametrize("reason", ["asked for", "no profiler", "too coarse"])
 def test_one_by_one(reason, flatbuffer, host, monkeypatch):
+    monkeypatch.setattr(profiling, "MOSTLY_COVERED", 1e9 if reason == "too coarse" else 0)
     if reason == "no profiler":
         monkeypatch.setattr(litert_profiler, "_CPU", 12345)
     found = profile(flatbuffer, host, OPTIONS, use_profiler=reason != "asked for")
     assert found.source == "single operators"
     assert len(found.operators) == len(operator_units(flatbuffer))
-    assert all(item.microseconds > 0 for item in found.operators)
+    assert sum(item.microseconds > 0 for item in found.operators) > 3
 
 
 def test_single_operators_compute_what_they_do_in_the_model(flatbuffer):
