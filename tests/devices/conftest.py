@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import small_networks
@@ -76,12 +77,19 @@ def phone(adb_server, tmp_path, monkeypatch):
     assert left == []
 
 
-def connect(device: FakePhone) -> str:
-    """Lets the adb server connect, and returns what adb says."""
-    done = subprocess.run(
-        ["adb", "connect", device.serial], capture_output=True, text=True, timeout=60
-    )
-    return done.stdout + done.stderr
+def connect(device: FakePhone, state: str = "device") -> None:
+    """Lets the adb server connect, and waits until it sees the phone in a state."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        subprocess.run(["adb", "connect", device.serial], capture_output=True, timeout=60)
+        found = subprocess.run(
+            ["adb", "-s", device.serial, "get-state"], capture_output=True, text=True, timeout=60
+        )
+        if state in found.stdout + found.stderr:
+            return
+        subprocess.run(["adb", "disconnect", device.serial], capture_output=True, timeout=60)
+        time.sleep(0.2)
+    raise AssertionError(f"adb does not see the phone as {state}: {found.stdout}{found.stderr}")
 
 
 def _variables(tmp_path: pathlib.Path) -> dict[str, str]:

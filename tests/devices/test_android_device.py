@@ -163,7 +163,7 @@ def test_other_programs_are_refused(phone, flatbuffer, tmp_path):
 def test_unauthorised(phone, files, flatbuffer):
     subprocess.run(["adb", "disconnect", phone.serial], capture_output=True, timeout=30)
     phone.authorised = False
-    connect(phone)
+    connect(phone, "unauthorized")
     with pytest.raises(DeviceUnauthorizedError, match="Unlock its screen"):
         measure(phone, files, flatbuffer)
 
