@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cost": ["CostModel"],
         "space": ["Architecture", "SearchSpace"],
         "supernet": ["Calibration", "QFASupernet"],
-        "training": ["QFATraining", "TrainingStage"],
+        "training": ["OQATraining", "QFATraining", "TrainingStage"],
         "version": ["__version__"],
     },
 )

@@ -178,6 +178,14 @@ class PrecisionBank(keras.layers.Layer):
         steps[self.steps_of(site)] = values
         self.step.assign(steps)
 
+    def reset_activations(self) -> None:
+        """Forgets what was learned about inputs: all vectors as `build` makes them."""
+        first, second = (getattr(self, role) for role in self.activation_roles)
+        first.assign(tf.ones_like(first) if self.learns_grids else tf.zeros_like(first))
+        second.assign(tf.zeros_like(second))
+        if self.learns_grids:
+            self.activation_started.assign(tf.zeros_like(self.activation_started))
+
     @property
     def unstarted(self) -> np.ndarray:
         """bool vector: the learned grids that have no value from data or another net yet."""

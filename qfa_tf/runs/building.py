@@ -1,5 +1,6 @@
 """From a config to the objects of a run. TensorFlow is imported when a function needs it."""
 
+import functools
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -129,6 +130,9 @@ def build_net(config: ConfigDict) -> "QFASupernet":
     """The supernet with the first weights of the run, not compiled.
 
     The seed of the run becomes the global one of Keras, which draws these weights.
+
+    Raises:
+      ConfigError: The quantizers contradict each other.
     """
     load_tensorflow()
     from qfa_tf.supernet import QFASupernet
@@ -136,14 +140,21 @@ def build_net(config: ConfigDict) -> "QFASupernet":
 
     keras.utils.set_random_seed(config.training.seed)
     settings = config.supernet
-    return QFASupernet(
-        build_space(config),
-        zero_point=settings.zero_point,
-        estimator=settings.estimator,
-        padding=settings.padding,
-        narrow_bits=tuple(settings.narrow_bits),
-        dropout=config.training.dropout,
-    )
+    space = build_space(config)
+    try:
+        return QFASupernet(
+            space,
+            zero_point=settings.zero_point,
+            estimator=settings.estimator,
+            padding=settings.padding,
+            narrow_bits=tuple(settings.narrow_bits),
+            activation_quantizer=settings.activation_quantizer,
+            shared_step=settings.shared_step,
+            signed_inputs=settings.signed_inputs,
+            dropout=config.training.dropout,
+        )
+    except ValueError as error:
+        raise ConfigError(f"config.supernet: {error}") from error
 
 
 def build_training(
@@ -159,7 +170,7 @@ def build_training(
       ConfigError: A value is not allowed.
     """
     load_tensorflow()
-    from qfa_tf.training import QFATraining, TrainingStage
+    from qfa_tf.training import OQATraining, QFATraining, TrainingStage
 
     settings = config.training
     subnets = settings.stage_subnets or ["all"] * len(settings.stage_bits)
@@ -168,7 +179,10 @@ def build_training(
             TrainingStage(tuple(bits), *rest)
             for bits, *rest in zip(settings.stage_bits, settings.stage_steps, subnets, strict=True)
         ]
-        return QFATraining(
+        make = QFATraining
+        if settings.method == "oqa":
+            make = functools.partial(OQATraining, inheritance=settings.inheritance)
+        recipe = make(
             stages=tuple(stages),
             random_subnets=settings.random_subnets,
             distillation=settings.distillation,
@@ -180,6 +194,12 @@ def build_training(
             compute_dtype=settings.compute_dtype,
             seed=settings.seed,
         )
+        if isinstance(recipe, OQATraining):
+            quantizers = config.supernet
+            recipe.check_supernet(
+                build_space(config), quantizers.activation_quantizer, quantizers.shared_step
+            )
+        return recipe
     except ValueError as error:
         raise ConfigError(f"config.training: {error}") from error
 

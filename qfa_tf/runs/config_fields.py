@@ -73,6 +73,11 @@ FIELDS = {
     ),
     "supernet.padding": Field("string", "same", choices=("same", "symmetric")),
     "supernet.narrow_bits": Field("ints", (8,)),
+    "supernet.activation_quantizer": Field(
+        "string", "batch", choices=("batch", "lsq", "lsq_plus", "pact")
+    ),
+    "supernet.shared_step": Field("bool", False),
+    "supernet.signed_inputs": Field("string", "offset", choices=("offset", "signed", "clip")),
     "data.name": Field("string"),
     "data.search_validation": Field("int", 0, minimum=0),
     "data.test": Field("int", 0, minimum=0),
@@ -92,7 +97,11 @@ FIELDS = {
     "training.stage_bits": Field("tuples of ints"),
     "training.stage_steps": Field("ints", minimum=1),
     "training.stage_subnets": Field("strings", (), choices=("all", "largest")),
+    "training.method": Field("string", "qfa", choices=("qfa", "oqa")),
     "training.initial_checkpoint": Field("string", ""),
+    "training.inheritance": Field(
+        "string", "equal_bits", choices=("equal_bits", "double", "keep_range", "power_of_two")
+    ),
     "training.learning_rate": Field("number or numbers"),
     "training.warmup_steps": Field("int or ints", minimum=0),
     "training.warmup_learning_rate": Field("number", 0.0, minimum=0),

@@ -99,6 +99,8 @@ def _of_release(config: ConfigDict, space: SearchSpace, zero_point: str) -> Conf
         config.space = ConfigDict(json.loads(space.to_json()))
     config.supernet.zero_point = zero_point
     config.supernet.padding = "symmetric"
+    config.supernet.activation_quantizer, config.supernet.shared_step = "batch", False
+    config.training.method = "qfa"
     # The release uses every code; 8-bit codes of exported weights are symmetric.
     config.supernet.narrow_bits = (8,) if zero_point == "integer" else ()
     # There is nothing left to train: no other run, no teacher.

@@ -15,7 +15,8 @@ def quantizer_rows(
     """One row per site, bit-width and kernel size.
 
     Columns: `site`, `bits`, `kernel_size` (empty at sites with one), `weight_step` (empty where
-    weights do not have these bits), `gamma` and `beta` of the input (the same), `range_low` and
+    weights do not have these bits), `gamma` and `beta` of the input (the same), or `input_step` and
+    `input_low` where its grid is learned, `range_low` and
     `range_high` of the input (empty unless a calibration has this site at these bits and kernel).
 
     Args:
@@ -23,15 +24,18 @@ def quantizer_rows(
       calibrations: By bit-width, of a subnet with these bits everywhere.
     """
     bank = net.precision
-    steps, thetas, betas = (variable.numpy() for variable in (bank.step, bank.theta, bank.beta))
+    steps = bank.step.numpy()
+    firsts, seconds = (getattr(bank, role).numpy() for role in bank.activation_roles)
+    first, second = ("input_step", "input_low") if bank.learns_grids else ("gamma", "beta")
+    convert = np.abs if bank.learns_grids else _gamma
     for site, quantizers in bank.sites.items():
         weights, gammas, offsets = {}, {}, {}
         if quantizers.weight is not None:
             weights = _by_bits(quantizers.weight, steps[bank.steps_of(site)])
         if quantizers.activation is not None:
             place = bank.activations_of(site)
-            gammas = _by_bits(quantizers.activation, _gamma(thetas[place]))
-            offsets = _by_bits(quantizers.activation, betas[place])
+            gammas = _by_bits(quantizers.activation, convert(firsts[place]))
+            offsets = _by_bits(quantizers.activation, seconds[place])
         sizes = quantizers.kernel_sizes
         for row, size in enumerate(sizes):
             for bits in sorted({*weights, *gammas}):
@@ -40,8 +44,8 @@ def quantizer_rows(
                     "bits": bits,
                     "kernel_size": size if len(sizes) > 1 else "",
                     "weight_step": abs(float(weights[bits][row])) if bits in weights else "",
-                    "gamma": float(gammas[bits][row]) if bits in gammas else "",
-                    "beta": float(offsets[bits][row]) if bits in offsets else "",
+                    first: float(gammas[bits][row]) if bits in gammas else "",
+                    second: float(offsets[bits][row]) if bits in offsets else "",
                 } | _range(net, site, bits, size, calibrations)
 
 

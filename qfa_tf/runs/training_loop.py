@@ -81,6 +81,7 @@ class TrainingLoop:
         self._probes = TrainingProbes(config, data) if self._writes else None
         self._schedule = build_schedule(config)
         self._function = net.make_train_function()
+        net.training_method.image_source = self._first_images
 
     def run(self) -> None:
         """Trains.
@@ -122,6 +123,10 @@ class TrainingLoop:
                     f"Training diverged at step {found.step}: after its update {found} {ADVICE}"
                 )
         self._state.save(self.progress)
+
+    def _first_images(self, step: int):
+        """Images of a step, those of all replicas."""
+        return next(iter(build_batches(self._config, self._data, step)))[0]
 
     def _batches(self, step: int) -> Iterator:
         return self._workers.batches(

@@ -31,12 +31,14 @@ class Subspace:
     ):
         self.space = space
         self.bits = None if bits is None else tuple(bits)
-        self.uniform_bits = uniform_bits
         self.choices = space.restrict(bits)
         self._tied = np.array(
             [gene.column for gene in space.genes if gene.name.endswith("_bits")], np.intp
         )
-        if uniform_bits:
+        # A space of a single bit-width has no gene for it and nothing to tie.
+        has_one = len(space.weight_bits) == 1 and space.weight_bits == space.activation_bits
+        self.uniform_bits = uniform_bits and not has_one
+        if self.uniform_bits:
             self.choices = self._shared_choices()
         self.table = GeneTable(self.choices)
 

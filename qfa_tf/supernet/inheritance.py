@@ -1,0 +1,170 @@
+"""Starting one supernet from another: weights, and quantizers of equal or of more bits."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qfa_tf.space import BITS
+from quantize_configs.batch_quantizer import BatchQuantizer
+
+if TYPE_CHECKING:
+    from qfa_tf.supernet.supernet import QFASupernet
+
+INHERITANCES = ("equal_bits", "double", "keep_range", "power_of_two")
+
+
+def inherit(
+    source: "QFASupernet",
+    target: "QFASupernet",
+    rule: str = "double",
+    trained: Collection[int] | None = None,
+) -> None:
+    """Fills `target` with the weights and the learned quantizer values of `source`.
+
+    Quantizers of bits that `source` trained at a site keep what it learned. With another rule than
+    "equal_bits", those of fewer bits b come from its next wider ones, K:
+
+      "double":       step(b) = 2^(K - b) step(K), the bit inheritance of OQA: the grids are nested,
+                      and no value moves by more than (2^(K - b) - 1) step(K). The zero point of a
+                      learned offset becomes floor(z / 2^(K - b)).
+      "keep_range":   step(b) = step(K) qmax(K) / qmax(b), and the same lower end.
+      "power_of_two": that of "keep_range", rounded to a power of two.
+
+    BatchQuant's ranges follow the bits by themselves: with each of these rules its factor is copied
+    and its offset, which counts steps, scaled by (2^b - 1) / (2^K - 1). All others start anew:
+    weight steps from the weights, learned grids of inputs from the data of the training, and the
+    factors and offsets of BatchQuant at 1 and 0, also where `source` quantizes inputs in another
+    way. Where only one of both shares its values between kernel sizes, those of the largest kernel
+    stand for all.
+
+    Args:
+      source: Any supernet with the structure of `target`.
+      target: Filled in place.
+      rule: One of `INHERITANCES`.
+      trained: Bits that `source` trained at sites where they are not fixed; by default those of
+        the training it was compiled with, or all.
+
+    Raises:
+      ValueError: Unknown rule, or the structures differ.
+    """
+    check_rule(rule)
+    _copy_weights(source, target)
+    target.reset_steps()
+    target.precision.reset_activations()
+    trained = _trained_bits(source) if trained is None else set(trained)
+    for kind in ("weight", "activation"):
+        fixed = source.space.fixed_bits
+        _inherit_kind(source.precision, target.precision, kind, rule, trained, fixed)
+
+
+def check_rule(rule: str) -> None:
+    """Raises ValueError unless the rule exists."""
+    if rule not in INHERITANCES:
+        raise ValueError(f"inheritance must be one of {INHERITANCES}. Received: {rule!r}.")
+
+
+def inherited_step(step, signed: bool, source_bits: int, bits: int, rule: str):
+    """A learned step of `source_bits` as the first one of fewer `bits`; floats or arrays."""
+    if rule == "double":
+        return step * 2.0 ** (source_bits - bits)
+    step = step * (2 ** (source_bits - signed) - 1) / (2 ** (bits - signed) - 1)
+    return 2.0 ** np.round(np.log2(step)) if rule == "power_of_two" else step
+
+
+def inherited_low(low, step, source_bits: int, bits: int, rule: str):
+    """The lower end of an offset grid with `step` > 0 of `source_bits` as that of fewer `bits`."""
+    if rule != "double":
+        return low
+    narrowing = 2.0 ** (source_bits - bits)
+    zero_point = np.clip(np.round(-low / step), 0, 2**source_bits - 1)
+    return -np.floor(zero_point / narrowing) * narrowing * step
+
+
+def _copy_weights(source, target) -> None:
+    """Everything but quantizers; both nets list their weights in the same order."""
+    pairs = list(zip(_plain_weights(source), _plain_weights(target), strict=False))
+    if len(pairs) != len(_plain_weights(target)) or any(a.shape != b.shape for a, b in pairs):
+        raise ValueError(
+            f"The supernets of {source.space.name!r} and {target.space.name!r} differ in their "
+            "structure. Only resolutions, bits and quantizers may differ."
+        )
+    for there, here in pairs:
+        here.assign(there.numpy())
+
+
+def _plain_weights(net) -> list:
+    learned = {variable.ref() for variable in net.precision.weights}
+    return [weight for weight in net.weights if weight.ref() not in learned]
+
+
+def _trained_bits(net) -> set[int]:
+    method = net.training_method
+    if method is None:
+        return set(BITS)
+    return {bits for stage in method.recipe.stages for bits in stage.bits}
+
+
+def _inherit_kind(source, target, kind, rule, trained, fixed) -> None:
+    """Fills the learned vectors of weights or of inputs."""
+    if kind == "activation" and source.learns_grids != target.learns_grids:
+        return
+    roles = ("step",) if kind == "weight" else target.activation_roles
+    there = [getattr(source, role).numpy() for role in roles]
+    here = [getattr(target, role).numpy() for role in roles]
+    started = target.activation_started.numpy() if target.learns_grids else None
+    for site in target.sites:
+        pair = [bank.sites[site] for bank in (source, target)]
+        quantizers = [getattr(one, kind) for one in pair]
+        if None in quantizers or _grid(quantizers[0]) != _grid(quantizers[1]):
+            continue
+        places = [
+            bank.steps_of(site) if kind == "weight" else bank.activations_of(site)
+            for bank in (source, target)
+        ]
+        counts = [len(quantizer.bit_widths.choices) for quantizer in quantizers]
+        rows = _rows(*(one.kernel_sizes for one in pair))
+        learned = [vector[places[0]].reshape(-1, counts[0])[rows] for vector in there]
+        values = [vector[places[1]].reshape(-1, counts[1]) for vector in here]  # views
+        offered = quantizers[0].bit_widths.choices
+        known = [one for one in offered if one in trained or site in fixed]
+        for column, bits in enumerate(quantizers[1].bit_widths.choices):
+            wider = [one for one in known if one >= bits]
+            if not wider or (wider[0] > bits and rule == "equal_bits"):
+                continue
+            parent = [array[:, offered.index(wider[0])] for array in learned]
+            if wider[0] > bits:
+                parent = _narrowed(quantizers[0], parent, wider[0], bits, rule)
+            for array, new in zip(values, parent, strict=True):
+                array[:, column] = new
+            if kind == "activation" and started is not None:
+                started[places[1]].reshape(-1, counts[1])[:, column] = 1.0
+    for role, vector in zip(roles, here, strict=True):
+        getattr(target, role).assign(vector)
+    if kind == "activation" and started is not None:
+        target.activation_started.assign(started)
+
+
+def _grid(quantizer) -> str:
+    """What two quantizers must have in common to inherit."""
+    return getattr(quantizer, "grid_kind", type(quantizer).__name__)
+
+
+def _rows(there: tuple[int, ...], here: tuple[int, ...]) -> list[int]:
+    """For each kernel size with parameters here, the row of the source: its own or the largest."""
+    return [there.index(size) if size in there else len(there) - 1 for size in here]
+
+
+def _narrowed(quantizer, values, source_bits, bits, rule) -> list[np.ndarray]:
+    """The learned values of `bits` that a rule makes of those of `source_bits`."""
+    if isinstance(quantizer, BatchQuantizer):
+        theta, beta = values
+        return [theta, beta * (2**bits - 1) / (2**source_bits - 1)]
+    step = np.abs(values[0])
+    steps = [inherited_step(step, quantizer.signed, source_bits, bits, rule)]
+    if len(values) == 1:
+        return steps
+    low = values[1]
+    if getattr(quantizer, "has_offset", False):
+        low = inherited_low(low, step, source_bits, bits, rule)
+    return [*steps, low]
