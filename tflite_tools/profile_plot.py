@@ -4,25 +4,39 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from quantize_configs.files import replacing
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from tflite_tools.profiling import Profile
 
 
 def plot_profile(
     profile: "Profile", path: str | os.PathLike, group: Callable[[str], str] = str
 ) -> None:
-    """Draws a bar per layer, divided among its operators.
-
-    Args:
-      profile: What to draw.
-      path: Image file to write.
-      group: Makes a site of a layer.
+    """Draws `profile_figure` into an image file.
 
     Raises:
       ImportError: Without matplotlib.
       FileWriteError: The file cannot be written.
+    """
+    figure = profile_figure(profile, group)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def profile_figure(profile: "Profile", group: Callable[[str], str] = str) -> "Figure":
+    """A bar per layer from top to bottom, divided among its operators.
+
+    Args:
+      profile: What to draw.
+      group: Makes a site of a layer.
+
+    Raises:
+      ImportError: Without matplotlib.
     """
     try:
         from matplotlib.figure import Figure
@@ -31,27 +45,24 @@ def plot_profile(
 
     layers = list(profile.by_layer(group))
     kinds = list(dict.fromkeys(item.operators for item in profile.operators))
+    widths = np.zeros((len(kinds), len(layers)))
+    for item in profile.operators:
+        widths[kinds.index(item.operators), layers.index(group(item.layer))] += item.microseconds
     figure = Figure(figsize=(9, 1.5 + 0.25 * len(layers)), layout="constrained")
     axes = figure.subplots()
-    left = dict.fromkeys(layers, 0.0)
+    positions = np.arange(len(layers))
+    left = np.zeros(len(layers))
     for number, kind in enumerate(kinds):
-        widths = dict.fromkeys(layers, 0.0)
-        for item in profile.operators:
-            if item.operators == kind:
-                widths[group(item.layer)] += item.microseconds
-        shown = [layer for layer in layers if widths[layer]]
-        if shown:
-            axes.barh(
-                shown,
-                [widths[layer] for layer in shown],
-                left=[left[layer] for layer in shown],
-                label=kind,
-                color=f"C{number % 10}",
-                hatch="//" if number >= 10 else None,
-            )
-        for layer in shown:
-            left[layer] += widths[layer]
-    axes.set_yticks(range(len(layers)), layers, fontsize=8)
+        axes.barh(
+            positions,
+            widths[number],
+            left=left,
+            label=kind,
+            color=f"C{number % 10}",
+            hatch="//" if number >= 10 else None,
+        )
+        left += widths[number]
+    axes.set_yticks(positions, layers, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("microseconds per inference")
     axes.set_title(
@@ -59,5 +70,4 @@ def plot_profile(
         f"(operators {profile.sum_ms:.3f} ms, {profile.source})"
     )
     axes.legend(fontsize=7)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    return figure

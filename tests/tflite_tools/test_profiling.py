@@ -12,7 +12,7 @@ from tflite_tools.devices.errors import DeviceOutputError
 from tflite_tools.devices.profile_output import ProfileRow, parse_profile
 from tflite_tools.emitter import emit
 from tflite_tools.operator_units import OperatorUnit, as_models, operator_units
-from tflite_tools.profiling import match, profile
+from tflite_tools.profiling import OperatorTime, Profile, match, profile
 
 OPTIONS = BenchmarkOptions(num_runs=5, min_seconds=0)
 HEAD = """============================== Run Order ==============================
@@ -128,7 +128,21 @@ def test_matching():
     assert found[0].kernel == ""
 
 
-def test_plot(flatbuffer, host, tmp_path):
+def test_plot(tmp_path):
     pytest.importorskip("matplotlib")
-    profile(flatbuffer, host, OPTIONS).plot(tmp_path / "profile.png")
+    from tflite_tools.profile_plot import profile_figure
+
+    times = [("a", "QUANTIZE", 1), ("a", "CONV_2D", 2), ("b", "MEAN", 3), ("c", "CONV_2D", 4)]
+    operators = tuple(OperatorTime(layer, kind, "", True, time) for layer, kind, time in times)
+    found = Profile("host", "cpu", "profiler", 0.01, operators)
+    axes = profile_figure(found).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    drawn = {
+        (names[round(bar.get_y() + bar.get_height() / 2)], bars.get_label(), bar.get_width())
+        for bars in axes.containers
+        for bar in bars
+        if bar.get_width()
+    }
+    assert drawn == set(times)
+    found.plot(tmp_path / "profile.png")
     assert (tmp_path / "profile.png").read_bytes().startswith(b"\x89PNG")
