@@ -29,6 +29,8 @@ STEADY = 0.05
 """By how much the two fastest passes of an operator may differ, relatively."""
 FURTHER_PASSES = 4
 """Of the operators that differ more."""
+CANDIDATES = 2000
+"""Random subnets among which those are chosen that fit the factor and the constant."""
 _SECONDS_BETWEEN_MESSAGES = 10.0
 
 
@@ -39,8 +41,8 @@ class TableSettings:
     Attributes:
       passes: Times that each operator is measured; the fastest counts, because what disturbs a
         measurement makes it slower. Where the two fastest differ, up to FURTHER_PASSES are added.
-      networks: Random subnets whose times fit the factor and the constant.
-      checked: Other random subnets, on which the error of the table is measured.
+      networks: Subnets from fast to slow whose times fit the factor and the constant.
+      checked: Random subnets, on which the error of the table is measured.
       seed: Of the subnets and the order of the operators.
     """
 
@@ -282,7 +284,7 @@ def _fitted(table, known, device, space, choices, options, settings, console) ->
         return dataclasses.replace(
             table, factor=known.factor, fixed_microseconds=known.fixed_microseconds
         )
-    genomes = _subnets(space, choices, settings.networks, settings.seed)
+    genomes = _spread_subnets(table, space, choices, settings)
     alone = predict_and_measure(table, space, genomes, device, options, console)
     factor, fixed = fit(alone.predicted_ms, alone.measured_ms)
     say(
@@ -304,7 +306,26 @@ def fit(alone_ms: np.ndarray, measured_ms: np.ndarray) -> tuple[float, float]:
     return float(factor), float(fixed)
 
 
+def _spread_subnets(table, space, choices, settings: TableSettings) -> np.ndarray:
+    """Subnets from the fastest to the slowest of many, in equal ratios.
+
+    Most random subnets of a space are alike; a constant fitted on them would be wrong for small
+    ones, which are what a search under a latency looks for.
+    """
+    metric = f"latency_ms@{table.name}"
+    ends = np.array([[values[end] for values in choices] for end in (0, -1)], np.int32)
+    genomes = np.concatenate(
+        [_subnets(space, choices, CANDIDATES, settings.seed), space.canonicalize(ends)]
+    )
+    cost = CostModel(space, latency_tables={table.name: table})
+    alone = np.log(cost.evaluate(genomes, [metric])[metric])
+    wanted = np.linspace(alone.min(), alone.max(), settings.networks)
+    nearest = [int(np.abs(alone - value).argmin()) for value in wanted]
+    return genomes[sorted(set(nearest))]
+
+
 def _subnets(space, choices, count, seed) -> np.ndarray:
+    """Random subnets."""
     return space.sample_genomes(np.random.default_rng([seed, 7]), count, choices)
 
 
