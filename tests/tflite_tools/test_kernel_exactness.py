@@ -151,6 +151,22 @@ def test_relu6_limit_between_two_codes(kernel_set):
     assert moved > 0, "the cases must tell the two roundings of the limit apart"
 
 
+def test_sums_of_all_pairs_of_codes():
+    """Among them are inputs that the vector loop of ADD rounds once, its tail twice."""
+    scales, zero_points = (0.054107357, 0.07570724, 0.06911966), (5, 13, 7)
+    left, right, total = map(Quantization, scales, zero_points)
+    builder = GraphBuilder(0)
+    names = [
+        builder.graph.add_input(name, (1, 65533), DataType.INT8, quantization)
+        for name, quantization in (("left", left), ("right", right))
+    ]
+    graph = builder.finish(builder.operation(Add(), names, total))
+    pairs = [codes.reshape(1, -1)[:, :65533] for codes in np.meshgrid(ALL_CODES, ALL_CODES)]
+    assert_exact(graph, pairs)
+    values = [interpret(graph, pairs, kernel_set)["add_0"] for kernel_set in KERNEL_SETS[1:]]
+    assert np.count_nonzero(values[0] != values[1])
+
+
 @pytest.mark.parametrize("kernel_set", KERNEL_SETS)
 def test_accumulators_beyond_float32(kernel_set):
     """Above 2**24 the accumulator itself is rounded to float32 in XNNPACK."""

@@ -24,6 +24,7 @@ from tflite_tools.runtime import KernelSet
 
 #: Elements per step of the vector loops.
 _DEPTHWISE_GROUP = 8
+_ADD_GROUP = 8
 _FLOAT_GROUP = 8
 _REQUANTIZE_GROUP = 16
 _MEAN_GROUP = 16
@@ -57,6 +58,20 @@ def _depthwise_conv_2d(node: Node) -> np.ndarray:
         accumulators[..., tail:], multiplier[tail:], exponent[tail:]
     )
     return saturate(scaled + node.output_zero_point, *_limits(node))
+
+
+def _add(node: Node) -> np.ndarray:
+    """The vector loop shifts the inputs before it multiplies them and rounds once."""
+    result = scalar.add(node)
+    if result.dtype == np.float32:
+        return result
+    body = result.size // _ADD_GROUP * _ADD_GROUP
+    result.reshape(-1)[:body] = scalar.add(node, _scale_shifted).reshape(-1)[:body]
+    return result
+
+
+def _scale_shifted(values, multiplier, exponent) -> np.ndarray:
+    return scale_half_up(values >> -exponent, multiplier, np.int64(0))
 
 
 def _mean(node: Node) -> np.ndarray:
@@ -130,7 +145,7 @@ KERNELS = {
     OperationKind.CONV_2D: _conv_2d,
     OperationKind.DEPTHWISE_CONV_2D: _depthwise_conv_2d,
     OperationKind.FULLY_CONNECTED: _fully_connected,
-    OperationKind.ADD: scalar.add,
+    OperationKind.ADD: _add,
     OperationKind.MUL: scalar.mul,
     OperationKind.LOGISTIC: kernels_float.by_running(KernelSet.BUILTIN),
     OperationKind.SOFTMAX: kernels_float.by_running(KernelSet.BUILTIN),

@@ -57,8 +57,11 @@ def _fully_connected(node: Node) -> np.ndarray:
     return saturate(scaled + node.output_zero_point, *_limits(node))
 
 
-def add(node: Node) -> np.ndarray:
-    """ADD of the built-in and the reference kernels: inputs << 20, three Q31 products."""
+def add(node: Node, scale_input=scale_half_away) -> np.ndarray:
+    """ADD of the built-in and the reference kernels: inputs << 20, three Q31 products.
+
+    `scale_input` rounds the products of the inputs.
+    """
     if node.values[0].dtype == np.float32:
         return kernels_float.add(node)
     scales = [np.float64(tensor.quantization.scale) for tensor in node.inputs]
@@ -66,7 +69,7 @@ def add(node: Node) -> np.ndarray:
     total = np.int64(0)
     for tensor, codes, scale in zip(node.inputs, node.values, scales, strict=True):
         centred = codes.astype(np.int64) - tensor.quantization.zero_point
-        total = total + scale_half_away(
+        total = total + scale_input(
             centred << _ADD_LEFT_SHIFT, *quantize_multiplier(scale / twice_max)
         )
     output_scale = (1 << _ADD_LEFT_SHIFT) * np.float64(node.output_scale)
