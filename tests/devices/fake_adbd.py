@@ -248,6 +248,8 @@ class _Shell(_Stream):
         for reader in readers:
             reader.join()
         status = self._process.wait()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         self._packet(EXIT, bytes([128 - status if status < 0 else status]))
 
     def ended(self) -> None:

@@ -5,7 +5,7 @@
 The model really runs, in the LiteRT runtime of this computer; times and delegation are measured.
 What is printed follows LiteRT tflite/tools/benchmark/benchmark_model.cc and
 litert/tools/benchmark_litert_model.h. FAULT in the environment makes it fail: "killed",
-"truncated", "hang", "executable"; WRONG changes one output.
+"truncated", "hang", "executable", "flags"; WRONG changes one output.
 """
 
 import os
@@ -44,7 +44,7 @@ def main(flavour, *arguments):
         return 1
     flags = dict(argument[2:].split("=", 1) for argument in arguments)
     unknown = set(flags) - COMMON - FLAGS[flavour]
-    if unknown:
+    if unknown or os.environ.get("FAULT") == "flags":
         print(f"ERROR: Unconsumed cmdline flags: {unknown}", file=sys.stderr)
         return 1
     fault = os.environ.get("FAULT")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -183,6 +184,22 @@ def test_unplugged_during_a_run(phone, files, flatbuffer):
         with pytest.raises((DeviceOfflineError, DeviceNotFoundError)):
             model.run(QUICK)
     _wait_until(lambda: phone.files() == [])
+
+
+def test_cable_pulled_while_the_program_runs(phone, files, flatbuffer):
+    phone.variables["FAULT"] = "hang"
+    pull = threading.Timer(1.5, phone.unplug)
+    pull.start()
+    with pytest.raises((DeviceOfflineError, DeviceNotFoundError), match=r"repeat|not connected"):
+        measure(phone, files, flatbuffer)
+    pull.join()
+    _wait_until(lambda: phone.files() == [])
+
+
+def test_unknown_flags_are_the_programs_fault(phone, files, flatbuffer):
+    phone.variables["FAULT"] = "flags"
+    with pytest.raises(DeviceProcessError, match="status 1: ERROR: Unconsumed"):
+        measure(phone, files, flatbuffer)
 
 
 def test_unknown_serial_numbers(phone, files, flatbuffer):

@@ -32,6 +32,8 @@ _OFFLINE = (
     "failed to read",
 )
 
+_OWN_MESSAGES = ("error:", "adb: error:", "adb: device", "* failed", "adb: no devices")
+
 
 @dataclasses.dataclass(frozen=True)
 class ShellResult:
@@ -91,7 +93,7 @@ class Adb:
           DeviceError: The device cannot be reached, or does not finish in time.
         """
         done = self._run(["shell", text], timeout, f"run {text.split()[0]!r}")
-        if done.returncode == 1:  # of adb itself, or of the command
+        if done.returncode == 1 and not done.stdout:  # of adb itself, or of the command
             self._raise_if_lost(done.stderr)
         return ShellResult(done.stdout, done.stderr, done.returncode)
 
@@ -179,10 +181,8 @@ class Adb:
 
     def _raise_if_lost(self, stderr: str) -> None:
         """Raises when the message is one of adb, not of a command on the device."""
-        first = stderr.strip().partition("\n")[0].lower()
-        if first.startswith(
-            ("error:", "adb: error:", "adb: device", "* failed", "adb: no devices")
-        ):
+        first = stderr.strip().partition("\n")[0]
+        if first.startswith(_OWN_MESSAGES):
             raise self.failure(stderr)
 
     def _others(self) -> str:
