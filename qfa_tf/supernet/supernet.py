@@ -11,23 +11,14 @@ from qfa_tf.layers import (
     ElasticSite,
     Mode,
     SiteChoice,
-    SqueezeExcite,
     StatisticsLayout,
 )
 from qfa_tf.layers.arithmetic import arithmetic_of
 from qfa_tf.layers.block import run_site
-from qfa_tf.layers.input_grids import SIGNED_INPUTS, input_grid
 from qfa_tf.layers.precision import PrecisionBank
-from qfa_tf.layers.site import ACTIVATION_QUANTIZERS
-from qfa_tf.layers.statistics import (
-    activation_of,
-    group_of,
-    has_normalization,
-    input_width,
-    output_width,
-)
+from qfa_tf.layers.statistics import group_of
 from qfa_tf.space import Architecture, SearchSpace
-from qfa_tf.supernet import activation_start, extraction
+from qfa_tf.supernet import activation_start, extraction, site_layers
 from qfa_tf.supernet.calibration import Calibration
 from qfa_tf.supernet.choices import ChoiceTables
 from quantize_configs.keras_backend import keras, require_tf_keras
@@ -98,7 +89,7 @@ class QFASupernet(keras.Model):
         self.activation_quantizer = activation_quantizer
         self.shared_step = shared_step
         self.signed_inputs = signed_inputs
-        self._check_quantizers()
+        site_layers.check_options(self)
         self.arithmetic = arithmetic_of(zero_point)
         self.dropout = dropout
         self.layout = StatisticsLayout(space)
@@ -109,28 +100,12 @@ class QFASupernet(keras.Model):
         self._compiled = self._compile_modes()
         self.built = True
 
-    def _check_quantizers(self) -> None:
-        for name, allowed in (
-            ("activation_quantizer", ACTIVATION_QUANTIZERS),
-            ("signed_inputs", SIGNED_INPUTS),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} must be one of {allowed}. Received: {getattr(self, name)!r}."
-                )
-        if self.activation_quantizer != "batch" and self.zero_point != "integer":
-            raise ValueError(
-                f"activation_quantizer={self.activation_quantizer!r} has integer zero points; "
-                "fractional ones belong to 'batch'. Received: "
-                f"zero_point={self.zero_point!r}."
-            )
-
     # Structure.
 
     def _build_layers(self) -> None:
         blocks = {}
         for site in self.space.sites:
-            layer = self._make_site(site)
+            layer = site_layers.make_site(self, site)
             layer.build()
             self._sites[site.name] = layer
             if site.stage is not None:
@@ -143,52 +118,8 @@ class QFASupernet(keras.Model):
         for (stage, block), sites in blocks.items():
             name = f"s{stage}.b{block}"
             residual = self.space.has_residual(stage, block)
-            excite = self._make_squeeze_excite(stage, block)
+            excite = site_layers.make_squeeze_excite(self, stage, block)
             self._blocks[name] = ElasticBlock(sites, residual, self.layout, excite, name=name)
-
-    def _make_site(self, site) -> ElasticSite:
-        space, last = self.space, site.name.split(".")[-1]
-        kernel_sizes, stride = (1,), 1
-        if site.name == "stem":
-            kernel_sizes, stride = (space.stem.kernel_size,), space.stem.stride
-        elif last == "depthwise":
-            kernel_sizes = space.stages[site.stage].kernel_sizes
-            stride = space.block_stride(site.stage, site.block)
-        return ElasticSite(
-            site.kind,
-            input_width(space, site),
-            output_width(space, site),
-            kernel_sizes,
-            weight_bits=site.weight_bits,
-            activation_bits=site.activation_bits,
-            stride=stride,
-            activation=activation_of(space, site),
-            padding=self.padding,
-            normalization=has_normalization(site.name),
-            use_bias=site.name == "classifier",
-            zero_point=self.zero_point,
-            signed_input=self.zero_point == "fractional" and _is_input_of_block(site),
-            estimator=self.estimator,
-            narrow_bits=self.narrow_bits,
-            activation_quantizer=self.activation_quantizer,
-            input_grid=self._input_grid(site),
-            shared_step=self.shared_step,
-            name=site.name,
-        )
-
-    def _input_grid(self, site) -> str:
-        if self.activation_quantizer == "lsq_plus":
-            return "offset"
-        return input_grid(self.space, site, self.signed_inputs)
-
-    def _make_squeeze_excite(self, stage: int, block: int) -> SqueezeExcite | None:
-        if not self.space.stages[stage].squeeze_excite:
-            return None
-        width = self.space.max_mid_width(stage, block)
-        squeeze_width, name = self.space.squeeze_width(width), f"s{stage}.b{block}.se"
-        layer = SqueezeExcite(width, squeeze_width, self.arithmetic, name=name)
-        layer.build()
-        return layer
 
     def _compile_modes(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """The forward pass of each mode; the signatures admit one trace for all subnets."""
@@ -525,9 +456,3 @@ def _first_images(data, step: int):
         return None
     images, _ = next(iter(data))
     return images
-
-
-def _is_input_of_block(site) -> bool:
-    """Whether a site reads what no activation function made non-negative; the release has signed
-    codes there."""
-    return site.name.endswith((".expand", "s0.b0.depthwise"))
