@@ -134,10 +134,7 @@ def test_timeout(phone, phone_programs, flatbuffer):
     files = DeviceFiles(benchmark_model=phone_programs["classic"], timeout=3)
     with pytest.raises(DeviceTimeoutError, match="within 3 s"):
         measure(phone, files, flatbuffer)
-    still_there = subprocess.run(
-        ["pgrep", "-f", str(phone.root)], capture_output=True, text=True
-    ).stdout
-    assert still_there == ""
+    _wait_until(lambda: _processes_of(phone) == "")
 
 
 def test_full_storage(phone, files, flatbuffer):
@@ -258,6 +255,10 @@ def test_a_killed_process_leaves_nothing_behind(phone, files, flatbuffer):
     process.wait()
     process.stdout.close()
     _wait_until(lambda: phone.files() == [])
+
+
+def _processes_of(phone):
+    return subprocess.run(["pgrep", "-f", str(phone.root)], capture_output=True, text=True).stdout
 
 
 def _wait_until(condition, seconds=20):
