@@ -230,7 +230,8 @@ class _Shell(_Stream):
         command = self.service.partition(":")[2]
         self.phone.commands.append(command)
         self._process = subprocess.Popen(
-            ["sh", "-c", self.phone.translated(command)],
+            # a phone does not ignore hangups, even where this computer was told to (nohup)
+            ["env", "--default-signal=HUP", "sh", "-c", self.phone.translated(command)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

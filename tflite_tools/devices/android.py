@@ -193,10 +193,11 @@ class AndroidDevice:
             self.adb.shell("rm", "-rf", self.folder)
 
     def _keep_folder(self) -> subprocess.Popen:
+        # A signal during the trap of the exit would end it before it removes anything.
         folder = shlex.quote(self.folder)
         keeper = self.adb.keep(
-            f"mkdir {folder} || exit 1; trap 'rm -rf {folder}' EXIT; "
-            "trap 'exit 1' HUP INT TERM; echo ready; read -r line"
+            f"mkdir {folder} || exit 1; clean() {{ trap '' HUP INT TERM; rm -rf {folder}; }}; "
+            "trap clean EXIT; trap 'clean; exit 1' HUP INT TERM; echo ready; read -r line"
         )
         lines = queue.SimpleQueue()
         reader = threading.Thread(
