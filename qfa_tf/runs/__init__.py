@@ -8,6 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "architecture_files": ["architecture_text", "read_architecture", "write_architecture"],
         "benchmark_run": ["benchmark_models"],
         "latency_table_run": ["TableSettings", "measure_latency_table"],
         "checkpoints": ["restore"],

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
+from qfa_tf.runs.architecture_files import architecture_text
 from qfa_tf.runs.config import calibration_batch_size, per_stage, total_steps
 from qfa_tf.runs.errors import ConfigError
 from qfa_tf.runs.startup import load_tensorflow
-from qfa_tf.space import InvalidSpaceError, SearchSpace
+from qfa_tf.space import (
+    FLOAT_BITS,
+    Architecture,
+    ArchitectureError,
+    InvalidSpaceError,
+    SearchSpace,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -36,6 +43,51 @@ def build_space(config: ConfigDict) -> SearchSpace:
         return SearchSpace.from_json(json.dumps(config.space.to_dict()))
     except InvalidSpaceError as error:
         raise ConfigError(f"config.space: {error}") from error
+
+
+def build_architecture(config: ConfigDict) -> Architecture | None:
+    """The one subnet that is to be trained; None where a supernet is.
+
+    Raises:
+      ConfigError: It is damaged, or of another space than that of the config.
+    """
+    if not config.training.architecture:
+        return None
+    space = build_space(config)
+    try:
+        architecture = Architecture.from_json(config.training.architecture)
+        return space.decode(space.encode(architecture))
+    except ArchitectureError as error:
+        raise ConfigError(f"config.training.architecture: {error}") from error
+
+
+def trained_architecture(config: ConfigDict) -> Architecture | None:
+    """The network that the last stage of such a training has: in float its float twin.
+
+    Raises:
+      ConfigError: See `build_architecture`.
+    """
+    architecture = build_architecture(config)
+    if architecture is None or not is_float_stage(config, -1):
+        return architecture
+    return build_space(config).float_twin(architecture)
+
+
+def is_float_stage(config: ConfigDict, stage: int) -> bool:
+    """Whether nothing but sites with fixed bits is quantized in a stage."""
+    return tuple(config.training.stage_bits[stage]) == (FLOAT_BITS,)
+
+
+def with_plain_architecture(config: ConfigDict) -> ConfigDict:
+    """A copy in which the text of `training.architecture` does not depend on its formatting.
+
+    Raises:
+      ConfigError: See `build_architecture`.
+    """
+    architecture = build_architecture(config)
+    plain = ConfigDict(config.to_dict())
+    plain.training.architecture = "" if architecture is None else architecture_text(architecture)
+    return plain
 
 
 def build_data(config: ConfigDict) -> "DataSplits":
@@ -184,6 +236,7 @@ def build_training(
             make = functools.partial(OQATraining, inheritance=settings.inheritance)
         recipe = make(
             stages=tuple(stages),
+            architecture=build_architecture(config),
             random_subnets=settings.random_subnets,
             distillation=settings.distillation,
             distillation_weight=settings.distillation_weight,

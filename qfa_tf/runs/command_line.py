@@ -7,8 +7,9 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
+from qfa_tf.runs.config import with_defaults
 from qfa_tf.runs.errors import ConfigError
 
 OWN_PACKAGES = ("qfa_tf", "quantize_configs", "tflite_tools")
@@ -68,6 +69,25 @@ def is_known(error: Exception) -> bool:
         frames = traceback.extract_tb(error.__traceback__)
         return "pip install" in str(error) and bool(frames)
     return own and isinstance(error, ValueError | OSError)
+
+
+def accept_every_key(holder: flags.FlagHolder) -> None:
+    """Lets the command line also set keys that the file of a `--config` flag leaves out."""
+    flag = flags.FLAGS[holder.name]
+    flag.parser = _CompletingParser(holder.name)
+
+
+class _CompletingParser(config_flags.ConfigFileFlagParser):
+    """Gives a config the defaults of all keys before the command line changes some."""
+
+    def parse(self, path):
+        """Loads the config of a file."""
+        config = super().parse(path)
+        if not isinstance(config, ConfigDict):
+            return config
+        completed = with_defaults(config)
+        completed.lock()
+        return completed
 
 
 def config_value(holder: flags.FlagHolder) -> ConfigDict:

@@ -26,13 +26,19 @@ def complete_config(config: ConfigDict) -> ConfigDict:
       ConfigError: See `validate_config`.
     """
     validate_config(config)
-    completed = ConfigDict(config.to_dict())
+    completed = with_defaults(config)
     if isinstance(config.space, SearchSpace):
         with completed.ignore_type():
             completed.space = ConfigDict(json.loads(config.space.to_json()))
+    return completed
+
+
+def with_defaults(config: ConfigDict) -> ConfigDict:
+    """A copy, not validated, in which every key that has a default and was left out has it."""
+    completed = ConfigDict(config.to_dict())
     present = _flatten(completed)
     for key, field in FIELDS.items():
-        if key not in present:
+        if key not in present and field.default is not REQUIRED:
             section, _, name = key.rpartition(".")
             if section not in completed:
                 completed[section] = ConfigDict()

@@ -97,6 +97,7 @@ FIELDS = {
     "training.stage_bits": Field("tuples of ints"),
     "training.stage_steps": Field("ints", minimum=1),
     "training.stage_subnets": Field("strings", (), choices=("all", "largest")),
+    "training.architecture": Field("string", ""),
     "training.method": Field("string", "qfa", choices=("qfa", "oqa")),
     "training.initial_checkpoint": Field("string", ""),
     "training.inheritance": Field(

@@ -1,15 +1,16 @@
 """Starting a training from the weights of another run."""
 
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
-from qfa_tf.runs.building import build_space
+from qfa_tf.runs.building import build_architecture, build_space, is_float_stage
 from qfa_tf.runs.checkpoints import restore
 from qfa_tf.runs.errors import ConfigError, RunError
 from qfa_tf.runs.workdir import Workdir
-from qfa_tf.space import SearchSpace
+from qfa_tf.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from qfa_tf.supernet import QFASupernet
@@ -48,9 +49,18 @@ def load_initial_weights(net: "QFASupernet", config: ConfigDict) -> str:
         raise ConfigError(message) from error
     from qfa_tf.supernet import inherit
 
-    trained = {bits for stage in source_config.training.stage_bits for bits in stage}
-    inherit(source, net, config.training.inheritance, trained)
+    inherit(source, net, config.training.inheritance, _trained(source_config))
     return key
+
+
+def _trained(config: ConfigDict) -> Collection[int] | Architecture:
+    """Which quantizers a run trained, as `inherit` takes it."""
+    stage_bits = config.training.stage_bits
+    architecture = build_architecture(config)
+    quantizes = not all(is_float_stage(config, stage) for stage in range(len(stage_bits)))
+    if architecture is not None and quantizes:
+        return architecture
+    return {bits for stage in stage_bits for bits in stage}
 
 
 def _require_same_structure(source: SearchSpace, target: SearchSpace, where: str) -> None:

@@ -1,4 +1,7 @@
-"""The end of a training: the largest subnet at each bit-width, on the images of the search."""
+"""Subnets that tell how a training went, and their evaluation at its end.
+
+They are the largest subnet at each bit-width, or the one that is trained alone.
+"""
 
 import json
 
@@ -8,15 +11,17 @@ import rich.table
 from ml_collections import ConfigDict
 
 from qfa_tf.cost import CostModel
+from qfa_tf.runs.building import is_float_stage, trained_architecture
 from qfa_tf.runs.checkpoints import newest, step_of
 from qfa_tf.runs.config import total_steps
 from qfa_tf.runs.evaluator import SupernetEvaluator
 from qfa_tf.runs.workdir import Workdir
-from qfa_tf.search import Evaluation, EvaluationStore, Evaluator, StoredEvaluator
-from qfa_tf.space import SearchSpace
+from qfa_tf.search import EvaluationStore, StoredEvaluator
+from qfa_tf.space import FLOAT_BITS, Architecture, SearchSpace
 from quantize_configs.files import write_text
 
 SCHEMA_VERSION = 1
+MIXED = "mixed"
 
 
 def uniform_bits(space: SearchSpace) -> tuple[int, ...]:
@@ -29,10 +34,27 @@ def uniform_genomes(space: SearchSpace) -> np.ndarray:
     return np.stack([space.encode(space.largest(bits=bits)) for bits in uniform_bits(space)])
 
 
-def evaluate_uniform(space: SearchSpace, evaluator: Evaluator) -> dict[int, Evaluation]:
-    """Maps each of `uniform_bits` to the evaluation of the largest subnet."""
-    results = evaluator.evaluate(uniform_genomes(space))
-    return dict(zip(uniform_bits(space), results, strict=True))
+def bits_label(space: SearchSpace, architecture: Architecture) -> int | str:
+    """The bits of all sites where they are not fixed, "mixed" when they differ."""
+    found = {
+        bits
+        for site, pair in architecture.site_bits.items()
+        if site not in space.fixed_bits
+        for bits in pair
+    }
+    return found.pop() if len(found) == 1 else MIXED
+
+
+def final_subnets(config: ConfigDict, space: SearchSpace) -> dict[int | str, Architecture]:
+    """By their bits, the subnets that the end of a training evaluates.
+
+    After a float stage these are float ones: no other quantizers were trained last.
+    """
+    alone = trained_architecture(config)
+    if alone is not None:
+        return {bits_label(space, alone): alone}
+    bits = (FLOAT_BITS,) if is_float_stage(config, -1) else uniform_bits(space)
+    return {one: space.largest(bits=one) for one in bits}
 
 
 def write_probes(
@@ -43,10 +65,15 @@ def write_probes(
     console: rich.console.Console,
 ) -> None:
     """Evaluates, prints a table and writes the file that marks the training as finished."""
+    subnets = final_subnets(config, space)
+    genomes = np.stack([space.encode(architecture) for architecture in subnets.values()])
     with EvaluationStore(workdir.evaluations, space) as store:
-        results = evaluate_uniform(space, StoredEvaluator(evaluator, store))
-    costs = CostModel(space).evaluate(uniform_genomes(space))
-    table = rich.table.Table(title=f"Largest subnet, no retraining, on {evaluator.split}")
+        evaluations = StoredEvaluator(evaluator, store).evaluate(genomes)
+    results = dict(zip(subnets, evaluations, strict=True))
+    costs = CostModel(space).evaluate(genomes)
+    alone = bool(config.training.architecture)
+    what = "The subnet that was trained alone" if alone else "Largest subnet, no retraining"
+    table = rich.table.Table(title=f"{what}, on {evaluator.split}")
     for name in ("bits", "accuracy (%)", "loss", "mflops_8bit", "weight bytes"):
         table.add_column(name, justify="right")
     for row, (bits, result) in enumerate(results.items()):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import rich.console
 
+from qfa_tf.runs.architecture_files import write_architecture
 from qfa_tf.runs.building import build_space
 from qfa_tf.runs.checkpoints import require_newest
 from qfa_tf.runs.errors import RunError
@@ -48,7 +49,10 @@ def search_workdir(
     workers: int = 0,
     backend: str = "processes",
 ) -> SearchResult:
-    """Searches and writes `pareto.json`, `pareto.png`, `report.html` and `predictor.npz`.
+    """Searches and writes what it found.
+
+    That is `pareto.json`, `pareto.png`, `report.html`, `predictor.npz`, and the chosen subnet as
+    `architecture.json`.
 
     Every evaluation is stored at once in `evaluations.sqlite`: after a kill, the same call asks
     only for what is missing. The strategy "predicted" measures nothing and needs no TensorFlow.
@@ -61,8 +65,9 @@ def search_workdir(
       backend: "processes", or "ray" for the machines of a Ray cluster.
 
     Raises:
-      RunError, ConstraintError, InfeasibleBudgetError: Something is missing or hopeless, or no
-        evaluated subnet meets a constraint on the accuracy (the files are written all the same).
+      RunError, ConstraintError, InfeasibleBudgetError: Something is missing or hopeless, the
+        workdir holds one subnet that was trained alone, or no evaluated subnet meets a constraint
+        on the accuracy (the files are written all the same).
       CostUnavailableError, LatencyTableError: A cost cannot be computed.
       StoreError, PredictorError, FileWriteError, StoreWriteError: A file is damaged or cannot be
         written.
@@ -74,6 +79,12 @@ def search_workdir(
             f"{workers}."
         )
     config = workdir.config()
+    if config.training.architecture:
+        raise RunError(
+            f"{workdir} holds one subnet that was trained alone, so there is nothing to search. "
+            f"Export it: python apps/export.py --workdir={workdir}; or search the workdir of a "
+            "supernet."
+        )
     space = build_space(config)
     cost = settings.cost_model(space)
     bits = settings.bits(space)
@@ -128,6 +139,10 @@ def search_workdir(
             changes = sensitivity(result.chosen, cost, objective, evaluator.evaluate)
             display.seconds["sensitivity"] = time.perf_counter() - began
     result.write_pareto_json(workdir.pareto_json)
+    if result.chosen is None:  # that of an earlier search would be of another front
+        workdir.architecture_file.unlink(missing_ok=True)
+    else:
+        write_architecture(result.architecture(result.chosen), workdir.architecture_file)
     result.plot_pareto(workdir.pareto_png, references)
     next_command = _next_command(workdir, settings)
     details = ReportDetails(references, changes, display.seconds, _data(config), next_command)
@@ -234,6 +249,7 @@ def _print_outcome(result, references, workdir, next_command, console) -> None:
         f"{result.objective} {chosen.costs[result.objective]:.4g}, "
         f"{chosen.costs['weight_bytes']:,.0f} weight bytes\n"
         f"{result.architecture(chosen).describe()}\n"
-        f"Front of {len(result.front)} in {workdir.pareto_json}, page in {workdir.report}.\n"
+        f"Front of {len(result.front)} in {workdir.pareto_json}, page in {workdir.report}, the "
+        f"chosen subnet in {workdir.architecture_file}.\n"
         f"Next: {next_command}",
     )

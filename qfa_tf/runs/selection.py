@@ -2,8 +2,9 @@
 
 import dataclasses
 import os
-import pathlib
 
+from qfa_tf.runs.architecture_files import read_architecture
+from qfa_tf.runs.building import trained_architecture
 from qfa_tf.runs.errors import RunError, WorkdirError
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import load_pareto_json
@@ -16,7 +17,7 @@ class Selection:
 
     Attributes:
       architecture: Of the space of the workdir.
-      source: For people, for example "chosen" or "front 3".
+      source: For people, for example "chosen", "front 3" or "trained alone".
     """
 
     architecture: Architecture
@@ -32,6 +33,8 @@ def select(
 ) -> Selection:
     """Finds an architecture; without arguments the one that the search chose.
 
+    In a workdir where one subnet was trained alone there is no other one.
+
     Args:
       workdir: Of a run.
       space: Its search space.
@@ -39,19 +42,21 @@ def select(
       architecture_file: JSON as written by `Architecture.to_json()`.
 
     Raises:
-      RunError: Both were given, the index is not on the front, nothing was chosen or a file is
-        missing.
+      RunError: Both were given, the index is not on the front, nothing was chosen, a file is
+        missing, or the subnet is not the one that was trained alone.
       ResultError: `pareto.json` is damaged.
       ArchitectureError: The file is damaged or of another space.
     """
+    if architecture_file is not None and index is not None:
+        raise RunError("Give --index or --architecture, not both.")
+    given = None
     if architecture_file is not None:
-        if index is not None:
-            raise RunError("Give --index or --architecture, not both.")
-        path = pathlib.Path(architecture_file)
-        if not path.is_file():
-            raise RunError(f"There is no architecture file {path}.")
-        architecture = Architecture.from_json(path.read_text(encoding="utf-8", errors="replace"))
-        return Selection(space.decode(space.encode(architecture)), str(path))
+        given = space.decode(space.encode(read_architecture(architecture_file)))
+    alone = trained_architecture(workdir.config())
+    if alone is not None:
+        return _only(workdir, alone, index, given)
+    if given is not None:
+        return Selection(given, str(architecture_file))
     if not workdir.pareto_json.is_file():
         raise WorkdirError(
             f"{workdir} has no {workdir.pareto_json.name} yet. Search first: "
@@ -77,3 +82,19 @@ def select(
             f"{len(result.front) - 1}. Received: {index}."
         )
     return Selection(result.architecture(result.front[index]), f"front {index}")
+
+
+def _only(workdir: Workdir, alone: Architecture, index: int | None, given) -> Selection:
+    """The subnet that was trained alone, unless another one is asked for."""
+    if index is not None:
+        raise RunError(
+            f"{workdir} holds one subnet that was trained alone, and no front; leave --index out. "
+            f"Received: {index}."
+        )
+    if given not in (None, alone):
+        raise RunError(
+            f"{workdir} holds one subnet that was trained alone, and --architecture is another "
+            "one, whose weights were not trained. Leave --architecture out, or train that one in a "
+            "workdir of its own."
+        )
+    return Selection(alone, "trained alone")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
+from qfa_tf.runs.building import trained_architecture
 from qfa_tf.runs.checkpoints import restore
 from qfa_tf.runs.config import calibration_batch_size
 from qfa_tf.runs.errors import ConfigError, RunError, WorkdirError
@@ -30,9 +31,9 @@ def build_teacher(
 ) -> "Callable[[tf.Tensor], tf.Tensor] | None":
     """From training images to the logits of the teacher; None when the config has no external one.
 
-    The teacher of a workdir is the largest float subnet of its supernet, with statistics measured
-    on the calibration images of this run. `teacher.json` notes which weights it has, so that a
-    resumed run continues with the same.
+    The teacher of a workdir is the largest float subnet of its supernet, or the subnet that was
+    trained alone there, with statistics measured on the calibration images of this run.
+    `teacher.json` notes which weights it has, so that a resumed run continues with the same.
 
     Args:
       config: Of the run, complete.
@@ -74,7 +75,8 @@ def _supernet_teacher(config, path: pathlib.Path, data):
             f"data {data.train.image_shape[-1]} and {data.num_classes}."
         )
     measurement = Measurement(data, calibration_batch_size(config), config.data.calibration_batches)
-    architecture = space.largest(bits=FLOAT_BITS)
+    alone = trained_architecture(Workdir(path).config())
+    architecture = space.largest(bits=FLOAT_BITS) if alone is None else alone
     calibration = measurement.calibrate(net, architecture)
     genome = space.encode(architecture)
     return lambda images: net(images, genome=genome, calibration=calibration), key

@@ -72,7 +72,7 @@ def _status(metrics: dict[str, float]) -> str:
     """A step, short enough for 80 columns."""
     accuracies = " ".join(
         f"{metrics[f'{role}_accuracy']:.2f} ({role})"
-        for role in ("smallest", "largest")
+        for role in ("smallest", "largest", "subnet")
         if f"{role}_accuracy" in metrics
     )
     return f"loss {_mean_loss(metrics):.3f}  accuracy {accuracies}"

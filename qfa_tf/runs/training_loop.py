@@ -22,7 +22,7 @@ from qfa_tf.runs.progress import EpochTotals, Progress
 from qfa_tf.runs.stop_signals import StopSignals
 from qfa_tf.runs.training_display import TrainingDisplay, epoch_summary
 from qfa_tf.runs.training_log import TrainingLog
-from qfa_tf.runs.training_probes import TrainingProbes
+from qfa_tf.runs.training_probes import ALONE, TrainingProbes
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.runs.workers import Workers
 
@@ -187,7 +187,7 @@ class TrainingLoop:
         epochs = math.ceil(self._total / settings.steps_per_epoch)
         say(console, f"epoch {self._epoch:>3}/{epochs}  {epoch_summary(means)}  {seconds:.0f} s")
         if settings.probe_epochs and self._epoch % settings.probe_epochs == 0:
-            self._probes.measure(self._net)
+            self._probes.measure(self._net, self._stage_of(progress.step - 1))
             self._log.write_probes(progress.step, self._probes.rows)
             self._log.write_quantizers(progress.step, self._probes.quantizers)
             say(console, f"epoch {self._epoch:>3}/{epochs}  {self._probes.summary()}")
@@ -195,12 +195,15 @@ class TrainingLoop:
     def _warn_of_collapse(self, console, means: dict[str, float]) -> None:
         """Collapse to chance in the middle of a training is known of supernets (AlphaNet)."""
         chance = 1.0 / self._data.num_classes
-        key = "largest_accuracy"
+        role, subnet = "largest", "largest subnet"
+        if self._config.training.architecture:
+            role = subnet = ALONE
+        key = f"{role}_accuracy"
         before = [float(row[key]) for row in self._log.epochs if row.get(key)]
         if max(before, default=0.0) > LEARNED * chance and means.get(key, 1.0) < COLLAPSED * chance:
             say(
                 console,
-                f"Warning: the accuracy of the largest subnet collapsed to {means[key]:.3f}, about "
+                f"Warning: the accuracy of the {subnet} collapsed to {means[key]:.3f}, about "
                 f"chance, from {max(before):.3f}. It seldom recovers; consider a lower "
                 "--config.training.learning_rate or clip_norm in another --workdir.",
                 style="bold red",

@@ -9,6 +9,8 @@ from qfa_tf.runs.building import (
     build_optimizer,
     build_space,
     build_training,
+    trained_architecture,
+    with_plain_architecture,
 )
 from qfa_tf.runs.checkpoints import newest
 from qfa_tf.runs.config import complete_config, total_steps
@@ -35,6 +37,8 @@ def train(
 ) -> None:
     """Trains to the last step of the config, from wherever the workdir stands.
 
+    With `config.training.architecture` that is the training of one subnet alone.
+
     A resumed run draws the batches and subnets that the uninterrupted one would have drawn.
 
     Args:
@@ -53,7 +57,7 @@ def train(
       WorkerError: The processes do not fit together, or one was lost.
     """
     console = console or rich.console.Console()
-    config = complete_config(config)
+    config = with_plain_architecture(complete_config(config))
     build_space(config)
     task = cluster_task(strategy)
     if not task.is_chief:
@@ -100,12 +104,14 @@ def _train(config: ConfigDict, workdir: Workdir, console, strategy: str) -> None
     loop.run()
     if not workers.task.is_chief:
         return
-    say(console, "Evaluating the largest subnet at each bit-width.")
+    alone = bool(config.training.architecture)
+    what = "the subnet" if alone else "the largest subnet at each bit-width"
+    say(console, f"Evaluating {what}.")
     space = build_space(config)
     write_probes(config, workdir, workdir_evaluator(workdir, space, data, net), space, console)
     if plot_training(workdir):
         say(console, f"Wrote {workdir.training_png}")
-    say(console, f"Next: python apps/search.py --workdir={workdir}")
+    say(console, f"Next: python apps/{'export' if alone else 'search'}.py --workdir={workdir}")
 
 
 def _build(config: ConfigDict, workdir: Workdir, workers: Workers, console):
@@ -113,7 +119,11 @@ def _build(config: ConfigDict, workdir: Workdir, workers: Workers, console):
     data = build_data(config)
     recipe = build_training(config, build_teacher(config, workdir, data, workers.task.is_chief))
     space = build_space(config)
-    say(console, f"Building the supernet of {space.name}: {space.size():.1e} subnets.")
+    alone = trained_architecture(config)
+    if alone is None:
+        say(console, f"Building the supernet of {space.name}: {space.size():.1e} subnets.")
+    else:
+        say(console, f"Training one subnet alone: {alone.describe()}")
     if workers.replicas > 1:
         say(console, f"{workers.replicas} replicas share each batch.")
     with workers.scope():

@@ -34,6 +34,7 @@ class Workdir:
       evaluations: Every evaluated subnet, `evaluations.sqlite`.
       pareto_json: What the search found.
       pareto_png: Its picture.
+      architecture_file: The subnet that the search chose, for `--architecture`.
       report: Its page.
       models: Folder of `*.tflite`, each with a `.json` beside it.
     """
@@ -54,6 +55,7 @@ class Workdir:
         self.probes_file = self.logs / "probes.json"
         self.evaluations = self.path / "evaluations.sqlite"
         self.pareto_json = self.path / "pareto.json"
+        self.architecture_file = self.path / "architecture.json"
         self.pareto_png = self.path / "pareto.png"
         self.report = self.path / "report.html"
         self.models = self.path / "models"

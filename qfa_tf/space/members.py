@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qfa_tf.space.architecture import Architecture
 from qfa_tf.space.errors import GenomeError
 from qfa_tf.space.specs import FLOAT_BITS
 
@@ -60,6 +61,14 @@ def extreme_genome(space: "SearchSpace", position: int, bits: int | None) -> np.
             )
         genome[[gene.column for gene in elastic]] = bits
     return genome
+
+
+def float_twin(space: "SearchSpace", arch: Architecture) -> Architecture:
+    """Returns `arch` with 32 bits at all sites that offer a choice of bits."""
+    genome = space.encode(arch)
+    columns = [gene.column for gene in space.genes if gene.name.endswith("_bits")]
+    genome[columns] = np.where(genome[columns] == 0, 0, FLOAT_BITS)  # 0 is a skipped block
+    return space.decode(genome)
 
 
 def restrict(space: "SearchSpace", bits: Sequence[int] | None) -> tuple[tuple[int, ...], ...]:

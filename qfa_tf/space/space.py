@@ -271,6 +271,14 @@ class SearchSpace:
         """Returns the architecture with the smallest value of every choice; see `largest`."""
         return self.decode(members.extreme_genome(self, 0, bits))
 
+    def float_twin(self, arch: Architecture) -> Architecture:
+        """Returns the same network with 32 (float) wherever bits can be chosen.
+
+        Raises:
+          ArchitectureError: `arch` is not of this space.
+        """
+        return members.float_twin(self, arch)
+
     def restrict(self, bits: Sequence[int] | None = None) -> tuple[tuple[int, ...], ...]:
         """Returns the values that each gene may take in a search over some bit-widths.
 

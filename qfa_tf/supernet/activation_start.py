@@ -1,4 +1,4 @@
-"""First values of learned activation grids, from what the sites of the largest subnet read."""
+"""First values of learned activation grids, from what the sites of a subnet read."""
 
 import contextlib
 import dataclasses
@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from qfa_tf.layers import Mode
+from qfa_tf.space import Architecture
 
 if TYPE_CHECKING:
     from qfa_tf.supernet.supernet import QFASupernet
 
 
-def start_activations(net: "QFASupernet", images: tf.Tensor, replace: bool) -> None:
+def start_activations(
+    net: "QFASupernet", images: tf.Tensor, replace: bool, architecture: Architecture | None = None
+) -> None:
     """Starts learned grids from one batch; see `QFASupernet.start_activations`.
 
-    The largest subnet runs in float: the grids of all bits start from the same activations, and a
-    grid that has no sense yet disturbs no other.
+    The largest subnet, then `architecture`, run in float: the grids of all bits start from the same
+    activations, and a grid that has no sense yet disturbs no other.
     """
     values = {}
     with contextlib.ExitStack() as stack:
         for site in net.space.sites:
             stack.enter_context(_in_float(net.site_layer(site.name), values))
         net.run_subnet(Mode.TRAIN, images, net.as_genome(net.space.largest()))
+        if architecture is not None:  # its sites note their values over those of the largest
+            net.run_subnet(Mode.TRAIN, images, net.as_genome(architecture))
     net.precision.start_activations(values, replace)
 
 

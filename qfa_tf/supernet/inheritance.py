@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qfa_tf.space import BITS
+from qfa_tf.space import BITS, Architecture
 from quantize_configs.batch_quantizer import BatchQuantizer
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def inherit(
     source: "QFASupernet",
     target: "QFASupernet",
     rule: str = "double",
-    trained: Collection[int] | None = None,
+    trained: Collection[int] | Architecture | None = None,
 ) -> None:
     """Fills `target` with the weights and the learned quantizer values of `source`.
 
@@ -42,8 +42,8 @@ def inherit(
       source: Any supernet with the structure of `target`.
       target: Filled in place.
       rule: One of `INHERITANCES`.
-      trained: Bits that `source` trained at sites where they are not fixed; by default those of
-        the training it was compiled with, or all.
+      trained: Bits that `source` trained at sites where they are not fixed, or the one subnet that
+        it trained alone; by default those of the training it was compiled with, or all.
 
     Raises:
       ValueError: Unknown rule, or the structures differ.
@@ -52,7 +52,7 @@ def inherit(
     _copy_weights(source, target)
     target.reset_steps()
     target.precision.reset_activations()
-    trained = _trained_bits(source) if trained is None else set(trained)
+    trained = _trained_bits(source) if trained is None else trained
     for kind in ("weight", "activation"):
         fixed = source.space.fixed_bits
         _inherit_kind(source.precision, target.precision, kind, rule, trained, fixed)
@@ -98,11 +98,22 @@ def _plain_weights(net) -> list:
     return [weight for weight in net.weights if weight.ref() not in learned]
 
 
-def _trained_bits(net) -> set[int]:
+def _trained_bits(net) -> Collection[int] | Architecture:
     method = net.training_method
     if method is None:
-        return set(BITS)
-    return {bits for stage in method.recipe.stages for bits in stage.bits}
+        return BITS
+    recipe = method.recipe
+    if recipe.architecture is not None and not all(stage.is_float for stage in recipe.stages):
+        return recipe.architecture
+    return {bits for stage in recipe.stages for bits in stage.bits}
+
+
+def _bits_at(trained: Collection[int] | Architecture, kind: str, site: str) -> Collection[int]:
+    """The bits of weights or inputs that were trained at a site where they are not fixed."""
+    if not isinstance(trained, Architecture):
+        return trained
+    weight_bits, activation_bits = trained.site_bits.get(site, (None, None))
+    return (weight_bits,) if kind == "weight" else (activation_bits,)
 
 
 def _inherit_kind(source, target, kind, rule, trained, fixed) -> None:
@@ -127,7 +138,8 @@ def _inherit_kind(source, target, kind, rule, trained, fixed) -> None:
         learned = [vector[places[0]].reshape(-1, counts[0])[rows] for vector in there]
         values = [vector[places[1]].reshape(-1, counts[1]) for vector in here]  # views
         offered = quantizers[0].bit_widths.choices
-        known = [one for one in offered if one in trained or site in fixed]
+        at_site = _bits_at(trained, kind, site)
+        known = [one for one in offered if one in at_site or site in fixed]
         for column, bits in enumerate(quantizers[1].bit_widths.choices):
             wider = [one for one in known if one >= bits]
             if not wider or (wider[0] > bits and rule == "equal_bits"):

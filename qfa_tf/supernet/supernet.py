@@ -146,7 +146,9 @@ class QFASupernet(keras.Model):
             if layer.weight_quantizer is not None:
                 self.precision.set_steps(name, layer.initial_steps())
 
-    def start_activations(self, images, *, replace: bool = False) -> None:
+    def start_activations(
+        self, images, *, replace: bool = False, architecture: Architecture | None = None
+    ) -> None:
         """Gives learned activation grids their first values; nothing to do for "batch".
 
         Training does it before its first step, and again where quantization follows a float stage.
@@ -154,9 +156,12 @@ class QFASupernet(keras.Model):
         Args:
           images: float32 [N, H, W, channels], a batch of training images.
           replace: Whether grids that have values already start anew, too.
+          architecture: A subnet whose sites start from what they read in it; by default, and at
+            all other sites, that is the largest subnet.
         """
         if self.precision.learns_grids:
-            activation_start.start_activations(self, self._check_images(images), replace)
+            images = self._check_images(images)
+            activation_start.start_activations(self, images, replace, architecture)
 
     def block_layer(self, name: str) -> ElasticBlock:
         """The layer of a block, such as "s1.b0"."""
@@ -333,6 +338,7 @@ class QFASupernet(keras.Model):
         *,
         deployment_grids: bool = True,
         weight_container: str = "auto",
+        float_sites: str = "int8",
     ) -> keras.Model:
         """One subnet as a functional Keras model quantized through TFMOT.
 
@@ -344,12 +350,16 @@ class QFASupernet(keras.Model):
             Without them the model computes what the supernet computes.
           weight_container: The one the model will be converted with, see `tflite_tools.convert`;
             it decides how finely biases are rounded.
+          float_sites: What becomes of sites that the space keeps in float: "int8" (8 bits),
+            "float32", or "float16" (float32 with weights stored as float16).
 
         Returns:
           Model from images [N, resolution, resolution, channels] to logits.
         """
         calibration.check(self.space, arch)
-        return extraction.extract(self, arch, calibration, deployment_grids, weight_container)
+        return extraction.extract(
+            self, arch, calibration, deployment_grids, weight_container, float_sites
+        )
 
     def _require_started(self) -> None:
         if self.precision.unstarted.any():

@@ -21,7 +21,8 @@ class OQATraining(QFATraining):
     for example 4 bits, 3 bits and 2 bits, each in a supernet of its own that starts from the one
     before (`start_from`). The subnets of a step, distillation and loss are those of `QFATraining`,
     because the training code of OQA was never published. With `distillation="in_place"` the
-    teacher is the largest subnet at the bits of the phase.
+    teacher is the largest subnet at the bits of the phase. One `architecture` alone has no such
+    teacher: at the bits of the phase it would be its own.
 
     Attributes:
       stages: All with the same single bit-width; (32,) in the float phase.
@@ -65,6 +66,7 @@ class OQATraining(QFATraining):
 
         Raises:
           ValueError: The supernet has other quantizers, or other bits to choose from.
+          ArchitectureError: `architecture` is of another space.
         """
         self.check_supernet(net.space, net.activation_quantizer, net.shared_step)
         return super().bind(net)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from qfa_tf.space import Architecture
 from qfa_tf.training.step import BoundTraining
 from quantize_configs.bit_widths import BitWidths
 from quantize_configs.fake_quantization import FLOAT_BITS
@@ -62,8 +63,17 @@ class QFATraining:
     (`distillation="external"`, the paper), or the float largest subnet of the supernet itself,
     which learns from the labels at the start of each step ("in_place", BigNAS).
 
+    With an `architecture` every step trains that one subnet instead, from scratch or from weights
+    that the supernet has. Its weights are those that the supernet has for it: kernels smaller than
+    the largest one are still its centre behind the learned transforms. All other weights get no
+    gradient, only weight decay. In float stages the bits that can be chosen are 32, in all others
+    they are its own. Its "in_place" teacher is its float twin, the same network with 32 bits; where
+    that is no other network than the one that is trained, there is no teacher.
+
     Attributes:
       stages: At least one; the paper's two stages have bits (2, 3, 4, 32), then (2, 3, 4).
+      architecture: The one subnet to train. `random_subnets` and the `subnets` of the stages mean
+        nothing then, and of their bits only whether they are (32,).
       random_subnets: Random subnets per step, besides the smallest and the largest.
       distillation: "in_place", "external" or "none".
       distillation_weight: Weight of the cross-entropy with the teacher's probabilities.
@@ -78,6 +88,7 @@ class QFATraining:
     """
 
     stages: tuple[TrainingStage, ...] = (TrainingStage((2, 3, 4, 8)),)
+    architecture: Architecture | None = None
     random_subnets: int = 4
     distillation: str = "in_place"
     distillation_weight: float = 1.0
@@ -94,6 +105,11 @@ class QFATraining:
             raise ValueError(
                 "stages must hold at least one TrainingStage, and all but the last one need "
                 f"steps. Received: {self.stages}."
+            )
+        if not isinstance(self.architecture, Architecture | None):
+            raise TypeError(
+                "architecture must be an Architecture, such as Architecture.from_json(text), or "
+                f"None. Received: {self.architecture!r}."
             )
         if self.random_subnets < 0 or not 0 <= self.label_smoothing < 1:
             raise ValueError(
@@ -112,5 +128,9 @@ class QFATraining:
             )
 
     def bind(self, net) -> BoundTraining:
-        """The training of one supernet."""
+        """The training of one supernet.
+
+        Raises:
+          ArchitectureError: `architecture` is of another space.
+        """
         return BoundTraining(self, net)

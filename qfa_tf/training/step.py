@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from qfa_tf.layers import Mode
+from qfa_tf.training.fixed_subnet import FixedSubnet
 from qfa_tf.training.sampling import SubnetSampler
 from quantize_configs.fake_quantization import FLOAT_BITS
 
@@ -32,12 +33,20 @@ class BoundTraining:
         self.recipe = recipe
         self._net = net
         space = net.space
-        bits = [stage.bits for stage in recipe.stages]
         self.image_source: Callable[[int], tf.Tensor | None] | None = None
-        self.sampler = SubnetSampler(space, bits, recipe.random_subnets, recipe.seed)
         self._learns_in_place = recipe.distillation == "in_place"
         self._largest_float = tf.constant(space.encode(space.largest(bits=FLOAT_BITS)), tf.int32)
-        self._only_largest = [stage.subnets == LARGEST for stage in recipe.stages]
+        if recipe.architecture is None:
+            bits = [stage.bits for stage in recipe.stages]
+            self.sampler = SubnetSampler(space, bits, recipe.random_subnets, recipe.seed)
+            self._teacher = self._largest_float
+            self._only_largest = [stage.subnets == LARGEST for stage in recipe.stages]
+        else:
+            float_stages = [stage.is_float for stage in recipe.stages]
+            self.sampler = FixedSubnet(space, recipe.architecture, float_stages)
+            self._teacher = tf.constant(self.sampler.float_twin, tf.int32)
+            self._only_largest = [False] * len(recipe.stages)
+        self._trained_rows = [self._rows_in_stage(stage) for stage in range(len(recipe.stages))]
         ends, total = [], 0
         for stage in recipe.stages[:-1]:
             total += stage.steps
@@ -67,14 +76,14 @@ class BoundTraining:
 
     def roles_in_stage(self, stage: int) -> tuple[str, ...]:
         """Roles that are trained in a stage; the metrics of others are NaN there."""
-        return (LARGEST,) if self._only_largest[stage] else self.roles
+        return tuple(self.roles[row] for row in self._trained_rows[stage])
 
     def genomes(self, step: tf.Tensor) -> tf.Tensor:
         """Genomes of a step by role, int32 [len(roles), n_genes], trained in this stage or not."""
         stage = self.stage_of(step)
         genomes = self.sampler.draw(step, stage)
         if self._learns_in_place:
-            genomes = tf.concat([self._largest_float[None], genomes], 0)
+            genomes = tf.concat([self._teacher[None], genomes], 0)
         if any(self._only_largest):
             is_largest = np.array([[role == LARGEST] for role in self.roles])
             alone = tf.constant(self._only_largest)[stage]
@@ -109,7 +118,7 @@ class BoundTraining:
                 "ahead. Give fit a tf.data.Dataset, or call net.start_activations(images) before "
                 "training and set net.training_method.image_source."
             )
-        self._net.start_activations(images, replace=replace)
+        self._net.start_activations(images, replace=replace, architecture=self.recipe.architecture)
 
     def step(self, images, labels) -> dict[str, tf.Tensor]:
         """Trains one step; returns loss and accuracy per role of subnet, NaN for roles at rest."""
@@ -173,15 +182,24 @@ class BoundTraining:
             seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(part, tf.int64))
         return seed
 
+    def _rows_in_stage(self, stage: int) -> list[int]:
+        """Rows of `genomes` that a stage trains."""
+        if self._only_largest[stage]:
+            return [self.roles.index(LARGEST)]
+        rows = list(range(len(self.roles)))
+        if self._learns_in_place and self.recipe.architecture is not None:
+            genome = self.sampler.stage_genomes[stage]
+            if np.array_equal(genome, self.sampler.float_twin):  # it would teach itself
+                rows.remove(self.roles.index(TEACHER))
+        return rows
+
     def _rows(self, stage):
         """Rows of `genomes` that a stage trains, int32 vector, and their number."""
-        everything = list(range(len(self.roles)))
-        if not any(self._only_largest):
-            return tf.constant(everything), len(everything)
-        largest = self.roles.index(LARGEST)
-        alone = tf.constant(self._only_largest)[stage]
-        rows = tf.where(alone, [largest] * len(everything), everything)
-        return rows, tf.where(alone, 1, len(everything))
+        counts = [len(rows) for rows in self._trained_rows]
+        if min(counts) == len(self.roles):
+            return tf.constant(self._trained_rows[0]), len(self.roles)
+        padded = [rows + rows[-1:] * (len(self.roles) - len(rows)) for rows in self._trained_rows]
+        return tf.constant(padded)[stage], tf.constant(counts)[stage]
 
     def _subnet_gradients(self, images, labels, genome, teacher_logits, share, dropout_seed):
         """Loss, logits and gradients of one subnet; traced once for all of them."""

@@ -9,6 +9,7 @@ import pytest
 from test_training_resume import rows_of
 
 from qfa_tf.runs import CheckpointError, Workdir, WorkdirError, restore
+from qfa_tf.runs.config import complete_config
 from qfa_tf.runs.csv_table import CsvTable, read_rows
 from qfa_tf.runs.progress import EpochTotals, Progress
 from qfa_tf.runs.quantizer_table import quantizer_rows
@@ -142,16 +143,21 @@ def test_progress_is_exact():
 @pytest.mark.parametrize(
     ("before", "now", "warns"), [("0.9", 0.26, True), ("0.9", 0.8, False), ("0.3", 0.26, False)]
 )
-def test_collapse_is_reported(console, before, now, warns):
+@pytest.mark.parametrize("role", ["largest", "subnet"])
+def test_collapse_is_reported(console, config, role, before, now, warns):
+    key = f"{role}_accuracy"
+
     class Log:
-        epochs = ({"step": "1", "largest_accuracy": ""}, {"largest_accuracy": before})
+        epochs = ({"step": "1", key: ""}, {key: before})
 
     class Data:
         num_classes = 4
 
     loop = TrainingLoop.__new__(TrainingLoop)
+    loop._config = complete_config(config)
+    loop._config.training.architecture = "{}" * (role == "subnet")
     loop._log, loop._data = Log, Data
-    loop._warn_of_collapse(console, {"largest_accuracy": now})
+    loop._warn_of_collapse(console, {key: now})
     assert ("collapsed to 0.260" in console.file.getvalue()) == warns
 
 
