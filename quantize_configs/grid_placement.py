@@ -3,7 +3,7 @@
 A convolution or dense layer reads its input through a quantizer of its own (`<layer>.input`), but
 for one in float, which reads the tensor as it is. Integer operators write integers: 16-bit layers
 INT16, others INT8. Float layers, pointwise functions and the inputs of the model make floats,
-which stay floats on the way to float layers.
+which stay floats on the way to float layers, and from a float layer to a pointwise function.
 """
 
 from collections.abc import Mapping
@@ -37,8 +37,9 @@ class GridPlacement:
         It needs none inside a fused operation, where it passes on the grid of another tensor, or
         where what reads it in the end is one linear layer (through its own quantizer), one
         Concatenate (whose grid its parts share) or a rescaling of the input. Neither does a
-        softmax, whose result is float, nor a float tensor that only float layers read. A
-        hard-sigmoid always needs one, because the ends of its grid clamp it.
+        softmax, whose result is float, nor a float tensor that only float layers read (or
+        pointwise functions, when a float layer made it). A hard-sigmoid always needs one, because
+        the ends of its grid clamp it.
         """
         call = self._graph.by_name[name]
         if isinstance(call.layer, HardSigmoid):
@@ -57,11 +58,12 @@ class GridPlacement:
 
     def _needs_none(self, name: str, bits: int) -> bool:
         graph, is_float = self._graph, self._is_float(name)
-        if is_float and self._only_float_layers_read(name):
+        is_of_float_layer = is_float and self._source(name).role is Role.LINEAR
+        if is_float and self._is_only_read_as_float(name, is_of_float_layer):
             return True
         reader = graph.final_reader(name)
         if reader is None:
-            return self._source(name).role is Role.LINEAR and is_float and self._is_end(name)
+            return is_of_float_layer and self._is_end(name)
         is_direct = graph.sole_reader(name) is reader
         kinds = (keras.layers.Concatenate, keras.layers.Rescaling)
         if reader.role is not Role.LINEAR:
@@ -76,15 +78,18 @@ class GridPlacement:
     def _is_end(self, name: str) -> bool:
         return name in self._graph.outputs and not self._graph.readers(name)
 
-    def _only_float_layers_read(self, name: str) -> bool:
+    def _is_only_read_as_float(self, name: str, functions_too: bool = False) -> bool:
         if name in self._graph.outputs:
             return False
         readers = self._graph.readers(name)
-        return bool(readers) and all(self._is_read_as_float(reader) for reader in readers)
+        return bool(readers) and all(
+            self._reads_as_float(reader) or (functions_too and reader.role is Role.POINTWISE)
+            for reader in readers
+        )
 
-    def _is_read_as_float(self, reader: LayerCall) -> bool:
+    def _reads_as_float(self, reader: LayerCall) -> bool:
         if reader.role is Role.PASSING:
-            return self._only_float_layers_read(reader.name)
+            return self._is_only_read_as_float(reader.name)
         return reader.role is Role.LINEAR and is_float_pair(self._pairs[reader.name])
 
     def _source(self, name: str) -> LayerCall:

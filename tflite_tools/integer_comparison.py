@@ -9,7 +9,7 @@ import numpy as np
 
 from tflite_tools import runtime, support
 from tflite_tools.emitter import emit
-from tflite_tools.graph import IntegerGraph
+from tflite_tools.graph import LINEAR_KINDS, DataType, IntegerGraph
 from tflite_tools.reference.interpreter import interpret
 from tflite_tools.runtime import KernelSet, OperatorRecord
 
@@ -84,11 +84,14 @@ class IntegerReport:
       images: Number of images compared.
       num_threads: CPU threads of LiteRT.
       kernel_sets: One comparison for each kernel set.
+      float_operators: Operators of layers in float, and the functions that read their results as
+        they are, "KIND -> tensor".
     """
 
     images: int
     num_threads: int
     kernel_sets: tuple[KernelSetComparison, ...]
+    float_operators: tuple[str, ...] = ()
 
     @property
     def mismatches(self) -> int:
@@ -126,6 +129,7 @@ class IntegerReport:
                 f"{item.first_mismatch or '-'}"
             )
             if item.kernel_set is KernelSet.XNNPACK:
+                lines += [f"  in float: {text}" for text in self.float_operators]
                 lines += [f"  outside the delegate: {text}" for text in item.fallbacks]
         return "\n".join(lines)
 
@@ -173,7 +177,7 @@ def compare_integers(
         _compare_kernel_set(graph, models, inputs, KernelSet(kernel_set), num_threads, chunk_size)
         for kernel_set in kernel_sets
     )
-    return IntegerReport(len(inputs[0]), num_threads, comparisons)
+    return IntegerReport(len(inputs[0]), num_threads, comparisons, _float_operators(graph))
 
 
 def _compare_kernel_set(
@@ -199,6 +203,18 @@ def _compare_kernel_set(
         fully_delegated=result.fully_delegated,
         fallbacks=tuple(_described(graph, item, kernel_set) for item in result.fallbacks),
     )
+
+
+def _float_operators(graph: IntegerGraph) -> tuple[str, ...]:
+    """The operators that layers in float add to a graph, without changes of type."""
+    found = {}
+    for node in graph.operations:
+        source, output = (graph.tensor(name) for name in (node.inputs[0], node.outputs[0]))
+        if DataType.FLOAT32 is source.dtype is output.dtype and (
+            node.kind in LINEAR_KINDS or not found.keys().isdisjoint(node.inputs)
+        ):
+            found[output.name] = f"{node.kind} -> {output.name}"
+    return tuple(found.values())
 
 
 def _described(graph: IntegerGraph, fallback: OperatorRecord, kernel_set: KernelSet) -> str:

@@ -19,6 +19,7 @@ from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.evaluator import Measurement, calibration_key
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.model_records import (
+    DEFAULT_FLOAT_SITES,
     ModelRecord,
     ModelRecordError,
     model_path,
@@ -27,6 +28,8 @@ from qfa_tf.runs.model_records import (
 )
 from qfa_tf.runs.selection import Selection, select
 from qfa_tf.runs.workdir import Workdir
+from qfa_tf.space import SearchSpace
+from quantize_configs.bit_widths import is_float_pair
 from quantize_configs.files import write_bytes
 
 PIXEL_RANGE = (0.0, 1.0)
@@ -49,6 +52,7 @@ def export_model(
     weight_container: str = "auto",
     input_type: str = "uint8",
     output_type: str = "float32",
+    float_sites: str = DEFAULT_FLOAT_SITES,
     console: rich.console.Console | None = None,
 ) -> ModelRecord:
     """Extracts, converts and verifies one subnet; a model that was exported before is kept.
@@ -61,6 +65,7 @@ def export_model(
       weight_container: See `tflite_tools.convert`.
       input_type: See `tflite_tools.convert`; images of bytes stand for 0 to 1, as in training.
       output_type: See `tflite_tools.convert`.
+      float_sites: What sites become that the space keeps in float; see `QFASupernet.extract`.
       console: For progress.
 
     Raises:
@@ -73,6 +78,9 @@ def export_model(
     space = build_space(config)
     selection = select(workdir, space, index=index, architecture_file=architecture_file)
     checkpoint_key = key_of(require_newest(workdir))
+    if float_sites != DEFAULT_FLOAT_SITES and not _has_float_sites(space):
+        say(console, f"The space {space.name!r} keeps nothing in float; float_sites has no effect.")
+        float_sites = DEFAULT_FLOAT_SITES
     data = build_data(config)
     settings = (calibration_batch_size(config), config.data.calibration_batches)
     data_key = calibration_key(data, *settings)
@@ -81,7 +89,7 @@ def export_model(
         "input_type": input_type,
         "output_type": output_type,
     }
-    identity = _identity(selection, checkpoint_key, data_key, conversion)
+    identity = _identity(selection, checkpoint_key, data_key, conversion, float_sites)
     name = name or f"{space.name}-{identity[:8]}"
     existing = _existing(workdir, name, identity)
     if existing is not None:
@@ -97,7 +105,9 @@ def export_model(
     measurement = Measurement(data, *settings)
     calibration = measurement.calibrate(net, architecture)
     supernet = measurement.evaluate(net, architecture, calibration, "test")
-    subnet = net.extract(architecture, calibration, weight_container=weight_container)
+    subnet = net.extract(
+        architecture, calibration, weight_container=weight_container, float_sites=float_sites
+    )
     metadata = {
         "name": name,
         "architecture": json.loads(architecture.to_json()),
@@ -140,6 +150,7 @@ def export_model(
         checkpoint_key=checkpoint_key,
         calibration_key=data_key,
         conversion=conversion,
+        float_sites=float_sites,
         accuracy=accuracy,
         verification=report.as_dict(),
         file_bytes=len(flatbuffer),
@@ -227,10 +238,17 @@ def broken_promises(record: ModelRecord) -> list[str]:
     return broken
 
 
-def _identity(selection: Selection, checkpoint_key, data_key, conversion) -> str:
+def _identity(selection: Selection, checkpoint_key, data_key, conversion, float_sites: str) -> str:
     """Digest of everything that determines the flatbuffer."""
     parts = [selection.architecture.to_json(), checkpoint_key, data_key, conversion]
+    if float_sites != DEFAULT_FLOAT_SITES:  # digests of models without the choice stay as they are
+        parts.append({"float_sites": float_sites})
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _has_float_sites(space: SearchSpace) -> bool:
+    """Whether a site has one pair of bits that stands for float."""
+    return any(is_float_pair(pair) for pair in space.fixed_bits.values())
 
 
 def _existing(workdir: Workdir, name: str, identity: str) -> ModelRecord | None:

@@ -13,6 +13,7 @@ from qfa_tf.space import Architecture
 from quantize_configs.files import write_text
 
 SCHEMA_VERSION = 1
+DEFAULT_FLOAT_SITES = "int8"
 
 
 class ModelRecordError(RunError):
@@ -38,6 +39,7 @@ class ModelRecord:
       file_bytes: Size of the flatbuffer.
       file_sha256: Digest of the flatbuffer.
       versions: Of the packages that took part.
+      float_sites: What sites became that the space keeps in float, see `QFASupernet.extract`.
       benchmarks: Reports by device and threads, such as "host-1".
     """
 
@@ -55,6 +57,7 @@ class ModelRecord:
     file_bytes: int
     file_sha256: str
     versions: Mapping[str, str]
+    float_sites: str = DEFAULT_FLOAT_SITES  # also of records that were written without it
     benchmarks: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def write(self, workdir: Workdir) -> None:

@@ -9,6 +9,7 @@ from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration
 from quantize_configs.activations import HardSigmoid, HardSwish
 from quantize_configs.bit_policy import BitPolicy
+from quantize_configs.bit_widths import FLOAT_PAIRS, is_float_pair
 from quantize_configs.deployment import prepare_for_deployment
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 layers = keras.layers
 EXCITE_CONVOLUTIONS = ("reduce", "expand")
 
+FLOAT_SITE_PAIRS = {
+    "int8": (TENSOR_BITS, TENSOR_BITS),
+    **dict(zip(("float32", "float16"), FLOAT_PAIRS, strict=True)),
+}
+"""(weight bits, activation bits) of the sites that a space keeps in float, by `float_sites`."""
+
 
 class ExtractionError(ValueError):
     """An architecture has no fixed quantized model."""
@@ -33,9 +40,10 @@ def extract(
     calibration: Calibration,
     deployment_grids: bool,
     weight_container: str,
+    float_sites: str,
 ) -> keras.Model:
     """Builds the model of one subnet; see `QFASupernet.extract`."""
-    bits = _deployed_bits(net, arch, deployment_grids)
+    bits = _deployed_bits(net, arch, deployment_grids, float_sites)
     if deployment_grids and net.zero_point != "integer":
         raise ExtractionError(
             "The supernet was trained with fractional zero points, which no integer runtime "
@@ -66,8 +74,12 @@ def extract(
     return model
 
 
-def _deployed_bits(net, arch, deployment_grids) -> dict[str, tuple[int, int]]:
-    """Bits per site on the device: sites that the space keeps in float get 8."""
+def _deployed_bits(net, arch, deployment_grids, float_sites) -> dict[str, tuple[int, int]]:
+    """Bits per site on the device; sites that the space keeps in float as `float_sites` says."""
+    if float_sites not in FLOAT_SITE_PAIRS:
+        raise ExtractionError(
+            f"float_sites must be one of {', '.join(FLOAT_SITE_PAIRS)}. Received: {float_sites!r}."
+        )
     fixed = {
         site.name
         for site in net.space.sites
@@ -80,13 +92,21 @@ def _deployed_bits(net, arch, deployment_grids) -> dict[str, tuple[int, int]]:
             f"These sites are in float (32 bits): {chosen}. A subnet can be extracted when all "
             f"its sites have bits from {net.space.weight_bits}."
         )
-    if floating and not deployment_grids:
+    if float_sites == "int8":
+        if floating and not deployment_grids:
+            raise ExtractionError(
+                f"The space {net.space.name!r} keeps {floating} in float, which become 8-bit sites "
+                "in an extracted model; extract with deployment_grids=True, or keep them in float "
+                "with float_sites='float32'."
+            )
+        eight = {FLOAT_BITS: TENSOR_BITS}
+        return {site: tuple(eight.get(each, each) for each in bits[site]) for site in bits}
+    if halves := {site: bits[site] for site in floating if not is_float_pair(bits[site])}:
         raise ExtractionError(
-            f"The space {net.space.name!r} keeps {floating} in float, which become 8-bit sites in "
-            "an extracted model; extract with deployment_grids=True."
+            "These sites have (weight bits, activation bits) of which only one is float: "
+            f"{halves}. No kernel computes them so; extract with float_sites='int8'."
         )
-    eight = {FLOAT_BITS: TENSOR_BITS}
-    return {site: tuple(eight.get(value, value) for value in pair) for site, pair in bits.items()}
+    return bits | dict.fromkeys(floating, FLOAT_SITE_PAIRS[float_sites])
 
 
 def _learned_quantizers(net, bits) -> dict[str, LSQActivationQuantizer]:
@@ -186,16 +206,17 @@ def _fill_site(net, wrapped, calibration, name, bits, kernel_size) -> None:
     kernel = tf.convert_to_tensor(source.kernel)
     if kernel_size is not None:
         kernel = source.transform(kernel, kernel_size)
-    target = wrapped.weight(name)
+    in_float = is_float_pair(bits)
+    target = wrapped.kernel(name) if in_float else wrapped.weight(name)
     kernel = kernel.numpy()
     if kernel.ndim < len(target.shape):  # a matrix of the supernet that became a 1x1 convolution
         kernel = kernel[None, None]
     target.assign(kernel[tuple(slice(size) for size in target.shape)])
-    if source.weight_quantizer is None:
-        wrapped.fit_step(name)
-    else:
+    if source.weight_quantizer is not None:
         step = net.precision.weight_step(name, weight_bits, kernel_size)
         wrapped.weight_variables(name)["step"].assign([step])
+    elif not in_float:
+        wrapped.fit_step(name)
     if source.use_bias:
         wrapper.layer.bias.assign(source.bias.numpy())
     if has_normalization(name):

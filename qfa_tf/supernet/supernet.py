@@ -338,6 +338,7 @@ class QFASupernet(keras.Model):
         *,
         deployment_grids: bool = True,
         weight_container: str = "auto",
+        float_sites: str = "int8",
     ) -> keras.Model:
         """One subnet as a functional Keras model quantized through TFMOT.
 
@@ -349,12 +350,16 @@ class QFASupernet(keras.Model):
             Without them the model computes what the supernet computes.
           weight_container: The one the model will be converted with, see `tflite_tools.convert`;
             it decides how finely biases are rounded.
+          float_sites: What becomes of sites that the space keeps in float: "int8" (8 bits),
+            "float32", or "float16" (float32 with weights stored as float16).
 
         Returns:
           Model from images [N, resolution, resolution, channels] to logits.
         """
         calibration.check(self.space, arch)
-        return extraction.extract(self, arch, calibration, deployment_grids, weight_container)
+        return extraction.extract(
+            self, arch, calibration, deployment_grids, weight_container, float_sites
+        )
 
     def _require_started(self) -> None:
         if self.precision.unstarted.any():

@@ -71,3 +71,13 @@ def calibrate_once():
         return Calibration(arch, net.space.fingerprint, statistics.numpy(), len(images))
 
     return calibrate
+
+
+@pytest.fixture
+def float64_layers():
+    """Keras layers compute in float64, so that the order of sums cannot flip a code."""
+    from quantize_configs.keras_backend import keras
+
+    keras.backend.set_floatx("float64")
+    yield
+    keras.backend.set_floatx("float32")

@@ -6,17 +6,8 @@ import tensorflow as tf
 
 from qfa_tf.layers import Mode
 from qfa_tf.supernet.supernet import resize
-from quantize_configs.keras_backend import keras
 
 pytestmark = pytest.mark.xdist_group("trained_net")
-
-
-@pytest.fixture
-def float64_layers():
-    """Keras layers compute in float64, so that the order of sums cannot flip a code."""
-    keras.backend.set_floatx("float64")
-    yield
-    keras.backend.set_floatx("float32")
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -11,18 +11,9 @@ from qfa_tf import QFASupernet
 from qfa_tf.cost import CostModel
 from qfa_tf.layers import Mode
 from qfa_tf.supernet.supernet import resize
-from quantize_configs.keras_backend import keras
 from quantize_configs.wrappers import WrappedModel
 
 pytestmark = pytest.mark.xdist_group("v3_net")
-
-
-@pytest.fixture
-def float64_layers():
-    """Keras layers compute in float64, so that the order of sums cannot flip a code."""
-    keras.backend.set_floatx("float64")
-    yield
-    keras.backend.set_floatx("float32")
 
 
 @pytest.fixture(scope="module")

@@ -54,9 +54,23 @@ def by_running(kernel_set: KernelSet) -> Callable[[Node], np.ndarray]:
 def hard_swish_xnnpack(node: Node) -> np.ndarray:
     """HARD_SWISH: x times the clipped fma(x, 1/6, 1/2)."""
     values = node.values[0]
-    # Exact in float64 up to its last bit, and rounded to float32 once, like the fused operation.
-    gate = (values.astype(np.float64) * np.float64(_SIXTH) + 0.5).astype(np.float32)
+    gate = _plus_half(values.astype(np.float64) * np.float64(_SIXTH)).astype(np.float32)
     return np.clip(gate, np.float32(0), np.float32(1)) * values
+
+
+def _plus_half(products: np.ndarray) -> np.ndarray:
+    """`products + 0.5`, which rounds to the same float32 as the exact sum.
+
+    What float64 cannot hold is rounded to odd: the last bit is set wherever something was cut off.
+    (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008.)
+    """
+    sums = products + 0.5
+    kept = sums - products
+    lost = (products - (sums - kept)) + (0.5 - kept)
+    is_even = sums.view(np.int64) & 1 == 0
+    inexact = (lost != 0) & is_even
+    sums[inexact] = np.nextafter(sums[inexact], np.copysign(np.inf, lost[inexact]))
+    return sums
 
 
 def hard_swish_builtin(node: Node) -> np.ndarray:
