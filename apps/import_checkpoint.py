@@ -33,6 +33,7 @@ ZERO_POINT = flags.DEFINE_enum(
 GENES = flags.DEFINE_string(
     "genes", None, "JSON file with genes of 176 integers; their architectures are written too."
 )
+command_line.accept_every_key(CONFIG)
 flags.mark_flags_as_required(["checkpoint", "config", "workdir"])
 
 

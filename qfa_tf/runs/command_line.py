@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from qfa_tf.runs.config import with_defaults
 from qfa_tf.runs.errors import ConfigError
@@ -74,20 +74,25 @@ def is_known(error: Exception) -> bool:
 def accept_every_key(holder: flags.FlagHolder) -> None:
     """Lets the command line also set keys that the file of a `--config` flag leaves out."""
     flag = flags.FLAGS[holder.name]
-    flag.parser = _CompletingParser(holder.name)
+    flag.parser = _CompletingParser(flag.parser)
 
 
-class _CompletingParser(config_flags.ConfigFileFlagParser):
-    """Gives a config the defaults of all keys before the command line changes some."""
+class _CompletingParser(flags.ArgumentParser):
+    """Gives the config of a file the defaults of all keys, before the command line changes some."""
 
-    def parse(self, path):
+    def __init__(self, parser: flags.ArgumentParser):
+        self._parser = parser
+
+    def parse(self, argument):
         """Loads the config of a file."""
-        config = super().parse(path)
-        if not isinstance(config, ConfigDict):
+        config = self._parser.parse(argument)
+        if not isinstance(config, ConfigDict):  # an error, to be told when the config is read
             return config
-        completed = with_defaults(config)
-        completed.lock()
-        return completed
+        return with_defaults(config).lock()
+
+    def flag_type(self):
+        """As in the parser that loads the file."""
+        return self._parser.flag_type()
 
 
 def config_value(holder: flags.FlagHolder) -> ConfigDict:

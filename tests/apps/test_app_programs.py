@@ -57,6 +57,33 @@ def test_help_needs_no_tensorflow(program):
             ],
             "momentum in [0, 1)",
         ),
+        (
+            [
+                "train.py",
+                "--config=configs/digits.py",
+                "--workdir={tmp}",
+                "--config.training.checkpoint_minutes=-1",  # the recipe leaves it out
+            ],
+            "checkpoint_minutes must be at least 0",
+        ),
+        (
+            [
+                "train.py",
+                "--config=configs/digits.py",
+                "--workdir={tmp}",
+                "--architecture={tmp}.json",
+            ],
+            "There is no architecture file",
+        ),
+        (
+            [
+                "train.py",
+                "--config=configs/digits.py",
+                "--workdir={tmp}",
+                "--architecture=docs/results/quickstart.json",
+            ],
+            "docs/results/quickstart.json: ",
+        ),
     ],
 )
 def test_errors_are_sentences(arguments, message, tmp_path):

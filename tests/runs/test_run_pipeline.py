@@ -13,6 +13,7 @@ from qfa_tf.runs import (
     WorkdirError,
     evaluate_selection,
     export_model,
+    read_architecture,
     search_workdir,
     select,
 )
@@ -83,6 +84,9 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
     assert "<html" in run_copy.report.read_text()
     text = console.file.getvalue()
     assert "generation   2/2" in text
+    assert f"chosen subnet in {run_copy.architecture_file}" in text.replace("\n", " ")
+    chosen = read_architecture(run_copy.architecture_file)
+    assert chosen == result.architecture(result.chosen)
     assert f"Next: python apps/export.py --workdir={run_copy}" in text
 
     # The same search again needs no net and ends with the same file.
@@ -149,10 +153,12 @@ def test_hopeless_searches_are_refused_before_tensorflow_is_needed(run_copy, mon
 
 
 def test_unreachable_accuracy_writes_the_front(restored_once, run_copy, console):
+    run_copy.architecture_file.write_text("of an earlier search")
     settings = settings_of(run_copy, constraints=("mflops_8bit<=0.03", "accuracy>=1.0"))
     with pytest.raises(RunError, match="best accuracy within the budget"):
         search_workdir(run_copy, settings, console)
     assert load_pareto_json(run_copy.pareto_json).chosen is None
+    assert not run_copy.architecture_file.exists()
 
 
 def test_selection(run_copy, tiny_space, tmp_path):
