@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from qfa_tf.layers import ElasticSite, SqueezeExcite
+from qfa_tf.layers import ElasticBlock, ElasticSite, SqueezeExcite
 from qfa_tf.layers.input_grids import SIGNED_INPUTS, input_grid
 from qfa_tf.layers.site import ACTIVATION_QUANTIZERS
 from qfa_tf.layers.statistics import activation_of, has_normalization, input_width, output_width
@@ -24,6 +24,30 @@ def check_options(net: "QFASupernet") -> None:
             f"activation_quantizer={net.activation_quantizer!r} has integer zero points; "
             f"fractional ones belong to 'batch'. Received: zero_point={net.zero_point!r}."
         )
+
+
+def build_sites(net: "QFASupernet") -> dict[str, ElasticSite]:
+    """The built layers of all sites by name, in the order of the space."""
+    layers = {site.name: make_site(net, site) for site in net.space.sites}
+    for layer in layers.values():
+        layer.build()
+    return layers
+
+
+def build_blocks(net: "QFASupernet", layers: dict[str, ElasticSite]) -> dict[str, ElasticBlock]:
+    """The block slots by name, such as "s1.b0", of the layers of their sites."""
+    parts = {}
+    for site in net.space.sites:
+        if site.stage is not None:
+            own = parts.setdefault((site.stage, site.block), {})
+            own[site.name.split(".")[-1]] = layers[site.name]
+    blocks = {}
+    for (stage, block), sites in parts.items():
+        name = f"s{stage}.b{block}"
+        residual = net.space.has_residual(stage, block)
+        excite = make_squeeze_excite(net, stage, block)
+        blocks[name] = ElasticBlock(sites, residual, net.layout, excite, name=name)
+    return blocks
 
 
 def make_site(net: "QFASupernet", site) -> ElasticSite:

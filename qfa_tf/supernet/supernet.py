@@ -18,7 +18,7 @@ from qfa_tf.layers.block import run_site
 from qfa_tf.layers.precision import PrecisionBank
 from qfa_tf.layers.statistics import group_of
 from qfa_tf.space import Architecture, SearchSpace
-from qfa_tf.supernet import activation_start, extraction, site_layers
+from qfa_tf.supernet import activation_start, extraction, measuring, site_layers
 from qfa_tf.supernet.calibration import Calibration
 from qfa_tf.supernet.choices import ChoiceTables
 from quantize_configs.keras_backend import keras, require_tf_keras
@@ -94,8 +94,6 @@ class QFASupernet(keras.Model):
         self.dropout = dropout
         self.layout = StatisticsLayout(space)
         self.training_method = None
-        self._sites = {}
-        self._blocks = {}
         self._build_layers()
         self._compiled = self._compile_modes()
         self.built = True
@@ -103,23 +101,13 @@ class QFASupernet(keras.Model):
     # Structure.
 
     def _build_layers(self) -> None:
-        blocks = {}
-        for site in self.space.sites:
-            layer = site_layers.make_site(self, site)
-            layer.build()
-            self._sites[site.name] = layer
-            if site.stage is not None:
-                blocks.setdefault((site.stage, site.block), {})[site.name.split(".")[-1]] = layer
+        self._sites = site_layers.build_sites(self)
+        self._blocks = site_layers.build_blocks(self, self._sites)
         quantizers = {name: layer.quantizers for name, layer in self._sites.items()}
         self.precision = PrecisionBank(quantizers, name="precision")
         self.precision.build()
         self.reset_steps()
         self._choices = ChoiceTables(self.space, self.precision)
-        for (stage, block), sites in blocks.items():
-            name = f"s{stage}.b{block}"
-            residual = self.space.has_residual(stage, block)
-            excite = site_layers.make_squeeze_excite(self, stage, block)
-            self._blocks[name] = ElasticBlock(sites, residual, self.layout, excite, name=name)
 
     def _compile_modes(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """The forward pass of each mode; the signatures admit one trace for all subnets."""
@@ -135,6 +123,10 @@ class QFASupernet(keras.Model):
                 autograph=False,
             )
         return compiled
+
+    def forward_of(self, mode: Mode) -> tf.types.experimental.PolymorphicFunction:
+        """The compiled `run_subnet` of a mode."""
+        return self._compiled[mode.value]
 
     def site_layer(self, name: str) -> ElasticSite:
         """The layer of a site, such as "s1.b0.expand"."""
@@ -160,7 +152,7 @@ class QFASupernet(keras.Model):
             all other sites, that is the largest subnet.
         """
         if self.precision.learns_grids:
-            images = self._check_images(images)
+            images = self.check_images(images)
             activation_start.start_activations(self, images, replace, architecture)
 
     def block_layer(self, name: str) -> ElasticBlock:
@@ -198,10 +190,10 @@ class QFASupernet(keras.Model):
                 "Give the genome of the subnet: net(images, genome=space.encode(arch))"
             )
         genome = self.as_genome(genome)
-        images = self._check_images(images)
+        images = self.check_images(images)
         if training or calibration is None:
-            return self._compiled[Mode.TRAIN.value](images, genome)[0]
-        return self._compiled[Mode.FROZEN.value](images, genome, calibration.statistics)[0]
+            return self.forward_of(Mode.TRAIN)(images, genome)[0]
+        return self.forward_of(Mode.FROZEN)(images, genome, calibration.statistics)[0]
 
     def as_genome(self, genome) -> tf.Tensor:
         """int32 [n_genes] from an Architecture, an array or a tensor, checked where possible."""
@@ -288,20 +280,7 @@ class QFASupernet(keras.Model):
           ValueError: `dataset` is empty or its images do not fit.
           ArchitectureError: `arch` is not of this space.
         """
-        self._require_started()
-        genome = self.as_genome(arch)
-        vectors, counts = [], []
-        for number, batch in enumerate(dataset):
-            if number == batches:
-                break
-            images = self._check_images(batch[0] if isinstance(batch, tuple | list) else batch)
-            vectors.append(self._compiled[Mode.CALIBRATE.value](images, genome)[1].numpy())
-            counts.append(int(images.shape[0]))
-        if not vectors:
-            raise ValueError("The calibration data is empty. Give at least one batch of images.")
-        precision = np.float32 if self.zero_point == "fractional" else np.float64
-        statistics = self.layout.combine(vectors, counts, precision)
-        return Calibration(arch, self.space.fingerprint, statistics, sum(counts))
+        return measuring.calibrate(self, dataset, arch, batches)
 
     def evaluate_architecture(
         self, arch: Architecture, dataset: Iterable, calibration: Calibration
@@ -316,20 +295,7 @@ class QFASupernet(keras.Model):
         Returns:
           {"accuracy": share of images in [0, 1], "loss": mean cross-entropy, "images": count}.
         """
-        calibration.check(self.space, arch)
-        genome = self.as_genome(arch)
-        correct, loss, count = 0.0, 0.0, 0
-        for images, labels in dataset:
-            images = self._check_images(images)
-            logits, _ = self._compiled[Mode.FROZEN.value](images, genome, calibration.statistics)
-            labels = tf.cast(labels, tf.int64)
-            correct += float(tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == labels, tf.float32)))
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss += float(tf.reduce_sum(losses))
-            count += int(images.shape[0])
-        if not count:
-            raise ValueError("The evaluation data is empty. Give at least one batch.")
-        return {"accuracy": correct / count, "loss": loss / count, "images": count}
+        return measuring.evaluate(self, arch, dataset, calibration)
 
     def extract(
         self,
@@ -361,14 +327,8 @@ class QFASupernet(keras.Model):
             self, arch, calibration, deployment_grids, weight_container, float_sites
         )
 
-    def _require_started(self) -> None:
-        if self.precision.unstarted.any():
-            raise RuntimeError(
-                "The activation grids of this supernet have no values yet. Train it, load a "
-                "checkpoint, or call start_activations(images) with a batch of training images."
-            )
-
-    def _check_images(self, images) -> tf.Tensor:
+    def check_images(self, images) -> tf.Tensor:
+        """Images as a tensor; raises ValueError unless they fit the space."""
         images = tf.convert_to_tensor(images)
         channels = self.space.input_channels
         if images.shape.rank != 4 or images.shape[-1] != channels or images.dtype != tf.float32:

@@ -1,0 +1,58 @@
+"""Calibrating and evaluating one subnet of a supernet; neither modifies the supernet."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from qfa_tf.layers import Mode
+from qfa_tf.space import Architecture
+from qfa_tf.supernet.calibration import Calibration
+
+if TYPE_CHECKING:
+    from qfa_tf.supernet.supernet import QFASupernet
+
+
+def calibrate(
+    net: "QFASupernet", dataset: Iterable, arch: Architecture, batches: int
+) -> Calibration:
+    """Measures the statistics of one subnet; see `QFASupernet.calibrate`."""
+    if net.precision.unstarted.any():
+        raise RuntimeError(
+            "The activation grids of this supernet have no values yet. Train it, load a "
+            "checkpoint, or call start_activations(images) with a batch of training images."
+        )
+    genome = net.as_genome(arch)
+    vectors, counts = [], []
+    for number, batch in enumerate(dataset):
+        if number == batches:
+            break
+        images = net.check_images(batch[0] if isinstance(batch, tuple | list) else batch)
+        vectors.append(net.forward_of(Mode.CALIBRATE)(images, genome)[1].numpy())
+        counts.append(int(images.shape[0]))
+    if not vectors:
+        raise ValueError("The calibration data is empty. Give at least one batch of images.")
+    precision = np.float32 if net.zero_point == "fractional" else np.float64
+    statistics = net.layout.combine(vectors, counts, precision)
+    return Calibration(arch, net.space.fingerprint, statistics, sum(counts))
+
+
+def evaluate(
+    net: "QFASupernet", arch: Architecture, dataset: Iterable, calibration: Calibration
+) -> dict[str, float]:
+    """Accuracy and loss of one subnet; see `QFASupernet.evaluate_architecture`."""
+    calibration.check(net.space, arch)
+    genome = net.as_genome(arch)
+    correct, loss, count = 0.0, 0.0, 0
+    for images, labels in dataset:
+        images = net.check_images(images)
+        logits, _ = net.forward_of(Mode.FROZEN)(images, genome, calibration.statistics)
+        labels = tf.cast(labels, tf.int64)
+        correct += float(tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == labels, tf.float32)))
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        loss += float(tf.reduce_sum(losses))
+        count += int(images.shape[0])
+    if not count:
+        raise ValueError("The evaluation data is empty. Give at least one batch.")
+    return {"accuracy": correct / count, "loss": loss / count, "images": count}
