@@ -41,8 +41,9 @@ class Divergence:
     def __str__(self) -> str:
         if self.architecture is None:
             return f"{self.what} was the first not to be finite."
+        subnet = self.role if self.role == "subnet" else f"{self.role} subnet"  # trained alone
         return (
-            f"{self.what} was the first not to be finite, in the {self.role} subnet:\n"
+            f"{self.what} was the first not to be finite, in the {subnet}:\n"
             f"{self.architecture.describe()}"
         )
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -9,6 +10,7 @@ from qfa_tf.runs.config import differences, read_config, validate_config, write_
 from qfa_tf.runs.errors import WorkdirError
 
 SHOWN_DIFFERENCES = 3
+SHOWN_CHARACTERS = 100
 
 
 class Workdir:
@@ -92,10 +94,7 @@ class Workdir:
             return
         changes = differences(read_config(self.config_file), config)
         if changes:
-            shown = "; ".join(
-                f"{key} is {there!r} there and {here!r} here"
-                for key, there, here in changes[:SHOWN_DIFFERENCES]
-            )
+            shown = "; ".join(_difference(*change) for change in changes[:SHOWN_DIFFERENCES])
             rest = len(changes) - SHOWN_DIFFERENCES
             more = f" (and {rest} more)" if rest > 0 else ""
             raise WorkdirError(
@@ -121,3 +120,11 @@ class Workdir:
                 f"{self.path} is not empty and has no {self.config_file.name}, so it is no workdir "
                 f"(it holds {found[0]}). It was left as it is; choose another --workdir."
             )
+
+
+def _difference(key: str, there: Any, here: Any) -> str:
+    """A key and its values, unless they are whole spaces or architectures."""
+    values = repr(there), repr(here)
+    if max(map(len, values)) > SHOWN_CHARACTERS:
+        return f"{key} is another one there than here"
+    return f"{key} is {values[0]} there and {values[1]} here"

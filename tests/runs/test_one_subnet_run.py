@@ -86,7 +86,7 @@ def test_workdir_is_of_one_architecture(alone, config, tiny_space, architecture,
     assert "is finished: 8 steps" in console.file.getvalue()
     for other in (tiny_space.largest(bits=4).to_json(), ""):
         config.training.architecture = other
-        with pytest.raises(WorkdirError, match=r"another config: training\.architecture is "):
+        with pytest.raises(WorkdirError, match=r"config: training\.architecture is another one"):
             train(config, workdir, console)
     assert workdir.config_file.read_bytes() == before
 
