@@ -26,6 +26,7 @@ from qfa_tf.runs.training_loop import TrainingLoop
 from qfa_tf.runs.training_plot import plot_training
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.runs.workers import Workers, cluster_task
+from qfa_tf.space import FLOAT_BITS
 
 
 def train(
@@ -111,7 +112,20 @@ def _train(config: ConfigDict, workdir: Workdir, console, strategy: str) -> None
     write_probes(config, workdir, workdir_evaluator(workdir, space, data, net), space, console)
     if plot_training(workdir):
         say(console, f"Wrote {workdir.training_png}")
-    say(console, f"Next: python apps/{'export' if alone else 'search'}.py --workdir={workdir}")
+    say(console, f"Next: {_next(config, workdir)}")
+
+
+def _next(config: ConfigDict, workdir: Workdir) -> str:
+    """What to do after a training."""
+    alone, fixed = trained_architecture(config), build_space(config).fixed_bits
+    if alone is None:
+        return f"python apps/search.py --workdir={workdir}"
+    if any(FLOAT_BITS in pair for site, *pair in alone.bits if site not in fixed):
+        return (
+            "the subnet is in float; train it with fewer bits in another --workdir, with "
+            f"--config.training.initial_checkpoint={workdir}"
+        )
+    return f"python apps/export.py --workdir={workdir}"
 
 
 def _build(config: ConfigDict, workdir: Workdir, workers: Workers, console):

@@ -31,6 +31,7 @@ from qfa_tf.runs.evaluator import SEARCH_SPLIT, Measurement
 from qfa_tf.runs.initial_weights import load_initial_weights
 from qfa_tf.runs.probes import bits_label, final_subnets
 from qfa_tf.runs.training_probes import TrainingProbes
+from qfa_tf.runs.training_run import _next
 from qfa_tf.space import Architecture, ArchitectureError
 
 pytestmark = pytest.mark.xdist_group("runs")
@@ -176,8 +177,10 @@ def test_subnets_by_stage(config, tiny_space, architecture):
     assert final_subnets(config, tiny_space) == {32: twin}
     assert trained_architecture(config) == twin
     assert bits_label(tiny_space, largest(bits=4)) == 4
+    assert "train it with fewer bits" in _next(config, Workdir("run"))  # no kernels for it
     config.training.architecture = ""
     assert final_subnets(config, tiny_space) == {32: largest(bits=32)}
+    assert _next(config, Workdir("run")) == "python apps/search.py --workdir=run"
 
 
 @pytest.mark.parametrize(
