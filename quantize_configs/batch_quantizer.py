@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
 
@@ -193,9 +194,23 @@ class BatchQuantizer(Quantizer):
         return step / factor, tf.clip_by_value(rounded, qmin, qmax), qmin, qmax
 
     def stored_grid(self, weights, bits=None, bank=0):
-        """(step, zero point, qmin, qmax) of the stored range, float32 scalars."""
-        grid = self.grid(*_stored_range(weights), weights, bits, bank)
-        return grid.merged() if isinstance(grid, FractionalGrid) else grid
+        """(step, zero point, qmin, qmax) of the stored range, float32 scalars; outside graphs."""
+        low, high = _stored_range(weights)
+        if self.is_symmetric or not self.has_integer_zero_point:
+            grid = self.grid(low, high, weights, bits, bank)
+            return grid.merged() if isinstance(grid, FractionalGrid) else grid
+        bits = self.bit_widths.limited(self.bit_widths.select(bits))
+        qmin, qmax = (limit.numpy() for limit in code_limits(bits, signed=self.signed))
+        step, zero_point = range_estimation.grid_of_stored_range(
+            low.numpy(), high.numpy(), qmin, qmax
+        )
+        if not self.learned:
+            return step, zero_point, qmin, qmax
+        theta, offset = (
+            self.bit_widths.parameter(weights[role], bits, bank) for role in ("theta", "beta")
+        )
+        zero_point = np.clip(np.rint(zero_point + offset.numpy()), qmin, qmax)
+        return step / self.factor(theta).numpy(), zero_point, qmin, qmax
 
     def _accumulate(self, inputs, weights):
         low, high = self.batch_range(inputs)

@@ -77,8 +77,8 @@ class BitWidths:
             return self.choices[0]
         return [*self.choices, *([FLOAT_BITS] if self.allow_float else [])]
 
-    def select(self, bits: tf.Tensor | int | None) -> tf.Tensor:
-        """The bit-width of a call as an int32 scalar.
+    def select(self, bits: tf.Tensor | int | None) -> tf.Tensor | int:
+        """The bit-width of a call: an int32 scalar, or the only one there is as an int.
 
         Raises:
           ValueError: An elastic quantizer is called without a bit-width, or a Python integer is
@@ -89,7 +89,7 @@ class BitWidths:
                 raise ValueError(
                     f"An elastic quantizer of {self.config()} bits needs `bits` in each call."
                 )
-            bits = self.choices[0]
+            return self.choices[0]
         offered = (*self.choices, FLOAT_BITS) if self.allow_float else self.choices
         if isinstance(bits, int) and bits not in offered:
             raise ValueError(f"bits must be one of {self.config()}. Received: {bits}.")

@@ -12,7 +12,7 @@ FLOAT_BITS = 32
 
 
 def code_limits(
-    bits: tf.Tensor, *, signed: bool, narrow_bits: tuple[int, ...] = ()
+    bits: tf.Tensor | int, *, signed: bool, narrow_bits: tuple[int, ...] = ()
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Smallest and largest integer code of a bit-width.
 
@@ -24,6 +24,9 @@ def code_limits(
     Returns:
       (qmin, qmax), float32 scalars.
     """
+    if isinstance(bits, int):  # nothing to compute
+        low = -(2 ** (bits - 1)) + (bits in narrow_bits) if signed else 0
+        return tf.constant(float(low)), tf.constant(float(2 ** (bits - signed) - 1))
     bits = tf.convert_to_tensor(bits, tf.int32)
     if not signed:
         return tf.zeros([]), tf.cast(tf.bitwise.left_shift(1, bits) - 1, tf.float32)

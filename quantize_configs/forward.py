@@ -1,10 +1,13 @@
 """Running a model on a few batches without waiting for a graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+import numpy as np
 import tensorflow as tf
 
 from quantize_configs.keras_backend import keras
+from quantize_configs.layer_roles import MERGING_LAYERS, Role
+from quantize_configs.model_graph import ModelGraph
 
 EAGER_CALLS = 16
 """Calls that cost about as much as tracing: a graph of a quantized layer takes 0.1 s to build."""
@@ -28,3 +31,38 @@ def forward_function(model: keras.Model) -> Callable:
         return eager(inputs) if calls <= EAGER_CALLS else traced(inputs)
 
     return forward
+
+
+def observed_forward(
+    graph: ModelGraph, images: np.ndarray, names: Collection[str], rows: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Runs a model with one input and one output outside training, eagerly, layer by layer.
+
+    Args:
+      graph: Of the model.
+      images: One batch.
+      names: Tensors to observe.
+      rows: How many samples of them to keep, from the first.
+
+    Returns:
+      (output of the model, the first rows of the tensors by name). Other tensors are forgotten as
+      soon as no layer needs them any more.
+    """
+    values, observed = {}, {}
+    unread = {call.name: len(graph.readers(call.name)) for call in graph.calls}
+    for call in graph.calls:
+        if call.role is Role.INPUT:
+            value = tf.convert_to_tensor(images)
+        else:
+            arguments = [values[name] for name in call.inputs]
+            arguments = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
+            options = {"training": False} if call.owner._expects_training_arg else {}
+            value = call.owner(arguments, **options)
+        values[call.name] = value
+        if call.name in names:
+            observed[call.name] = value[:rows].numpy()
+        for name in call.inputs:
+            unread[name] -= 1
+            if not unread[name] and name not in graph.outputs:
+                del values[name]
+    return values[graph.outputs[0]].numpy(), observed

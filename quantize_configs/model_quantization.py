@@ -36,6 +36,7 @@ def quantize(
     tensor_quantizers: bool = True,
     float_layers: Collection[str] = (),
     input_quantizers: Mapping[str, LSQActivationQuantizer] = MappingProxyType({}),
+    take_layers: bool = False,
 ) -> keras.Model:
     """Makes a trainable quantized copy of a functional model.
 
@@ -52,7 +53,8 @@ def quantize(
     evaluate or convert it.
 
     Args:
-      model: Built functional or sequential `tf_keras` model; it is not modified.
+      model: Built functional or sequential `tf_keras` model; it is not modified, but see
+        `take_layers`.
       policy: Bits per layer.
       zero_point: "integer" or "fractional", see `BatchQuantizer`. Only integer ones can be
         converted.
@@ -63,6 +65,8 @@ def quantize(
         be converted, with `tensor_quantizers=False`. For conversion, give them 32 bits in `policy`.
       input_quantizers: By layer, what quantizes its input in place of a `BatchQuantizer`, with the
         bits of `policy`.
+      take_layers: Whether the result has the layers of `model` themselves, not copies of them,
+        which takes less time. `model` must not be used any more then.
 
     Returns:
       A model of TFMOT wrappers with the weights of `model`.
@@ -90,6 +94,7 @@ def quantize(
         lambda name, bits: input_quantizers.get(name) or BatchQuantizer(bits, **activation_options),
         tensor_quantizers,
         frozenset(float_layers),
+        take_layers,
     )
 
 
@@ -131,7 +136,9 @@ def _check_float_layers(float_layers, linear, policy, tensor_quantizers):
         raise ValueError(f"float_layers and the bit policy both name {both}. Choose one of them.")
 
 
-def _wrap_layers(model, graph, policy, input_quantizer, tensor_quantizers, float_layers):
+def _wrap_layers(
+    model, graph, policy, input_quantizer, tensor_quantizers, float_layers, take_layers
+):
     """Rebuilds `model` with wrapped layers and the identity layers that hold quantizers.
 
     The result is that of annotating all layers and `quantize_apply` with `BitWidthScheme`, which
@@ -180,7 +187,7 @@ def _wrap_layers(model, graph, policy, input_quantizer, tensor_quantizers, float
             arguments = [identity(f"{call.name}.input", quantizer, arguments[0])]
         config = LayerQuantizeConfig(weight_quantizer, tensor_quantizer(call.name), float_bits)
         arguments = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
-        layer = copied(call.layer, call.layer.input_shape)
+        layer = call.layer if take_layers else copied(call.layer, call.layer.input_shape)
         tensors[call.name] = _wrapped(layer, config, arguments)
     inputs = [inputs[tensor._keras_history.layer.name] for tensor in model.inputs]
     outputs = [tensors[name] for name in graph.outputs]

@@ -1,8 +1,14 @@
 """Ranges of activation tensors, estimated from one batch, and the grid that covers a range."""
 
+import numpy as np
 import tensorflow as tf
 
 from quantize_configs.ordered_sums import ordered_means
+
+_SMALLEST_STEP = 2.0**-23
+"""Machine epsilon of float32."""
+
+_SMALLEST_NORMAL = 2.0**-126
 
 ESTIMATORS = ("channel_mean", "sample_mean", "min_max")
 
@@ -61,6 +67,20 @@ def symmetric_grid_of_range(
     return tf.cast(step, tf.float32), tf.zeros([])
 
 
+def grid_of_stored_range(
+    low: np.float32, high: np.float32, qmin: float, qmax: float
+) -> tuple[np.float32, np.float32]:
+    """`grid_of_range` of numbers, the same to the last bit, without an operation for each step."""
+    # TensorFlow takes subnormal numbers for zeros.
+    low, high = (value if abs(value) >= _SMALLEST_NORMAL else 0.0 for value in (low, high))
+    low, high, qmin, qmax = (np.float64(value) for value in (low, high, qmin, qmax))
+    if low == high:
+        return np.float32(1), np.float32(0)
+    step = np.maximum((high - low) / (qmax - qmin), _SMALLEST_STEP)
+    zero_point = np.clip(qmin - np.rint(low / step), qmin, qmax)
+    return np.float32(step), np.float32(zero_point)
+
+
 def grid_of_range(
     low: tf.Tensor, high: tf.Tensor, qmin: tf.Tensor, qmax: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -72,7 +92,7 @@ def grid_of_range(
       (step, zero_point), float32 scalars.
     """
     low, high, qmin, qmax = (tf.cast(value, tf.float64) for value in (low, high, qmin, qmax))
-    smallest = tf.constant(1.1920928955078125e-07, tf.float64)  # float32 machine epsilon
+    smallest = tf.constant(_SMALLEST_STEP, tf.float64)
     empty = tf.equal(low, high)
     step = tf.maximum((high - low) / (qmax - qmin), smallest)
     step = tf.where(empty, tf.ones_like(step), step)

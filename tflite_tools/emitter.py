@@ -48,6 +48,17 @@ def emit(graph: IntegerGraph, *, all_outputs: bool = False, for_reference: bool 
     return _Emitter(graph, all_outputs, for_reference).serialise()
 
 
+def needs_older_versions(graph: IntegerGraph) -> bool:
+    """Whether `emit` writes other bytes with `for_reference`."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return any(
+        operator_options(schema, graph, node)[1] > _REFERENCE_VERSION_LIMITS[node.kind]
+        for node in graph.operations
+        if node.kind in _REFERENCE_VERSION_LIMITS
+    )
+
+
 def with_all_outputs(flatbuffer: bytes) -> bytes:
     """A copy of a model in which every tensor that an operator writes is an output as well."""
     import flatbuffers

@@ -12,6 +12,7 @@ import numpy as np
 
 from quantize_configs.bit_widths import WIDE_BITS
 from quantize_configs.files import replacing
+from quantize_configs.forward import observed_forward
 from quantize_configs.keras_backend import keras
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools import runtime
@@ -160,9 +161,26 @@ def compare_layers(
       ValueError: It has no tensor in common with the model.
     """
     images = np.asarray(inputs if images is None else images, np.float32)
-    received = runtime.run(with_all_outputs(flatbuffer), [inputs], KernelSet.XNNPACK).outputs
-    scales = runtime.quantizations(flatbuffer)
     wrapped = WrappedModel(model, frozen=True)
+    return compare_outputs(with_all_outputs(flatbuffer), wrapped, inputs, images)[0]
+
+
+def compare_outputs(
+    debug: bytes, wrapped: WrappedModel, inputs: np.ndarray, images: np.ndarray
+) -> tuple[LayerReport, np.ndarray]:
+    """The comparison of layers, and what Keras computes on the way.
+
+    Args:
+      debug: Flatbuffer in which every tensor is an output.
+      wrapped: The model, frozen.
+      inputs: Batch to compare, in the type that the flatbuffer takes.
+      images: The same images first, and perhaps more, as Keras takes them.
+
+    Returns:
+      The report, and the output of the Keras model for all `images`.
+    """
+    received = runtime.run(debug, [inputs], KernelSet.XNNPACK).outputs
+    scales = runtime.quantizations(debug)
     names = [
         name
         for name, values in received.items()
@@ -173,21 +191,19 @@ def compare_layers(
     ]
     if not names:
         raise ValueError(
-            f"The flatbuffer and the model {model.name!r} have no tensor in common; it was "
-            "converted from another model."
+            "The flatbuffer and the model have no tensor in common; it was converted from another "
+            "model."
         )
     order = {call.name: number for number, call in enumerate(wrapped.graph.calls)}
     names.sort(key=order.__getitem__)
-    tensors = [wrapped.wrapper(name).output for name in names]
-    expected = keras.Model(model.inputs, tensors)(images, training=False)
-    expected = [expected] if len(names) == 1 else expected
+    outputs, expected = observed_forward(wrapped.graph, images, names, len(inputs))
     rows = []
-    for name, values in zip(names, expected, strict=True):
+    for name in names:
         scale, zero_point = scales[name]
         real = (received[name].astype(np.float64) - zero_point) * scale
         grid = grid_of(wrapped, name, received[name].dtype == np.int16)
-        rows.append(_compared(wrapped, name, grid, real, values.numpy().astype(np.float64)))
-    return LayerReport(len(images), tuple(rows))
+        rows.append(_compared(wrapped, name, grid, real, expected[name].astype(np.float64)))
+    return LayerReport(len(inputs), tuple(rows)), outputs
 
 
 def _compared(wrapped, name, grid, real, expected) -> LayerComparison:

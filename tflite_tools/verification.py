@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantize_configs.forward import forward_function
+from quantize_configs.wrappers import WrappedModel
 from tflite_tools import runtime
 from tflite_tools.conversion_keys import OPTIONS_KEY
-from tflite_tools.emitter import emit
+from tflite_tools.emitted_models import EmittedModels
 from tflite_tools.integer_comparison import IntegerReport, compare_integers
-from tflite_tools.layer_comparison import LayerReport, compare_layers
+from tflite_tools.layer_comparison import LayerReport, compare_outputs
 from tflite_tools.lowering import ConversionOptions, lower
 from tflite_tools.metadata import read_metadata, with_metadata
 from tflite_tools.runtime import KernelSet
@@ -122,7 +123,8 @@ def verify(
             f"verify takes models with one input and one output; {model.name!r} has "
             f"{len(model.inputs)} and {len(model.outputs)}. Use compare_integers for others."
         )
-    graph = _checked_graph(flatbuffer, model)
+    wrapped = WrappedModel(model, frozen=True)
+    graph, models = _checked_graph(flatbuffer, wrapped)
     images = np.asarray(images, np.float32)
     expected_shape = tuple(model.input_shape[1:])
     if images.shape[1:] != expected_shape or not len(images):
@@ -135,7 +137,8 @@ def verify(
     if integer_images is None:
         sizes = (math.prod(graph.tensor(name).shape) for name in graph.activation_names)
         integer_images = min(max(INTEGERS // sum(sizes), 1), MOST_INTEGER_IMAGES)
-    integers = compare_integers(graph, [inputs[:integer_images]], kernel_sets, num_threads)
+    observed = slice(0, integer_images)
+    integers = compare_integers(graph, [inputs[observed]], kernel_sets, num_threads, models=models)
     ours = np.concatenate(
         [
             runtime.run(
@@ -145,7 +148,11 @@ def verify(
         ]
     )
     ours = _as_real(graph, ours)
-    keras_outputs = _keras_outputs(model, images)
+    first = max(BATCH_SIZE, integer_images)  # in one pass for both comparisons with Keras
+    layers, first_outputs = compare_outputs(
+        models.debug(), wrapped, inputs[observed], images[:first]
+    )
+    keras_outputs = np.concatenate([first_outputs, *_keras_outputs(model, images[first:])])
     same = ours.reshape(len(images), -1).argmax(-1) == keras_outputs.reshape(
         len(images), -1
     ).argmax(-1)
@@ -156,7 +163,7 @@ def verify(
         )
     return VerificationReport(
         integers=integers,
-        layers=compare_layers(flatbuffer, model, inputs[:integer_images], images[:integer_images]),
+        layers=layers,
         images=len(images),
         top1_agreement=float(np.mean(same)),
         largest_output_difference=float(np.max(np.abs(ours - keras_outputs))),
@@ -165,29 +172,31 @@ def verify(
     )
 
 
-def _checked_graph(flatbuffer, model):
-    """The integer graph of `model`, after making sure that the flatbuffer is its image."""
+def _checked_graph(flatbuffer, wrapped):
+    """The integer graph of a model and its flatbuffers, once it is sure that this is one."""
     metadata = read_metadata(flatbuffer)
     if metadata is None or OPTIONS_KEY not in metadata:
         raise ForeignModelError(
             "The flatbuffer was not written by tflite_tools.convert; there is no integer graph to "
             "compare it with."
         )
-    graph = lower(model, ConversionOptions(**metadata[OPTIONS_KEY]))
+    graph = lower(wrapped, ConversionOptions(**metadata[OPTIONS_KEY]))
     graph.metadata = metadata
+    models = EmittedModels(graph)
+    emitted = models.deployed()
     # Packed again, because a file with more metadata is packed in another order.
-    if with_metadata(emit(graph), {}) != with_metadata(flatbuffer, {}):
+    if emitted != flatbuffer and with_metadata(emitted, {}) != with_metadata(flatbuffer, {}):
         raise ForeignModelError(
             "The flatbuffer was converted from another model, or from this one before it changed. "
             "Convert the model again and verify the result."
         )
-    return graph
+    return graph, models
 
 
 def _keras_outputs(model, images):
     forward = forward_function(model)
-    batches = np.split(images, range(BATCH_SIZE, len(images), BATCH_SIZE))
-    return np.concatenate([forward(batch).numpy() for batch in batches])
+    starts = range(0, len(images), BATCH_SIZE)
+    return [forward(images[start : start + BATCH_SIZE]).numpy() for start in starts]
 
 
 def _model_inputs(graph, images):

@@ -60,6 +60,7 @@ def extract(
         tensor_quantizers=deployment_grids,
         input_quantizers=_learned_quantizers(net, bits),
         float_layers=() if deployment_grids else in_float,
+        take_layers=True,
     )
     wrapped = WrappedModel(model)
     for name in bits:
