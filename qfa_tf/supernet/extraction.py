@@ -52,8 +52,10 @@ def extract(
     blocks = dict(_named_blocks(arch))
     excites = [prefix for prefix in blocks if net.block_layer(prefix).squeeze_excite is not None]
     in_float = [f"{prefix}.se.{part}" for prefix in excites for part in EXCITE_CONVOLUTIONS]
+    # Nothing in these layers needs AutoGraph.
+    float_model = tf.autograph.experimental.do_not_convert(_float_model)
     model = quantize(
-        _float_model(net, arch),
+        float_model(net, arch),
         BitPolicy(layers=bits),
         zero_point=net.zero_point,
         estimator=net.estimator,

@@ -14,6 +14,8 @@ from tflite_tools.shapes import window_positions
 from tflite_tools.tensors import Quantization, Tensor
 
 _FLOAT32_EXACT = 1 << 24
+_BLOCK_BYTES = 1 << 18
+"""Of sums that are added to while they stay in the cache of a core."""
 
 
 def worst_case(x: Tensor, weights: Tensor, bias: Tensor, *, depthwise: bool) -> int:
@@ -103,11 +105,15 @@ def depthwise_conv_2d(
     windows = _windows(padded, kernel, attributes.strides)
     result = np.empty((*windows.shape[:3], weights.shape[3]), exact)
     result[:] = bias.data
-    product = np.empty_like(result)
     values = weights.data[0].astype(exact)
-    for row in range(kernel[0]):
-        for column in range(kernel[1]):
-            result += np.multiply(windows[..., row, column], values[row, column], out=product)
+    rows = max(_BLOCK_BYTES // result[0, 0].nbytes, 1)
+    products = np.empty((rows, *result.shape[2:]), exact)
+    for image, sums in zip(windows, result, strict=True):
+        for start in range(0, len(sums), rows):
+            block, taps = sums[start : start + rows], image[start : start + rows]
+            for row, column in np.ndindex(kernel):
+                product = products[: len(block)]
+                block += np.multiply(taps[..., row, column], values[row, column], out=product)
     return result
 
 

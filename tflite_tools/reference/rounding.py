@@ -49,20 +49,33 @@ def scale_half_up(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarr
     Returns:
       int64 of the broadcast shape.
     """
-    values = np.asarray(values).astype(np.int64)
-    left, right = np.maximum(exponent, 0), np.maximum(-exponent, 0)
-    high = ((values << left) * multiplier + (1 << 30)) >> 31
-    return (high + ((1 << right) >> 1)) >> right
+    high, right = _high_product(values, multiplier, exponent)
+    high += (1 << right) >> 1
+    high >>= right
+    return high
 
 
 def scale_half_away(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarray) -> np.ndarray:
     """As `scale_half_up`, but the second rounding has ties away from zero."""
-    values = np.asarray(values).astype(np.int64)
-    left, right = np.maximum(exponent, 0), np.maximum(-exponent, 0)
-    high = ((values << left) * multiplier + (1 << 30)) >> 31
+    high, right = _high_product(values, multiplier, exponent)
     mask = (np.int64(1) << right) - 1
-    threshold = (mask >> 1) + (high < 0)
-    return (high >> right) + ((high & mask) > threshold)
+    rounds_up = (high & mask) > (mask >> 1) + (high < 0)
+    high >>= right
+    high += rounds_up
+    return high
+
+
+def _high_product(values, multiplier, exponent) -> tuple[np.ndarray, np.ndarray]:
+    """(values * 2**max(e, 0) * q * 2**-31, half up, as a new int64 array; max(-e, 0))."""
+    shape = np.broadcast_shapes(np.shape(values), np.shape(multiplier), np.shape(exponent))
+    product = np.broadcast_to(values, shape).astype(np.int64)
+    left = np.maximum(exponent, 0)
+    if np.any(left):
+        product <<= left
+    product *= multiplier
+    product += 1 << 30
+    product >>= 31
+    return product, np.maximum(-exponent, 0)
 
 
 def scale_reduced(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarray) -> np.ndarray:
