@@ -42,9 +42,9 @@ FLOAT_SITES = flags.DEFINE_enum(
     "float_sites",
     "int8",
     ("int8", "float32", "float16"),
-    "What layers become that the space keeps in float, as the stem of the paper's spaces. int8: 8 "
-    "bits, fastest on phones; float32: float, as in training; float16: float32 with weights stored "
-    "as float16.",
+    "What layers become that the space keeps in float, as the stem of the papers' spaces. int8: 8 "
+    "bits, the whole subnet in integers; float32: float, as in training; float16: weights stored "
+    "as float16, otherwise float32.",
 )
 INSPECT = flags.DEFINE_string(
     "inspect", None, "Only print what is in this .tflite file, of any converter."
