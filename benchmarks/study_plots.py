@@ -74,7 +74,8 @@ def _inheritance(results, phases) -> Figure:
     axes.tick_params(axis="x", labelsize=8)
     axes.set_ylabel("mean accuracy of 20 subnets (%)")
     axes.set_title("phases of OQA; dots are seeds")
-    axes.legend()
+    axes.set_ylim(0, 100)
+    axes.legend(loc="upper right", ncols=2)
     axes.grid(axis="y", alpha=0.3)
     return figure
 

@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "study"
 PAGE = ROOT / "docs" / "study.md"
 PLOTS = ROOT / "docs" / "study"
-LEVELS = (0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
+LEVELS = (0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
 """Budgets of mflops_8bit at which the searches are compared."""
 QUANTIZERS = {"qfa": "BatchQuant", "lsq": "LSQ", "lsq_plus": "LSQ+", "pact": "PACT"}
 ESTIMATORS = {"qfa": "channel mean", "sample_mean": "sample mean", "min_max": "min/max"}
