@@ -1,11 +1,13 @@
-"""The tracked CSV files that benchmarks append to."""
+"""The tracked CSV files that benchmarks write."""
 
 import csv
 import datetime
+import io
 import os
 import pathlib
 from typing import Any
 
+from quantize_configs.files import write_text
 from tflite_tools.benchmarking import host_processor
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -26,3 +28,12 @@ def append(name: str, row: dict[str, Any]) -> None:
         if is_new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def write(name: str, rows: list[dict[str, Any]]) -> None:
+    """Replaces `results/<name>.csv` by these rows, at least one."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(RESULTS / f"{name}.csv", text.getvalue())

@@ -11,7 +11,6 @@ accuracy at equal mflops_8bit).
 """
 
 import argparse
-import csv
 import datetime
 import functools
 import io
@@ -39,7 +38,7 @@ from qfa_tf.search import (
     search,
 )
 from qfa_tf.search.worker_pool import WorkerPool
-from quantize_configs.files import write_bytes, write_text
+from quantize_configs.files import write_bytes
 
 OBJECTIVE = "mflops_8bit"
 MAX_BITS = (2, 3, 4)
@@ -87,9 +86,9 @@ def main() -> None:
             summary.append({**row, "strategy": f"uniform {bits} bits"})
             print(summary[-1], flush=True)
     stamp = {"date": datetime.date.today().isoformat(), "space": space.name}
-    _write("search_strategies", curves)
-    _write("search_summary", [{**stamp, **row} for row in summary])
-    _write("search_mixed_against_uniform", _levels(mixed, uniform))
+    results_file.write("search_strategies", curves)
+    results_file.write("search_summary", [{**stamp, **row} for row in summary])
+    results_file.write("search_mixed_against_uniform", _levels(mixed, uniform))
     write_bytes(results_file.RESULTS / "search_strategies.png", _picture(curves, space.name))
 
 
@@ -173,14 +172,6 @@ def _levels(mixed: list[SearchResult], uniform: dict[int, SearchResult]) -> list
 def _best(result: SearchResult, level: float) -> float:
     within = [c.accuracy for c in result.candidates if c.costs[OBJECTIVE] <= level]
     return round(max(within, default=0.0), 4)
-
-
-def _write(name: str, rows: list[dict]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(results_file.RESULTS / f"{name}.csv", text.getvalue())
 
 
 def _picture(curves: list[dict], space: str) -> bytes:

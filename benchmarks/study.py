@@ -12,7 +12,6 @@ import argparse
 import concurrent.futures
 import csv
 import datetime
-import io
 import json
 import os
 import pathlib
@@ -21,6 +20,7 @@ import sys
 import threading
 import time
 
+import results_file
 import rich.progress
 import study_report
 from study_runs import CONFIG, RECIPE, RESULT_FILE, ROOT, Run, all_runs, fixed_subnets
@@ -175,9 +175,9 @@ def write_results(study: Study, runs: list[Run]) -> None:
     """Writes the rows of all runs that are finished."""
     finished = [run for run in runs if study.is_complete(run)]
     study_report.RESULTS.mkdir(parents=True, exist_ok=True)
-    _write("subnets", [row for run in finished for row in study.rows(run)])
-    _write("runs", [study.summary(run) for run in finished])
-    _write("search", [row for run in finished for row in _searched(study, run)])
+    results_file.write("study/subnets", [row for run in finished for row in study.rows(run)])
+    results_file.write("study/runs", [study.summary(run) for run in finished])
+    results_file.write("study/search", [row for run in finished for row in _searched(study, run)])
 
 
 def _searched(study: Study, run: Run) -> list[dict]:
@@ -196,14 +196,6 @@ def _searched(study: Study, run: Run) -> list[dict]:
         }
         for candidate in load_pareto_json(path).candidates
     ]
-
-
-def _write(name: str, rows: list[dict]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(study_report.RESULTS / f"{name}.csv", text.getvalue())
 
 
 if __name__ == "__main__":
