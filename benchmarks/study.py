@@ -81,15 +81,16 @@ class Study:
                 epochs = list(csv.DictReader(file))
             seconds = sum(float(epoch["seconds"]) for epoch in epochs)
             steps = int(epochs[-1]["step"]) if epochs else 0
+        outcome = self._file(run, OUTCOME_FILE)
         return {
             "run": run.name,
             "seed": run.seed,
             "subnet": "" if run.subnet is None else run.subnet,
             "parent": run.parent.name if run.parent else "",
-            "outcome": json.loads(self._file(run, OUTCOME_FILE).read_text())["outcome"],
+            "outcome": json.loads(outcome.read_text())["outcome"],
             "steps": steps,
             "training_seconds": round(seconds),
-            "date": datetime.date.today().isoformat(),
+            "date": datetime.date.fromtimestamp(outcome.stat().st_mtime).isoformat(),
             "cpu": host_processor(),
             "threads": 1,
         }
