@@ -25,7 +25,7 @@ import rich.progress
 import study_report
 from study_runs import CONFIG, RECIPE, RESULT_FILE, ROOT, Run, all_runs, fixed_subnets
 
-from qfa_tf.runs import Workdir
+from qfa_tf.runs import Workdir, write_architecture
 from quantize_configs.files import write_text
 from tflite_tools.benchmarking import host_processor
 
@@ -108,7 +108,7 @@ class Study:
         if run.subnet is not None:
             workdir.path.mkdir(parents=True, exist_ok=True)
             file = self._folder / f"subnet-{run.subnet}.json"
-            write_text(file, fixed_subnets()[run.subnet].to_json())
+            write_architecture(fixed_subnets()[run.subnet], file)
             flags.append(f"--architecture={file}")
         done = self._start(run, "apps/train.py", *flags)
         if done.returncode and "diverged" in done.stderr:

@@ -6,8 +6,7 @@ import pathlib
 
 import numpy as np
 
-from qfa_tf import Architecture, SearchSpace
-from quantize_configs.fake_quantization import FLOAT_BITS
+from qfa_tf.space import FLOAT_BITS, Architecture, SearchSpace
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = pathlib.Path("configs/fashion_mnist_study.py")
