@@ -77,7 +77,7 @@ AGAIN = flags.DEFINE_bool("again", False, "Measure again what has been measured.
 
 def main():
     """Benchmarks."""
-    from tflite_tools.benchmark_options import DeviceFiles
+    from tflite_tools.benchmarking.options import DeviceFiles
 
     files = DeviceFiles(
         benchmark_model=BENCHMARK_MODEL.value,
@@ -96,7 +96,7 @@ def main():
     elif PROFILE.value or COMPARE.value is not None:
         _look_into(files)
     elif FILE.value:
-        from qfa_tf.runs.benchmark_run import benchmark_flatbuffers
+        from qfa_tf.runs.benchmarking.run import benchmark_flatbuffers
 
         benchmark_flatbuffers(
             FILE.value, OUTPUT.value, device=DEVICE.value, options=_options(), files=files
@@ -119,8 +119,8 @@ def _benchmark(files):
     if FRONT.value:
         import rich.console
 
-        from qfa_tf.runs.benchmark_files import benchmark_key
-        from qfa_tf.runs.front_latency import write_front_latency
+        from qfa_tf.runs.benchmarking.files import benchmark_key
+        from qfa_tf.runs.benchmarking.front_latency import write_front_latency
 
         key = benchmark_key(DEVICE.value, _options())
         write_front_latency(workdir, records, key, rich.console.Console())
@@ -128,8 +128,9 @@ def _benchmark(files):
 
 def _table(files):
     """Measures a latency table, and writes its error beside it."""
+    from qfa_tf.latency import TableSettings, measure_latency_table
+    from qfa_tf.latency.prediction import plot_prediction, write_prediction_csv
     from qfa_tf.runs.building import build_space
-    from qfa_tf.runs.prediction_files import plot_prediction, write_prediction_csv
     from qfa_tf.space import SearchSpace
 
     if SPACE.value is None:
@@ -146,14 +147,14 @@ def _table(files):
                 f"--max_bits={MAX_BITS.value}."
             )
     path = pathlib.Path(TABLE.value)
-    table, prediction = runs.measure_latency_table(
+    table, prediction = measure_latency_table(
         path,
         space,
         device=DEVICE.value,
         options=_options(num_runs=10, min_seconds=0.03),
         files=files,
         bits=bits,
-        settings=runs.TableSettings(passes=PASSES.value, checked=CHECKED.value),
+        settings=TableSettings(passes=PASSES.value, checked=CHECKED.value),
     )
     if prediction is not None:
         write_prediction_csv(prediction, space, path.with_suffix(".csv"))
@@ -164,9 +165,9 @@ def _look_into(files):
     """Profiles models, or compares their outputs."""
     import rich.console
 
-    from qfa_tf.runs import benchmark_run
-    from qfa_tf.runs.benchmark_files import folder_of
-    from tflite_tools.device_comparison import random_images
+    from qfa_tf.runs.benchmarking import run as benchmark_run
+    from qfa_tf.runs.benchmarking.files import folder_of
+    from tflite_tools.verification.devices import random_images
 
     console = rich.console.Console()
     workdir = None if FILE.value else runs.Workdir(WORKDIR.value)
@@ -204,14 +205,14 @@ def _names() -> tuple[str, ...]:
         return tuple(MODEL.value)
     import rich.console
 
-    from qfa_tf.runs.benchmark_run import export_front
+    from qfa_tf.runs.benchmarking.run import export_front
 
     return tuple(export_front(runs.Workdir(WORKDIR.value), rich.console.Console()))
 
 
 def _options(num_runs=50, min_seconds=1.0):
     """How to measure; the arguments are the defaults of the flags."""
-    from tflite_tools.benchmark_options import BenchmarkOptions
+    from tflite_tools.benchmarking.options import BenchmarkOptions
 
     def chosen(flag, default):
         return default if flag.value is None else flag.value

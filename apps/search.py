@@ -69,7 +69,7 @@ flags.mark_flag_as_required("workdir")
 
 def main():
     """Searches."""
-    from qfa_tf.runs.search_run import default_workers
+    from qfa_tf.runs.searching.run import default_workers
 
     workdir = runs.Workdir(WORKDIR.value)
     settings = runs.SearchSettings.from_config(

@@ -87,7 +87,7 @@ def measure_throughput(path: str, workers: int, subnets: int) -> None:
     """Subnets per minute as the search measures them."""
     from qfa_tf.runs import Workdir
     from qfa_tf.runs.building import build_space
-    from qfa_tf.runs.evaluator import single_threaded_evaluator, workdir_evaluator
+    from qfa_tf.runs.measurement import single_threaded_evaluator, workdir_evaluator
     from qfa_tf.search.worker_pool import WorkerPool
 
     workdir = Workdir(path)

@@ -21,8 +21,8 @@ from subnet_promises import Subnets, randomize
 import tflite_tools
 from qfa_tf import QFASupernet
 from quantize_configs.keras_backend import keras
-from tflite_tools.benchmark_options import BenchmarkOptions
-from tflite_tools.benchmarking import benchmark_all, open_device
+from tflite_tools.benchmarking.measurement import benchmark_all, open_device
+from tflite_tools.benchmarking.options import BenchmarkOptions
 
 FLOAT_SITES = ("int8", "float32", "float16")
 IMAGES = 4

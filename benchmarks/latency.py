@@ -32,7 +32,7 @@ from quantize_configs import BitPolicy, HardSigmoid, HardSwish, calibrate, quant
 from quantize_configs.deployment import prepare_for_deployment
 from quantize_configs.files import write_text
 from quantize_configs.keras_backend import keras
-from tflite_tools import runtime
+from tflite_tools.flatbuffer import runtime
 
 layers = keras.layers
 CLASSES = 10

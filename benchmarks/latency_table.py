@@ -13,14 +13,14 @@ import time
 
 import results_file
 
-from qfa_tf.runs.latency_table_run import (
+from qfa_tf.latency import (
     OPERATOR_OPTIONS,
     TableSettings,
     measure_latency_table,
 )
-from qfa_tf.runs.prediction_files import plot_prediction, write_prediction_csv
+from qfa_tf.latency.prediction import plot_prediction, write_prediction_csv
 from qfa_tf.space import SearchSpace
-from tflite_tools.benchmark_options import CLOCKS
+from tflite_tools.benchmarking.options import CLOCKS
 
 
 def main() -> None:

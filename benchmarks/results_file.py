@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from quantize_configs.files import write_text
-from tflite_tools.benchmarking import host_processor
+from tflite_tools.benchmarking.measurement import host_processor
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 

@@ -24,8 +24,8 @@ import results_file
 from qfa_tf.cost import CostModel
 from qfa_tf.runs import Workdir
 from qfa_tf.runs.building import build_space
-from qfa_tf.runs.evaluator import single_threaded_evaluator, workdir_evaluator
-from qfa_tf.runs.search_run import default_workers
+from qfa_tf.runs.measurement import single_threaded_evaluator, workdir_evaluator
+from qfa_tf.runs.searching.run import default_workers
 from qfa_tf.search import (
     EvaluationStore,
     ExactNSGA2,

@@ -27,7 +27,7 @@ from study_runs import CONFIG, RECIPE, RESULT_FILE, ROOT, Run, all_runs, fixed_s
 
 from qfa_tf.runs import Workdir, write_architecture
 from quantize_configs.files import write_text
-from tflite_tools.benchmarking import host_processor
+from tflite_tools.benchmarking.measurement import host_processor
 
 DIVERGED, OUTCOME_FILE = "diverged", "outcome.json"
 THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}

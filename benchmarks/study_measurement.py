@@ -16,8 +16,8 @@ from qfa_tf.cost import CostModel
 from qfa_tf.runs import Workdir, restore
 from qfa_tf.runs.building import build_batches, build_data, build_net, build_space
 from qfa_tf.runs.config import calibration_batch_size, total_steps
-from qfa_tf.runs.evaluator import SEARCH_SPLIT, Measurement
-from qfa_tf.runs.initial_weights import load_initial_weights
+from qfa_tf.runs.measurement import SEARCH_SPLIT, Measurement
+from qfa_tf.runs.training.initial_weights import load_initial_weights
 from quantize_configs.files import write_text
 
 

@@ -31,9 +31,9 @@ from qfa_tf.space.space import make_divisible
 from quantize_configs.files import write_text
 from quantize_configs.keras_backend import keras
 from tflite_tools.conversion import graph_of
-from tflite_tools.integer_comparison import compare_integers
+from tflite_tools.integer_graph.tensors import DataType
 from tflite_tools.lowering import ConversionOptions
-from tflite_tools.tensors import DataType
+from tflite_tools.verification.integers import compare_integers
 
 OUTPUT = pathlib.Path(__file__).parent / "results" / "subnet_promises.csv"
 SUBNETS = 200

@@ -20,8 +20,8 @@ from qfa_tf.cost import CostModel
 from qfa_tf.runs import Workdir, restore
 from qfa_tf.runs.building import build_data, build_space
 from qfa_tf.runs.config import calibration_batch_size
-from qfa_tf.runs.evaluator import Measurement
-from qfa_tf.runs.probes import uniform_bits
+from qfa_tf.runs.measurement import Measurement
+from qfa_tf.runs.training.final_table import uniform_bits
 from quantize_configs.fake_quantization import FLOAT_BITS
 
 

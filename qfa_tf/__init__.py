@@ -2,13 +2,5 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "cost": ["CostModel"],
-        "space": ["Architecture", "SearchSpace"],
-        "supernet": ["Calibration", "QFASupernet"],
-        "training": ["OQATraining", "QFATraining", "TrainingStage"],
-        "version": ["__version__"],
-    },
-)
+# The names, and where each lives, stand in __init__.pyi, which checkers and editors read too.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

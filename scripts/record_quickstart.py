@@ -12,10 +12,10 @@ import pathlib
 import sys
 
 from qfa_tf.runs import Workdir
-from qfa_tf.runs.model_records import model_path, read_records
-from qfa_tf.runs.model_table import model_figures
+from qfa_tf.runs.exporting.records import model_path, read_records
+from qfa_tf.runs.exporting.table import model_figures
 from quantize_configs.files import write_text
-from tflite_tools.benchmarking import host_processor
+from tflite_tools.benchmarking.measurement import host_processor
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULT = ROOT / "docs" / "results" / "quickstart.json"

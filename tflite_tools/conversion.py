@@ -10,8 +10,8 @@ from quantize_configs.bit_widths import FLOAT_BITS
 from quantize_configs.deployment import prepared_container
 from quantize_configs.layer_roles import Role
 from quantize_configs.wrappers import WrappedModel
-from tflite_tools.conversion_keys import BITS_KEY, LABELS_KEY, OPTIONS_KEY
-from tflite_tools.emitter import emit
+from tflite_tools.flatbuffer.conversion_keys import BITS_KEY, LABELS_KEY, OPTIONS_KEY
+from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.lowering import ConversionOptions, lower
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qfa_tf.runs.building import build_net
 from qfa_tf.runs.errors import CheckpointError, CheckpointWriteError
-from qfa_tf.runs.progress import Progress
+from qfa_tf.runs.training.progress import Progress
 from qfa_tf.runs.workdir import Workdir
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from qfa_tf.cost import METRICS, CostModel
 from qfa_tf.runs.building import build_data, build_space
 from qfa_tf.runs.checkpoints import require_newest, restore
 from qfa_tf.runs.config import calibration_batch_size
-from qfa_tf.runs.evaluator import SEARCH_SPLIT, Measurement, workdir_evaluator
+from qfa_tf.runs.measurement import SEARCH_SPLIT, Measurement, workdir_evaluator
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.selection import select
 from qfa_tf.runs.workdir import Workdir

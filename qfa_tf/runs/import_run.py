@@ -16,9 +16,9 @@ from qfa_tf.runs.checkpoints import TrainingState, newest
 from qfa_tf.runs.config import complete_config, total_steps
 from qfa_tf.runs.errors import RunError, WorkdirError
 from qfa_tf.runs.messages import say
-from qfa_tf.runs.progress import Progress
 from qfa_tf.runs.startup import load_tensorflow
-from qfa_tf.runs.training_lock import training_lock
+from qfa_tf.runs.training.lock import training_lock
+from qfa_tf.runs.training.progress import Progress
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import SearchSpace
 from quantize_configs.files import write_text

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tflite_tools.emitter import emit
-from tflite_tools.graph import (
+from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.integer_graph.graph import (
     Activation,
     Add,
     AveragePool2D,

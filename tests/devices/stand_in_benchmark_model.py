@@ -105,7 +105,7 @@ def compare_v2(flags, kernels):
 
 
 def load(path, kernels, threads):
-    from tflite_tools import runtime
+    from tflite_tools.flatbuffer import runtime
 
     start = time.perf_counter()
     content = pathlib.Path(path).read_bytes()
@@ -123,7 +123,7 @@ def fill(model, name, path):
 
 
 def describe(model, flavour, log):
-    from tflite_tools import runtime
+    from tflite_tools.flatbuffer import runtime
 
     operators, partitions = runtime.describe(model)
     taken = sum(operator.delegated for operator in operators)
@@ -199,7 +199,7 @@ def sum_up_v2(seconds, warmup, times, log):
 
 def profile(graph):
     """The table that the runtime itself prints."""
-    from tflite_tools.litert_profiler import profile_events
+    from tflite_tools.benchmarking.litert_profiler import profile_events
 
     return profile_events(pathlib.Path(graph).read_bytes(), runs=3).summary
 

@@ -13,9 +13,9 @@ import pytest
 from conftest import connect
 from fake_adbd import SCRATCH
 
-from tflite_tools.benchmark_options import BenchmarkOptions, DeviceFiles
-from tflite_tools.benchmarking import benchmark, benchmark_all, open_device
-from tflite_tools.delegates import UnknownDelegateError
+from tflite_tools.benchmarking.delegates import UnknownDelegateError
+from tflite_tools.benchmarking.measurement import benchmark, benchmark_all, open_device
+from tflite_tools.benchmarking.options import BenchmarkOptions, DeviceFiles
 from tflite_tools.devices.adb import Adb
 from tflite_tools.devices.errors import (
     DeviceNotFoundError,
@@ -240,8 +240,8 @@ def test_files_survive_the_way_there_and_back(phone, files):
 def test_a_killed_process_leaves_nothing_behind(phone, files, flatbuffer):
     program = (
         "import sys, time\n"
-        "from tflite_tools.benchmark_options import DeviceFiles\n"
-        "from tflite_tools.benchmarking import open_device\n"
+        "from tflite_tools.benchmarking.options import DeviceFiles\n"
+        "from tflite_tools.benchmarking.measurement import open_device\n"
         "with open_device(sys.argv[1], DeviceFiles(benchmark_model=sys.argv[2])) as device:\n"
         "    print('open', flush=True)\n"
         "    time.sleep(60)\n"

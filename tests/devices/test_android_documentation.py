@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from qfa_tf.runs.benchmark_files import benchmark_path
-from tflite_tools.delegates import delegates
+from qfa_tf.runs.benchmarking.files import benchmark_path
+from tflite_tools.benchmarking.delegates import delegates
 
 ROOT = pathlib.Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "android.md").read_text(encoding="utf-8")

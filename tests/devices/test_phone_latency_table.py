@@ -8,10 +8,10 @@ import rich.console
 from conftest import connect
 
 from qfa_tf.cost import operators
-from qfa_tf.runs.latency_table_run import TableSettings, measure_latency_table
-from qfa_tf.runs.table_progress import TableProgress
+from qfa_tf.latency.measurement import TableSettings, measure_latency_table
+from qfa_tf.latency.progress import TableProgress
 from qfa_tf.space import Head, SearchSpace, Stage, Stem
-from tflite_tools.benchmark_options import BenchmarkOptions, DeviceFiles
+from tflite_tools.benchmarking.options import BenchmarkOptions, DeviceFiles
 from tflite_tools.devices.errors import DeviceNotFoundError, DeviceOfflineError
 
 pytestmark = [pytest.mark.xdist_group("phone"), pytest.mark.slow]

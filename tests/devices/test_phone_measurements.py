@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tflite_tools.benchmark_options import BenchmarkOptions, DeviceFiles
-from tflite_tools.benchmarking import open_device
-from tflite_tools.device_comparison import compare_device, random_images
+from tflite_tools.benchmarking.measurement import open_device
+from tflite_tools.benchmarking.options import BenchmarkOptions, DeviceFiles
+from tflite_tools.benchmarking.profiling import profile
 from tflite_tools.devices.errors import DeviceNotFoundError
-from tflite_tools.profiling import profile
+from tflite_tools.verification.devices import compare_device, random_images
 
 pytestmark = pytest.mark.xdist_group("phone")
 OPTIONS = BenchmarkOptions(num_runs=5, min_seconds=0)

@@ -14,10 +14,10 @@ from quantize_configs import (
     quantize,
 )
 from quantize_configs.keras_backend import keras
-from tflite_tools.emitter import emit
-from tflite_tools.graph import GraphError
+from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.integer_graph.graph import GraphError
 from tflite_tools.lowering import lower
-from tflite_tools.verification import ForeignModelError
+from tflite_tools.verification.report import ForeignModelError
 
 layers = keras.layers
 SHAPE = (8, 8, 4)

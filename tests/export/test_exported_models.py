@@ -11,8 +11,8 @@ import user_models
 import tflite_tools
 from quantize_configs import prepare_for_deployment
 from quantize_configs.keras_backend import keras
-from tflite_tools import runtime
-from tflite_tools.runtime import KernelSet
+from tflite_tools.flatbuffer import runtime
+from tflite_tools.flatbuffer.runtime import KernelSet
 
 #: float model, and the first gains of a batch normalization that training starts from
 NETS = {

@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tflite_tools.graph import DataType, HardSwish, IntegerGraph
-from tflite_tools.integer_comparison import compare_integers
+from tflite_tools.integer_graph.graph import DataType, HardSwish, IntegerGraph
 from tflite_tools.reference.kernels_float import _plus_half
+from tflite_tools.verification.integers import compare_integers
 
 
 def hard_swish_graph():

@@ -8,7 +8,7 @@ import tflite_tools
 from quantize_configs import BitPolicy, calibrate, prepare_for_deployment, quantize
 from quantize_configs.keras_backend import keras
 from tflite_tools import FlatbufferError
-from tflite_tools.metadata import read_metadata
+from tflite_tools.flatbuffer.metadata import read_metadata
 
 layers = keras.layers
 IMAGES = np.random.default_rng(0).uniform(0, 1, (32, 8, 8, 4)).astype(np.float32)

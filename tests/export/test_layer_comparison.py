@@ -9,7 +9,7 @@ from mobilenet_v3 import SHAPE, mixed_policy
 import tflite_tools
 from quantize_configs import calibrate, quantize
 from quantize_configs.keras_backend import keras
-from tflite_tools.layer_comparison import compare_layers
+from tflite_tools.verification.layers import compare_layers
 
 IMAGES = 24
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from qfa_tf.runs.export_run import _identity
-from qfa_tf.runs.model_records import ModelRecord, read_record, record_path
+from qfa_tf.runs.exporting.records import ModelRecord, read_record, record_path
+from qfa_tf.runs.exporting.run import _identity
 from qfa_tf.runs.selection import Selection
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import SearchSpace

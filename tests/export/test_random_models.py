@@ -10,7 +10,7 @@ import tflite_tools
 from quantize_configs import UnsupportedLayerError, calibrate, prepare_for_deployment, quantize
 from quantize_configs.keras_backend import keras
 from tflite_tools import FlatbufferError, UnsupportedCombinationError
-from tflite_tools.graph import GraphError
+from tflite_tools.integer_graph.graph import GraphError
 
 REFUSALS = (UnsupportedLayerError, UnsupportedCombinationError, GraphError)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qfa_tf.data import Split
-from qfa_tf.runs import export_run
+from qfa_tf.runs.exporting import run as export_run
 
 
 def split(count, size=8):

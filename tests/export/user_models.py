@@ -9,11 +9,11 @@ from quantize_configs import BitPolicy, calibrate, quantize
 from quantize_configs.deployment import prepare_for_deployment
 from quantize_configs.keras_backend import keras
 from quantize_configs.wrappers import WrappedModel
-from tflite_tools import runtime
 from tflite_tools.conversion import graph_of
-from tflite_tools.emitter import emit
+from tflite_tools.flatbuffer import runtime
+from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.flatbuffer.runtime import KernelSet
 from tflite_tools.lowering import ConversionOptions
-from tflite_tools.runtime import KernelSet
 
 layers = keras.layers
 TRAINING_IMAGES = 1280

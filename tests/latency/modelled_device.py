@@ -4,7 +4,7 @@ import functools
 
 from tflite_tools.devices.device import DeviceInfo, Round
 from tflite_tools.devices.errors import DeviceOfflineError
-from tflite_tools.inspection import inspect
+from tflite_tools.flatbuffer.inspection import inspect
 
 CALL_US = 5.0
 COSTS_US = {

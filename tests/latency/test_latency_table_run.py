@@ -11,8 +11,8 @@ import rich.console
 from modelled_device import CALL_US, ModelledDevice
 
 from qfa_tf.cost import LatencyTable, LatencyTableError, operators
-from qfa_tf.runs.latency_table_run import TableSettings, fit, measure_latency_table
-from qfa_tf.runs.prediction_files import plot_prediction, write_prediction_csv
+from qfa_tf.latency.measurement import TableSettings, fit, measure_latency_table
+from qfa_tf.latency.prediction import plot_prediction, write_prediction_csv
 from qfa_tf.space import Head, SearchSpace, Stage, Stem
 from tflite_tools.devices.errors import DeviceOfflineError
 
@@ -49,7 +49,7 @@ def measure(space, monkeypatch, tmp_path, console):
         def opened(name, files):
             yield device
 
-        monkeypatch.setattr("tflite_tools.benchmarking.open_device", opened)
+        monkeypatch.setattr("tflite_tools.benchmarking.measurement.open_device", opened)
         return measure_latency_table(path, space, bits=bits, settings=settings, console=console)
 
     return run

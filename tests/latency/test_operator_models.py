@@ -3,7 +3,7 @@
 import pytest
 
 from qfa_tf.cost.latency_table import occurrences
-from qfa_tf.runs.operator_models import (
+from qfa_tf.latency.operator_models import (
     SMALL_COPIES,
     measured_as,
     operator_model,
@@ -11,9 +11,9 @@ from qfa_tf.runs.operator_models import (
     work,
 )
 from qfa_tf.space import SearchSpace
-from tflite_tools import runtime
-from tflite_tools.inspection import inspect
-from tflite_tools.operator_units import empty_model
+from tflite_tools.benchmarking.operator_units import empty_model
+from tflite_tools.flatbuffer import runtime
+from tflite_tools.flatbuffer.inspection import inspect
 
 MAIN = {
     "convolution": "CONV_2D",

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 from qfa_tf.runs import ConfigError, Workdir, WorkdirError, restore
 from qfa_tf.runs.building import build_data, build_net, build_space
 from qfa_tf.runs.config import complete_config
-from qfa_tf.runs.initial_weights import load_initial_weights
-from qfa_tf.runs.teacher import build_teacher
+from qfa_tf.runs.training.initial_weights import load_initial_weights
+from qfa_tf.runs.training.teacher import build_teacher
 from qfa_tf.space import Head
 from quantize_configs.keras_backend import keras
 
@@ -92,7 +92,9 @@ def test_supernet_as_teacher(external, finished_run, tmp_path, monkeypatch):
     external.training.teacher = str(finished_run)
     data = build_data(external)
     net, key = restore(Workdir(finished_run))
-    monkeypatch.setattr("qfa_tf.runs.teacher.restore", lambda workdir: (net, key))  # traced once
+    monkeypatch.setattr(
+        "qfa_tf.runs.training.teacher.restore", lambda workdir: (net, key)
+    )  # traced once
     workdir = Workdir(tmp_path / "run")
     teacher = build_teacher(external, workdir, data)
     images = tf.constant(data.test.images[:5])

@@ -27,11 +27,11 @@ from qfa_tf.runs import (
 )
 from qfa_tf.runs.building import build_data, build_net, build_training, trained_architecture
 from qfa_tf.runs.config import complete_config
-from qfa_tf.runs.evaluator import SEARCH_SPLIT, Measurement
-from qfa_tf.runs.initial_weights import load_initial_weights
-from qfa_tf.runs.probes import bits_label, final_subnets
-from qfa_tf.runs.training_probes import TrainingProbes
-from qfa_tf.runs.training_run import _next
+from qfa_tf.runs.measurement import SEARCH_SPLIT, Measurement
+from qfa_tf.runs.training.final_table import bits_label, final_subnets
+from qfa_tf.runs.training.initial_weights import load_initial_weights
+from qfa_tf.runs.training.probes import TrainingProbes
+from qfa_tf.runs.training.run import _next
 from qfa_tf.space import Architecture, ArchitectureError
 
 pytestmark = pytest.mark.xdist_group("runs")

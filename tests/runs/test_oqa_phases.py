@@ -22,7 +22,7 @@ from qfa_tf.runs import (
 )
 from qfa_tf.runs.building import build_net, build_training
 from qfa_tf.runs.config import complete_config
-from qfa_tf.runs.training_loop import TrainingLoop
+from qfa_tf.runs.training.loop import TrainingLoop
 
 pytestmark = pytest.mark.xdist_group("runs")
 STEPS = 6
@@ -72,7 +72,7 @@ def test_each_phase_has_its_space(phases):
 
 def test_steps_are_inherited(phases, make_config, tiny_space):
     """What the 3-bit phase started from."""
-    from qfa_tf.runs.initial_weights import load_initial_weights
+    from qfa_tf.runs.training.initial_weights import load_initial_weights
 
     config = phase_config(make_config(), tiny_space, 3, phases[4])
     net = build_net(config)

@@ -17,9 +17,9 @@ from qfa_tf.runs import (
     search_workdir,
     select,
 )
-from qfa_tf.runs.benchmark_run import benchmark_models, images_of_model, model_contents
-from qfa_tf.runs.evaluator import workdir_evaluator
-from qfa_tf.runs.front_latency import write_front_latency
+from qfa_tf.runs.benchmarking.front_latency import write_front_latency
+from qfa_tf.runs.benchmarking.run import benchmark_models, images_of_model, model_contents
+from qfa_tf.runs.measurement import workdir_evaluator
 from qfa_tf.search import EvaluationStore, InfeasibleBudgetError, StoredEvaluator, load_pareto_json
 from tflite_tools import compare_device, open_device
 
@@ -37,13 +37,13 @@ def settings_of(workdir, **changes):
 @pytest.fixture
 def restored_once(finished_run, monkeypatch):
     """Gives all tests of the module one restored net, so that it is traced once."""
-    import qfa_tf.runs.evaluator
-    import qfa_tf.runs.export_run
+    import qfa_tf.runs.exporting.run
+    import qfa_tf.runs.measurement
     from qfa_tf.runs import Workdir, restore
 
     if not _nets:
         _nets.append(restore(Workdir(finished_run)))
-    for module in (qfa_tf.runs.evaluator, qfa_tf.runs.export_run, qfa_tf.runs.evaluation_run):
+    for module in (qfa_tf.runs.measurement, qfa_tf.runs.exporting.run, qfa_tf.runs.evaluation_run):
         monkeypatch.setattr(module, "restore", lambda workdir: _nets[0])
 
 
@@ -61,7 +61,7 @@ def test_evaluator_and_store(restored_once, run_copy, tiny_space, monkeypatch):
         first = StoredEvaluator(evaluator, store).evaluate(genomes)
     assert [result.images for result in first] == [52] * 3
 
-    monkeypatch.setattr("qfa_tf.runs.evaluator.restore", refuse)
+    monkeypatch.setattr("qfa_tf.runs.measurement.restore", refuse)
     again = workdir_evaluator(run_copy, tiny_space)
     with EvaluationStore(run_copy.evaluations, tiny_space) as store:
         assert StoredEvaluator(again, store).evaluate(genomes) == first
@@ -92,7 +92,7 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
     # The same search again needs no net and ends with the same file.
     pareto = run_copy.pareto_json.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("qfa_tf.runs.evaluator.restore", refuse)
+        patch.setattr("qfa_tf.runs.measurement.restore", refuse)
         search_workdir(run_copy, settings_of(run_copy), console)
     assert run_copy.pareto_json.read_bytes() == pareto
 
@@ -108,7 +108,7 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
     assert evaluated["accuracy"] == record.accuracy["supernet"]
 
     # An exported model is kept, another one under its name is refused, a damaged one as well.
-    monkeypatch.setattr("qfa_tf.runs.export_run.restore", refuse)
+    monkeypatch.setattr("qfa_tf.runs.exporting.run.restore", refuse)
     assert export_model(run_copy, console=console) == record
     with pytest.raises(ModelRecordError, match=r"is another model .*choose another --name"):
         export_model(run_copy, name=record.name, weight_container="int8", console=console)
@@ -121,7 +121,7 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
     table = console.file.getvalue()
     for label in ("mflops_8bit", "mismatching integers", "delegate partitions", "bits per site"):
         assert label in table
-    monkeypatch.setattr("tflite_tools.benchmarking.benchmark_all", refuse)
+    monkeypatch.setattr("tflite_tools.benchmarking.measurement.benchmark_all", refuse)
     assert benchmark_models(run_copy, console=console) == measured
     assert (run_copy.path / "benchmarks" / record.name / "host-1.log").stat().st_size > 100
     content = model_contents(run_copy)[record.name]
@@ -143,7 +143,7 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
 
 
 def test_hopeless_searches_are_refused_before_tensorflow_is_needed(run_copy, monkeypatch, console):
-    monkeypatch.setattr("qfa_tf.runs.search_run.workdir_evaluator", refuse)
+    monkeypatch.setattr("qfa_tf.runs.searching.run.workdir_evaluator", refuse)
     with pytest.raises(InfeasibleBudgetError, match="attainable minimum"):
         search_workdir(run_copy, settings_of(run_copy, constraints=("macs<=10",)), console)
     with pytest.raises(RunError, match="bit-widths of space 'tiny' are"):

@@ -16,8 +16,8 @@ from qfa_tf.runs.building import (
 )
 from qfa_tf.runs.checkpoints import newest
 from qfa_tf.runs.config import complete_config
-from qfa_tf.runs.divergence import _find_in_gradients, find_divergence
-from qfa_tf.runs.training_loop import TrainingLoop
+from qfa_tf.runs.training.divergence import _find_in_gradients, find_divergence
+from qfa_tf.runs.training.loop import TrainingLoop
 from qfa_tf.space import Architecture
 
 pytestmark = pytest.mark.xdist_group("runs")

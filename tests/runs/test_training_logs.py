@@ -10,13 +10,13 @@ from test_training_resume import rows_of
 
 from qfa_tf.runs import CheckpointError, Workdir, WorkdirError, restore
 from qfa_tf.runs.config import complete_config
-from qfa_tf.runs.csv_table import CsvTable, read_rows
-from qfa_tf.runs.progress import EpochTotals, Progress
-from qfa_tf.runs.quantizer_table import quantizer_rows
-from qfa_tf.runs.stop_signals import StopSignals
-from qfa_tf.runs.training_lock import training_lock
-from qfa_tf.runs.training_loop import TrainingLoop
-from qfa_tf.runs.training_plot import plot_training
+from qfa_tf.runs.training.csv_table import CsvTable, read_rows
+from qfa_tf.runs.training.lock import training_lock
+from qfa_tf.runs.training.loop import TrainingLoop
+from qfa_tf.runs.training.plot import plot_training
+from qfa_tf.runs.training.progress import EpochTotals, Progress
+from qfa_tf.runs.training.quantizer_table import quantizer_rows
+from qfa_tf.runs.training.stop_signals import StopSignals
 
 pytestmark = pytest.mark.xdist_group("runs")
 

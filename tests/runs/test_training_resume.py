@@ -11,7 +11,7 @@ from qfa_tf.runs.building import build_net, build_optimizer, build_training
 from qfa_tf.runs.checkpoints import TrainingState, newest
 from qfa_tf.runs.config import complete_config
 from qfa_tf.runs.errors import CheckpointWriteError
-from qfa_tf.runs.progress import Progress
+from qfa_tf.runs.training.progress import Progress
 
 pytestmark = pytest.mark.xdist_group("runs")
 

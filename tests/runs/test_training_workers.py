@@ -13,7 +13,7 @@ from test_training_resume import rows_of
 
 from qfa_tf.runs import ConfigError, Workdir
 from qfa_tf.runs.checkpoints import newest
-from qfa_tf.runs.workers import Workers, cluster_task
+from qfa_tf.runs.training.workers import Workers, cluster_task
 
 pytestmark = pytest.mark.xdist_group("runs")
 

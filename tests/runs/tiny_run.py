@@ -142,7 +142,7 @@ def _pause(flag):
 
 
 def _dump_weights(path):
-    from qfa_tf.runs.training_loop import TrainingLoop
+    from qfa_tf.runs.training.loop import TrainingLoop
 
     run = TrainingLoop.run
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import tflite_tools
-from qfa_tf.runs.subnet_graph import subnet_graph
+from qfa_tf.latency.subnet_graph import subnet_graph
 from qfa_tf.space import Head, SearchSpace, Stage, Stem
-from tflite_tools.emitter import emit
+from tflite_tools.flatbuffer.emitter import emit
 
 
 def signature(flatbuffer):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tflite_tools.graph import (
+from tflite_tools.integer_graph.graph import (
     Activation,
     Add,
     AveragePool2D,
@@ -25,7 +25,7 @@ from tflite_tools.graph import (
     Reshape,
     Softmax,
 )
-from tflite_tools.shapes import output_shape
+from tflite_tools.integer_graph.shapes import output_shape
 
 ACTIVATIONS = tuple(Activation)
 WEIGHT_LIMITS = {DataType.INT8: (-127, 127), DataType.INT4: (-8, 7), DataType.INT2: (-2, 1)}

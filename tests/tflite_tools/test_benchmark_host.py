@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from random_graphs import GraphBuilder, residual_network
 
-from tflite_tools.benchmark_options import BenchmarkOptions
-from tflite_tools.benchmark_report import combine
-from tflite_tools.benchmarking import benchmark, benchmark_all, open_device
+from tflite_tools.benchmarking.measurement import benchmark, benchmark_all, open_device
+from tflite_tools.benchmarking.options import BenchmarkOptions
+from tflite_tools.benchmarking.report import combine
 from tflite_tools.devices.device import DeviceInfo, Round
 from tflite_tools.devices.host import HostModel
-from tflite_tools.emitter import emit
-from tflite_tools.runtime import FlatbufferError
+from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.flatbuffer.runtime import FlatbufferError
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,14 @@
 import pytest
 from random_graphs import GraphBuilder, residual_network
 
-from tflite_tools.delegates import UnknownDelegateError, check_delegate, delegates, find_delegate
-from tflite_tools.emitter import emit
-from tflite_tools.graph import AveragePool2D, DataType, FullyConnected
+from tflite_tools.benchmarking.delegates import (
+    UnknownDelegateError,
+    check_delegate,
+    delegates,
+    find_delegate,
+)
+from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.integer_graph.graph import AveragePool2D, DataType, FullyConnected
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 from random_graphs import SINGLE_OPERATIONS, GraphBuilder, residual_network
 
-from tflite_tools.emitter import SIGNATURE_KEY, emit
-from tflite_tools.graph import DataType
-from tflite_tools.metadata import read_metadata
-from tflite_tools.packing import unpack
-from tflite_tools.runtime import run
+from tflite_tools.flatbuffer.emitter import SIGNATURE_KEY, emit
+from tflite_tools.flatbuffer.metadata import read_metadata
+from tflite_tools.flatbuffer.packing import unpack
+from tflite_tools.flatbuffer.runtime import run
+from tflite_tools.integer_graph.graph import DataType
 
 
 @pytest.fixture

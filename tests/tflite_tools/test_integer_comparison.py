@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from random_graphs import GraphBuilder, residual_network
 
-from tflite_tools.graph import OperationKind
-from tflite_tools.integer_comparison import compare_integers
+from tflite_tools.flatbuffer.runtime import KernelSet
+from tflite_tools.integer_graph.graph import OperationKind
 from tflite_tools.reference import kernels_xnnpack
-from tflite_tools.runtime import KernelSet
+from tflite_tools.verification.integers import compare_integers
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from random_graphs import GraphBuilder, residual_network
 
-from tflite_tools.graph import (
+from tflite_tools.integer_graph.graph import (
     Add,
     Conv2D,
     DataType,
@@ -203,7 +203,7 @@ def test_fully_connected_without_kept_axes_needs_two_dimensions():
 
 def test_importing_the_graph_needs_numpy_only():
     code = (
-        "import sys, tflite_tools.graph; "
+        "import sys, tflite_tools.integer_graph.graph; "
         "print([name for name in ('tensorflow', 'ai_edge_litert', 'flatbuffers', 'tf_keras') "
         "if name in sys.modules])"
     )

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from random_graphs import SINGLE_OPERATIONS, GraphBuilder, residual_network
 
-from tflite_tools.emitter import emit
-from tflite_tools.graph import (
+from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.flatbuffer.runtime import KernelSet, run
+from tflite_tools.integer_graph.graph import (
     Activation,
     Add,
     Conv2D,
@@ -16,9 +17,8 @@ from tflite_tools.graph import (
     Quantization,
     Quantize,
 )
-from tflite_tools.integer_comparison import compare_integers
 from tflite_tools.reference import interpret
-from tflite_tools.runtime import KernelSet, run
+from tflite_tools.verification.integers import compare_integers
 
 KERNEL_SETS = tuple(KernelSet)
 ALL_CODES = np.arange(-128, 128).astype(np.int8)

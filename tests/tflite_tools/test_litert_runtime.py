@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from random_graphs import SINGLE_OPERATIONS, GraphBuilder
 
-from tflite_tools.emitter import emit
-from tflite_tools.graph import Activation, AveragePool2D, Conv2D
-from tflite_tools.runtime import FlatbufferError, KernelSet, run
+from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.flatbuffer.runtime import FlatbufferError, KernelSet, run
+from tflite_tools.integer_graph.graph import Activation, AveragePool2D, Conv2D
 
 
 @pytest.fixture

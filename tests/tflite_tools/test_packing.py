@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tflite_tools.packing import pack, unpack
+from tflite_tools.flatbuffer.packing import pack, unpack
 
 
 @pytest.mark.parametrize("bits", [4, 2])

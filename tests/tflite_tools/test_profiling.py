@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from random_graphs import GraphBuilder, residual_network
 
-from tflite_tools import litert_profiler, profiling, runtime
-from tflite_tools.benchmark_options import BenchmarkOptions
-from tflite_tools.benchmarking import open_device
-from tflite_tools.device_comparison import random_images
+from tflite_tools.benchmarking.measurement import litert_profiler, open_device, profiling
+from tflite_tools.benchmarking.operator_units import OperatorUnit, as_models, operator_units
+from tflite_tools.benchmarking.options import BenchmarkOptions
+from tflite_tools.benchmarking.profiling import OperatorTime, Profile, match, profile
 from tflite_tools.devices.errors import DeviceOutputError
 from tflite_tools.devices.profile_output import ProfileRow, parse_profile
-from tflite_tools.emitter import emit
-from tflite_tools.operator_units import OperatorUnit, as_models, operator_units
-from tflite_tools.profiling import OperatorTime, Profile, match, profile
+from tflite_tools.flatbuffer import runtime
+from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.verification.devices import random_images
 
 EMPTY = "an empty model"
 OPTIONS = BenchmarkOptions(num_runs=5, min_seconds=0)
@@ -134,7 +134,7 @@ def test_matching():
 
 def test_plot(tmp_path):
     pytest.importorskip("matplotlib")
-    from tflite_tools.profile_plot import profile_figure
+    from tflite_tools.benchmarking.profile_plot import profile_figure
 
     times = [("a", "QUANTIZE", 1), ("a", "CONV_2D", 2), ("b", "MEAN", 3), ("c", "CONV_2D", 4)]
     operators = tuple(OperatorTime(layer, kind, "", True, time) for layer, kind, time in times)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from random_graphs import SINGLE_OPERATIONS, GraphBuilder
 
-from tflite_tools import support
-from tflite_tools.emitter import emit
-from tflite_tools.graph import (
+from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.flatbuffer.runtime import FlatbufferError, KernelSet, run
+from tflite_tools.integer_graph.graph import (
     Add,
     AveragePool2D,
     Concatenation,
@@ -27,9 +27,14 @@ from tflite_tools.graph import (
     Reshape,
     Softmax,
 )
-from tflite_tools.operations import LINEAR_KINDS
-from tflite_tools.runtime import FlatbufferError, KernelSet, run
-from tflite_tools.support import UnsupportedCombinationError, check_operation, rows, table_rows
+from tflite_tools.integer_graph.operations import LINEAR_KINDS
+from tflite_tools.support import table as support
+from tflite_tools.support.table import (
+    UnsupportedCombinationError,
+    check_operation,
+    rows,
+    table_rows,
+)
 
 LAYER = "stage_2/block_1"
 ATTRIBUTES = {

@@ -15,12 +15,12 @@ import subprocess
 import tempfile
 import threading
 
-from tflite_tools.benchmark_options import (
+from tflite_tools.benchmarking.delegates import Delegate, find_delegate
+from tflite_tools.benchmarking.options import (
     BenchmarkOptionError,
     BenchmarkOptions,
     DeviceFiles,
 )
-from tflite_tools.delegates import Delegate, find_delegate
 from tflite_tools.devices.adb import NO_SPACE, QUICK, Adb, ShellResult
 from tflite_tools.devices.benchmark_output import parse
 from tflite_tools.devices.benchmark_program import BenchmarkProgram, check_abi
@@ -290,7 +290,7 @@ class AndroidModel:
     def __init__(
         self, device: AndroidDevice, name: str, path: str, flatbuffer: bytes, delegate: Delegate
     ):
-        from tflite_tools.inspection import inspect
+        from tflite_tools.flatbuffer.inspection import inspect
 
         self._device = device
         self._what = f"benchmark_model on {name!r}"

@@ -3,8 +3,8 @@
 import pathlib
 import struct
 
-from tflite_tools.benchmark_options import BenchmarkOptions
-from tflite_tools.delegates import Delegate
+from tflite_tools.benchmarking.delegates import Delegate
+from tflite_tools.benchmarking.options import BenchmarkOptions
 from tflite_tools.devices.benchmark_output import CLASSIC, flags_of, variant_of
 from tflite_tools.devices.errors import WrongAbiError
 

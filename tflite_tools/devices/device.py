@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Protocol
 
-from tflite_tools.benchmark_options import BenchmarkOptions
+from tflite_tools.benchmarking.options import BenchmarkOptions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tflite_tools import runtime
-from tflite_tools.benchmark_options import BenchmarkOptions
-from tflite_tools.delegates import find_delegate, kernel_set_of
+from tflite_tools.benchmarking.delegates import find_delegate, kernel_set_of
+from tflite_tools.benchmarking.memory_probe import measure_peak_memory
+from tflite_tools.benchmarking.options import BenchmarkOptions
 from tflite_tools.devices.device import DeviceInfo, Round
-from tflite_tools.memory_probe import measure_peak_memory
+from tflite_tools.flatbuffer import runtime
 
 _THERMAL = pathlib.Path("/sys/class/thermal")
 _GOVERNOR = pathlib.Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")

@@ -7,7 +7,7 @@ import numpy as np
 
 from quantize_configs.layer_roles import function_of
 from quantize_configs.model_graph import LayerCall
-from tflite_tools.graph import (
+from tflite_tools.integer_graph.graph import (
     Add,
     DataType,
     Dequantize,

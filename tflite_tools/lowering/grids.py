@@ -4,7 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from tflite_tools.graph import DataType, Dequantize, IntegerGraph, Quantization, Quantize
+from tflite_tools.integer_graph.graph import (
+    DataType,
+    Dequantize,
+    IntegerGraph,
+    Quantization,
+    Quantize,
+)
 
 WIDE_BITS = 16
 INT8_TOP = 127

@@ -8,7 +8,7 @@ from quantize_configs.folding import FoldedLinear
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import UnsupportedLayerError
 from quantize_configs.model_graph import LayerCall
-from tflite_tools.graph import (
+from tflite_tools.integer_graph.graph import (
     Activation,
     Conv2D,
     DataType,

@@ -18,7 +18,7 @@ from quantize_configs.layer_roles import (
 )
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.wrappers import WrappedModel
-from tflite_tools.graph import (
+from tflite_tools.integer_graph.graph import (
     Add,
     Concatenation,
     DataType,

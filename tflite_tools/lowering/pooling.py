@@ -5,7 +5,7 @@ import numpy as np
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import UnsupportedLayerError
 from quantize_configs.model_graph import LayerCall
-from tflite_tools.graph import (
+from tflite_tools.integer_graph.graph import (
     Activation,
     DataType,
     DepthwiseConv2D,
@@ -14,7 +14,7 @@ from tflite_tools.graph import (
     Padding,
     Quantization,
 )
-from tflite_tools.shapes import window_positions
+from tflite_tools.integer_graph.shapes import window_positions
 
 layers = keras.layers
 

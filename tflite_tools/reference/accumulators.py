@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from tflite_tools.operations import Conv2D, DepthwiseConv2D
-from tflite_tools.shapes import window_positions
-from tflite_tools.tensors import Quantization, Tensor
+from tflite_tools.integer_graph.operations import Conv2D, DepthwiseConv2D
+from tflite_tools.integer_graph.shapes import window_positions
+from tflite_tools.integer_graph.tensors import Quantization, Tensor
 
 _FLOAT32_EXACT = 1 << 24
 _BLOCK_BYTES = 1 << 18

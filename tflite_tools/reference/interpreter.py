@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tflite_tools import support
-from tflite_tools.graph import LINEAR_KINDS, IntegerGraph, Operation
+from tflite_tools.flatbuffer.runtime import KernelSet
+from tflite_tools.integer_graph.graph import LINEAR_KINDS, IntegerGraph, Operation
+from tflite_tools.integer_graph.tensors import DataType
 from tflite_tools.reference import (
     kernels_builtin,
     kernels_float,
@@ -14,8 +15,7 @@ from tflite_tools.reference import (
     kernels_xnnpack,
 )
 from tflite_tools.reference.node import Node
-from tflite_tools.runtime import KernelSet
-from tflite_tools.tensors import DataType
+from tflite_tools.support import table as support
 
 Kernel = Callable[[Node], np.ndarray]
 
@@ -34,8 +34,8 @@ def interpret(
 ) -> dict[str, np.ndarray]:
     """Computes every activation of a graph.
 
-    Operators that XNNPACK does not take (`tflite_tools.support`) run with the built-in kernels,
-    as in LiteRT.
+    Operators that XNNPACK does not take (`tflite_tools.support.table`) run with the built-in
+    kernels, as in LiteRT.
 
     Args:
       graph: A valid graph.

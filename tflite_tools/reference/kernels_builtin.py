@@ -7,7 +7,8 @@ Sources: LiteRT tflite/kernels/internal/optimized (optimized_ops.h, integer_ops/
 
 import numpy as np
 
-from tflite_tools.operations import OperationKind
+from tflite_tools.flatbuffer.runtime import KernelSet
+from tflite_tools.integer_graph.operations import OperationKind
 from tflite_tools.reference import kernels_copy, kernels_float
 from tflite_tools.reference import kernels_reference as scalar
 from tflite_tools.reference.node import Node
@@ -20,7 +21,6 @@ from tflite_tools.reference.rounding import (
     scale_half_away,
     scale_half_up,
 )
-from tflite_tools.runtime import KernelSet
 
 #: Elements per step of the vector loops.
 _DEPTHWISE_GROUP = 8

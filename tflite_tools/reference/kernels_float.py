@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tflite_tools.graph import IntegerGraph
-from tflite_tools.operations import Activation
+from tflite_tools.flatbuffer.runtime import KernelSet, run
+from tflite_tools.integer_graph.graph import IntegerGraph
+from tflite_tools.integer_graph.operations import Activation
+from tflite_tools.integer_graph.tensors import DataType
 from tflite_tools.reference.node import Node
 from tflite_tools.reference.rounding import LIMITS
-from tflite_tools.runtime import KernelSet, run
-from tflite_tools.tensors import DataType
 
 _SIXTH = np.float32(1 / 6)
 
@@ -35,7 +35,7 @@ def by_running(kernel_set: KernelSet) -> Callable[[Node], np.ndarray]:
     """The kernel of an operator on one FLOAT32 tensor and constants, as LiteRT computes it."""
 
     def kernel(node: Node) -> np.ndarray:
-        from tflite_tools.emitter import emit
+        from tflite_tools.flatbuffer.emitter import emit
 
         values = np.ascontiguousarray(node.values[0])
         graph = IntegerGraph()

@@ -8,7 +8,9 @@ internal/common.h, internal/reference/integer_ops.
 
 import numpy as np
 
-from tflite_tools.operations import OperationKind
+from tflite_tools.flatbuffer.runtime import KernelSet
+from tflite_tools.integer_graph.operations import OperationKind
+from tflite_tools.integer_graph.tensors import DataType
 from tflite_tools.reference import kernels_reference as scalar
 from tflite_tools.reference.node import Node
 from tflite_tools.reference.rounding import (
@@ -19,8 +21,6 @@ from tflite_tools.reference.rounding import (
     scale_half_up,
     scale_reduced,
 )
-from tflite_tools.runtime import KernelSet
-from tflite_tools.tensors import DataType
 
 #: Elements per step of the vector loop.
 _FLOAT_GROUP = 8

@@ -6,7 +6,8 @@ tflite/kernels/add.cc.
 
 import numpy as np
 
-from tflite_tools.operations import OperationKind
+from tflite_tools.flatbuffer.runtime import KernelSet
+from tflite_tools.integer_graph.operations import OperationKind
 from tflite_tools.reference import kernels_copy, kernels_float
 from tflite_tools.reference.node import Node
 from tflite_tools.reference.rounding import (
@@ -17,7 +18,6 @@ from tflite_tools.reference.rounding import (
     saturate,
     scale_half_away,
 )
-from tflite_tools.runtime import KernelSet
 
 _ADD_LEFT_SHIFT = 20
 

@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 
-from tflite_tools.operations import OperationKind
+from tflite_tools.flatbuffer.runtime import KernelSet
+from tflite_tools.integer_graph.operations import OperationKind
 from tflite_tools.reference import kernels_copy, kernels_float
 from tflite_tools.reference.node import Node
 from tflite_tools.reference.rounding import LIMITS, activation_codes_xnnpack, saturate
-from tflite_tools.runtime import KernelSet
 
 
 def _limits(node: Node) -> tuple[float, float]:

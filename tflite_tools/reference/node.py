@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from tflite_tools.operations import Attributes
+from tflite_tools.integer_graph.operations import Attributes
+from tflite_tools.integer_graph.tensors import Tensor
 from tflite_tools.reference import accumulators
-from tflite_tools.tensors import Tensor
 
 
 @dataclasses.dataclass(frozen=True)

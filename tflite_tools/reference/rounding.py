@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from tflite_tools.operations import Activation
+from tflite_tools.integer_graph.operations import Activation
 
 INT8_MIN, INT8_MAX = -128, 127
 

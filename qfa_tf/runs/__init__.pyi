@@ -1,0 +1,57 @@
+from .architecture_files import architecture_text, read_architecture, write_architecture
+from .benchmarking.run import benchmark_models
+from .checkpoints import restore
+from .config import read_config, validate_config, write_config
+from .errors import (
+    CheckpointError,
+    CheckpointWriteError,
+    ConfigError,
+    DivergedError,
+    RunError,
+    StoppedError,
+    WorkdirError,
+    WorkerError,
+)
+from .evaluation_run import evaluate_selection
+from .exporting.records import ModelRecord, ModelRecordError
+from .exporting.run import export_model, print_inspection, print_support
+from .import_run import import_official
+from .measurement import SupernetEvaluator
+from .searching.run import search_workdir
+from .searching.settings import SearchSettings
+from .selection import Selection, select
+from .training.run import train
+from .workdir import Workdir
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointWriteError",
+    "ConfigError",
+    "DivergedError",
+    "ModelRecord",
+    "ModelRecordError",
+    "RunError",
+    "SearchSettings",
+    "Selection",
+    "StoppedError",
+    "SupernetEvaluator",
+    "Workdir",
+    "WorkdirError",
+    "WorkerError",
+    "architecture_text",
+    "benchmark_models",
+    "evaluate_selection",
+    "export_model",
+    "import_official",
+    "print_inspection",
+    "print_support",
+    "read_architecture",
+    "read_config",
+    "restore",
+    "search_workdir",
+    "select",
+    "train",
+    "validate_config",
+    "write_architecture",
+    "write_config",
+]

@@ -1,0 +1,1 @@
+"""The program `benchmark`: exported models of a workdir, measured."""

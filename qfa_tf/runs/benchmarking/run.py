@@ -1,0 +1,275 @@
+"""Latency of exported models on a device and the final table: what `apps/benchmark.py` does."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+
+import rich.console
+
+from qfa_tf.runs.benchmarking.files import (
+    benchmark_key,
+    folder_of,
+    save_profile,
+    save_report,
+)
+from qfa_tf.runs.errors import RunError, WorkdirError
+from qfa_tf.runs.exporting.records import ModelRecord, read_record, read_records
+from qfa_tf.runs.exporting.table import print_models
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.workdir import Workdir
+from tflite_tools.benchmarking.options import BenchmarkOptions, DeviceFiles
+
+
+def benchmark_models(
+    workdir: Workdir,
+    *,
+    names: Sequence[str] = (),
+    device: str = "host",
+    options: BenchmarkOptions | None = None,
+    files: DeviceFiles | None = None,
+    again: bool = False,
+    console: rich.console.Console | None = None,
+) -> list[ModelRecord]:
+    """Benchmarks models in turns, stores the reports in their records and prints the table of all.
+
+    The report and the raw log of the device are kept in `WORKDIR/benchmarks/NAME` as well.
+
+    Args:
+      workdir: Of a run with exported models.
+      names: Models, all by default.
+      device: See `tflite_tools.benchmark`.
+      options: How to measure.
+      files: Programs and libraries for a phone.
+      again: Whether to measure models again that have a report for this device, threads and
+        delegate.
+      console: For progress and the table.
+
+    Raises:
+      WorkdirError: There is no run.
+      ModelRecordError: A model or its record is missing or damaged.
+      DeviceError: The device cannot do it.
+      FileWriteError: A file cannot be written.
+    """
+    from tflite_tools.benchmarking.measurement import benchmark_all, open_device
+
+    console = console or rich.console.Console()
+    options = options or BenchmarkOptions()
+    records, contents = _models(workdir, names)
+    key = benchmark_key(device, options)
+    missing = [name for name, record in records.items() if again or key not in record.benchmarks]
+    if missing:
+        print_delegation({name: contents[name] for name in missing}, options.delegate, console)
+        with open_device(device, files) as opened:
+            reports = benchmark_all({name: contents[name] for name in missing}, opened, options)
+        for name, report in reports.items():
+            benchmarks = {**records[name].benchmarks, key: report.as_dict()}
+            records[name] = dataclasses.replace(records[name], benchmarks=benchmarks)
+            records[name].write(workdir)
+            path = save_report(folder_of(workdir), name, key, report)
+            say(console, f"{name}: {report}\nReport and log: {path}")
+    print_models(list(records.values()), key, console)
+    return list(records.values())
+
+
+def benchmark_flatbuffers(
+    paths: Iterable[str | os.PathLike],
+    output: str | os.PathLike,
+    *,
+    device: str = "host",
+    options: BenchmarkOptions | None = None,
+    files: DeviceFiles | None = None,
+    console: rich.console.Console | None = None,
+) -> dict:
+    """Benchmarks .tflite files of any origin in turns and returns the reports by path.
+
+    Args:
+      paths: Files.
+      output: Folder for reports and logs.
+      device: See `tflite_tools.benchmark`.
+      options: How to measure.
+      files: Programs and libraries for a phone.
+      console: For progress.
+
+    Raises:
+      RunError: There is no such file.
+      DeviceError: The device cannot do it.
+      FileWriteError: A file cannot be written.
+    """
+    from tflite_tools.benchmarking.measurement import benchmark_all, open_device
+
+    console = console or rich.console.Console()
+    options = options or BenchmarkOptions()
+    contents = read_flatbuffers(paths)
+    print_delegation(contents, options.delegate, console)
+    with open_device(device, files) as opened:
+        reports = benchmark_all(contents, opened, options)
+    key = benchmark_key(device, options)
+    for path, report in reports.items():
+        saved = save_report(pathlib.Path(output), pathlib.Path(path).stem, key, report)
+        say(console, f"{path}: {report}\nReport and log: {saved}")
+    return reports
+
+
+def profile_flatbuffers(
+    contents: dict[str, bytes],
+    output: pathlib.Path,
+    *,
+    device: str = "host",
+    options: BenchmarkOptions | None = None,
+    files: DeviceFiles | None = None,
+    console: rich.console.Console | None = None,
+) -> dict:
+    """Measures where the time of models goes, by operator and site; returns profiles by name.
+
+    Args:
+      contents: Flatbuffers by name.
+      output: Folder for the tables and pictures.
+      device: See `tflite_tools.benchmark`.
+      options: How to measure.
+      files: Programs and libraries for a phone.
+      console: For progress.
+
+    Raises:
+      DeviceError: The device cannot do it.
+      FileWriteError: A file cannot be written.
+    """
+    from tflite_tools.benchmarking.measurement import open_device
+    from tflite_tools.benchmarking.profiling import profile
+
+    console = console or rich.console.Console()
+    options = options or BenchmarkOptions()
+    key = benchmark_key(device, options)
+    found = {}
+    with open_device(device, files) as opened:
+        for name, content in contents.items():
+            found[name] = profile(content, opened, options)
+            saved = save_profile(output, pathlib.Path(name).stem, key, found[name], site_of_layer)
+            say(console, f"{name}\n{found[name].table(site_of_layer)}\nWrote {saved}")
+    return found
+
+
+def compare_flatbuffers(
+    contents: dict[str, bytes],
+    images_of: Callable[[str, bytes], tuple],
+    *,
+    device: str = "host",
+    delegate: str = "cpu",
+    files: DeviceFiles | None = None,
+    console: rich.console.Console | None = None,
+) -> dict:
+    """Compares outputs of a device with those of this computer; returns comparisons by name.
+
+    Args:
+      contents: Flatbuffers by name.
+      images_of: From name and flatbuffer to images (as the model takes them) and labels or None.
+      device: See `tflite_tools.benchmark`.
+      delegate: What executes the model there.
+      files: Programs and libraries for a phone.
+      console: For progress.
+
+    Raises:
+      DeviceError: The device cannot do it.
+      RunError: A device that promises equal bits has others.
+    """
+    from tflite_tools.benchmarking.measurement import open_device
+    from tflite_tools.verification.devices import compare_device
+
+    console = console or rich.console.Console()
+    found = {}
+    with open_device(device, files) as opened:
+        for name, content in contents.items():
+            images, labels = images_of(name, content)
+            found[name] = compare_device(content, opened, images, delegate=delegate, labels=labels)
+            say(console, f"{name}: {found[name]}")
+    broken = [name for name, comparison in found.items() if not comparison.keeps_promise]
+    if broken:
+        raise RunError(
+            f"The outputs of {', '.join(broken)} differ in bits from those here, which they must "
+            f"not with the delegate {delegate!r}."
+        )
+    return found
+
+
+def read_flatbuffers(paths: Iterable[str | os.PathLike]) -> dict[str, bytes]:
+    """Bytes of .tflite files by path.
+
+    Raises:
+      RunError: There is no such file.
+    """
+    contents = {}
+    for path in map(pathlib.Path, paths):
+        if not path.is_file():
+            raise RunError(f"There is no model {path}.")
+        contents[str(path)] = path.read_bytes()
+    return contents
+
+
+def model_contents(workdir: Workdir, names: Sequence[str] = ()) -> dict[str, bytes]:
+    """Flatbuffers of the exported models of a run by name, all by default.
+
+    Raises:
+      WorkdirError: There is no run.
+      ModelRecordError: A model or its record is missing or damaged.
+    """
+    return _models(workdir, names)[1]
+
+
+def images_of_model(workdir: Workdir, name: str, content: bytes, count: int) -> tuple:
+    """Test images of a run as one of its models takes them, and their labels.
+
+    Raises:
+      RunError: The data set cannot be loaded.
+    """
+    from qfa_tf.runs.building import build_data
+    from qfa_tf.runs.exporting.run import resized_images
+    from tflite_tools.verification.devices import as_inputs
+
+    record = read_record(workdir, name)
+    test = build_data(workdir.config()).test
+    images = resized_images(test.images[:count], record.architecture)
+    return as_inputs(content, images), test.labels[:count]
+
+
+def export_front(workdir: Workdir, console: rich.console.Console) -> list[str]:
+    """Exports the subnets of the front that are not exported yet; returns all their names.
+
+    Raises:
+      WorkdirError: There has been no search.
+      RunError: A subnet cannot be exported.
+    """
+    from qfa_tf.runs.exporting.run import export_model
+    from qfa_tf.search import load_pareto_json
+
+    workdir.config()
+    if not workdir.pareto_json.is_file():
+        raise WorkdirError(
+            f"{workdir} has no {workdir.pareto_json.name} yet. Search first: "
+            f"python apps/search.py --workdir={workdir}"
+        )
+    count = len(load_pareto_json(workdir.pareto_json).front)
+    return [export_model(workdir, index=i, console=console).name for i in range(count)]
+
+
+def site_of_layer(layer: str) -> str:
+    """The site of the architecture, or its squeeze-excite, that a layer of a file belongs to."""
+    block, found, _ = layer.partition(".se.")
+    return f"{block}.se" if found else layer
+
+
+def print_delegation(
+    contents: dict[str, bytes], delegate: str, console: rich.console.Console
+) -> None:
+    """Says before anything runs which layers the delegate will leave to the CPU."""
+    from tflite_tools.benchmarking.delegates import check_delegate
+
+    for name, content in contents.items():
+        say(console, f"{name}: {check_delegate(content, delegate)}")
+
+
+def _models(workdir: Workdir, names: Sequence[str]):
+    """Records and flatbuffers by name."""
+    workdir.config()
+    records = [read_record(workdir, name) for name in names] or read_records(workdir)
+    contents = {record.name: record.check_file(workdir).read_bytes() for record in records}
+    return {record.name: record for record in records}, contents

@@ -1,0 +1,1 @@
+"""The program `export`: from a chosen architecture to files."""

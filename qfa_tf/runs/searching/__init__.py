@@ -1,0 +1,1 @@
+"""The program `search`: settings, the run and what it shows."""

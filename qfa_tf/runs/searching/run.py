@@ -1,0 +1,255 @@
+"""Searching the supernet of a workdir: what `apps/search.py` does."""
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import rich.console
+
+from qfa_tf.runs.architecture_files import write_architecture
+from qfa_tf.runs.building import build_space
+from qfa_tf.runs.checkpoints import require_newest
+from qfa_tf.runs.errors import RunError
+from qfa_tf.runs.measurement import single_threaded_evaluator, workdir_evaluator
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.searching.display import SearchDisplay
+from qfa_tf.runs.searching.settings import SearchSettings
+from qfa_tf.runs.training.final_table import uniform_bits, uniform_genomes
+from qfa_tf.runs.workdir import Workdir
+from qfa_tf.search import (
+    PREDICTED,
+    EvaluationStore,
+    Evaluator,
+    PredictingEvaluator,
+    Predictor,
+    Reference,
+    SearchResult,
+    StoredEvaluator,
+    Subspace,
+    check_feasible,
+    parse_constraints,
+    search,
+    write_report,
+)
+from qfa_tf.search.constraints import resolve_constraints
+from qfa_tf.search.report import ReportDetails
+from qfa_tf.search.sensitivity import sensitivity
+
+BACKENDS = ("processes", "ray")
+
+
+def search_workdir(
+    workdir: Workdir,
+    settings: SearchSettings,
+    console: rich.console.Console | None = None,
+    *,
+    workers: int = 0,
+    backend: str = "processes",
+) -> SearchResult:
+    """Searches and writes what it found.
+
+    That is `pareto.json`, `pareto.png`, `report.html`, `predictor.npz`, and the chosen subnet as
+    `architecture.json`.
+
+    Every evaluation is stored at once in `evaluations.sqlite`: after a kill, the same call asks
+    only for what is missing. The strategy "predicted" measures nothing and needs no TensorFlow.
+
+    Args:
+      workdir: Of a trained supernet.
+      settings: What to search for.
+      console: For progress.
+      workers: Processes that evaluate, each with one thread; 0 evaluates in this process.
+      backend: "processes", or "ray" for the machines of a Ray cluster.
+
+    Raises:
+      RunError, ConstraintError, InfeasibleBudgetError: Something is missing or hopeless, the
+        workdir holds one subnet that was trained alone, or no evaluated subnet meets a constraint
+        on the accuracy (the files are written all the same).
+      CostUnavailableError, LatencyTableError: A cost cannot be computed.
+      StoreError, PredictorError, FileWriteError, StoreWriteError: A file is damaged or cannot be
+        written.
+    """
+    console = console or rich.console.Console()
+    if backend not in BACKENDS or workers < 0:
+        raise RunError(
+            f"backend must be one of {BACKENDS} and workers at least 0. Received: {backend!r} and "
+            f"{workers}."
+        )
+    config = workdir.config()
+    if config.training.architecture:
+        raise RunError(
+            f"{workdir} holds one subnet that was trained alone, so there is nothing to search. "
+            f"Export it: python apps/export.py --workdir={workdir}; or search the workdir of a "
+            "supernet."
+        )
+    space = build_space(config)
+    cost = settings.cost_model(space)
+    bits = settings.bits(space)
+    constraints = resolve_constraints(parse_constraints(settings.constraints), cost)
+    objective = cost.resolve(settings.objective)
+    check_feasible(constraints, cost, Subspace(space, bits, settings.uniform_bits))
+    budget = ", ".join(map(str, constraints)) or "no constraint"
+    say(
+        console,
+        f"Searching {space.name} with {settings.strategy}: accuracy against {objective}, {budget}, "
+        f"bits {', '.join(map(str, bits))}{', uniform' if settings.uniform_bits else ''}, "
+        f"{settings.budget} evaluations, seed {settings.seed}",
+    )
+    wanted = {
+        "constraints": constraints,
+        "objective": objective,
+        "minimize": settings.minimize,
+        "seed": settings.seed,
+        "bits": bits,
+        "uniform_bits": settings.uniform_bits,
+    }
+    with contextlib.ExitStack() as stack:
+        display = SearchDisplay(console)
+        if settings.strategy == "predicted":
+            evaluator, strategy = _predicting(workdir, settings, space)
+            budget, stored = None, None
+        else:
+            require_newest(workdir)
+            strategy, budget = settings.build_strategy(), settings.budget
+            store = stack.enter_context(EvaluationStore(workdir.evaluations, space))
+            stored = evaluator = StoredEvaluator(
+                stack.enter_context(_measuring(workdir, space, workers, backend)), store
+            )
+        with display:
+            result = search(
+                space,
+                cost,
+                evaluator,
+                strategy=strategy,
+                evaluations=budget,
+                on_progress=display,
+                on_predictor=lambda predictor: predictor.save(workdir.path / PREDICTOR_FILE),
+                **wanted,
+            )
+        began = time.perf_counter()
+        references = _uniform_references(space, cost, evaluator, objective)
+        display.seconds["references"] = time.perf_counter() - began
+        changes = ()
+        if settings.sensitivity and result.chosen is not None:
+            began = time.perf_counter()
+            say(console, "Measuring the chosen subnet with each bit-width changed ...")
+            changes = sensitivity(result.chosen, cost, objective, evaluator.evaluate)
+            display.seconds["sensitivity"] = time.perf_counter() - began
+    result.write_pareto_json(workdir.pareto_json)
+    if result.chosen is None:  # that of an earlier search would be of another front
+        workdir.architecture_file.unlink(missing_ok=True)
+    else:
+        write_architecture(result.architecture(result.chosen), workdir.architecture_file)
+    result.plot_pareto(workdir.pareto_png, references)
+    next_command = _next_command(workdir, settings)
+    details = ReportDetails(references, changes, display.seconds, _data(config), next_command)
+    write_report(result, workdir.report, details)
+    if stored is not None:
+        say(
+            console,
+            f"{stored.misses} subnets evaluated, {stored.hits} found in "
+            f"{workdir.evaluations.name}.",
+        )
+    if result.quality is not None:
+        say(console, str(result.quality))
+    _print_outcome(result, references, workdir, next_command, console)
+    return result
+
+
+PREDICTOR_FILE = "predictor.npz"
+
+
+def default_workers() -> int:
+    """One per core that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _measuring(workdir: Workdir, space, workers: int, backend: str) -> Iterator[Evaluator]:
+    """The evaluator, with its processes when there are some."""
+    reference = workdir_evaluator(workdir, space)
+    if not workers:
+        yield reference
+        return
+    factory = functools.partial(single_threaded_evaluator, str(workdir.path.absolute()))
+    if backend == "ray":
+        from qfa_tf.search.ray_pool import RayPool as Pool
+    else:
+        from qfa_tf.search.worker_pool import WorkerPool as Pool
+    with Pool(factory, workers, reference) as pool:
+        yield pool
+
+
+def _predicting(workdir: Workdir, settings: SearchSettings, space):
+    """Evaluator and strategy of a search on the predictor of an earlier one."""
+    from qfa_tf.search import PredictedFront
+
+    predictor = Predictor.load(workdir.path / PREDICTOR_FILE, space)
+    strategy = PredictedFront(
+        predictor, settings.predictor_population, settings.predictor_generations
+    )
+    return PredictingEvaluator(predictor), strategy
+
+
+def _uniform_references(space, cost, evaluator, objective) -> list[Reference]:
+    """The largest subnet at each bit-width, for comparison."""
+    genomes = uniform_genomes(space)
+    deployment = () if objective in cost.evaluate(genomes[:1]) else (objective,)
+    try:
+        figures = cost.evaluate(genomes, deployment)[objective]
+    except ValueError:
+        return []
+    results = evaluator.evaluate(genomes)
+    return [
+        Reference(f"largest, {bits} bits", float(figure), result.accuracy)
+        for figure, bits, result in zip(figures, uniform_bits(space), results, strict=True)
+        if np.isfinite(figure)
+    ]
+
+
+def _data(config) -> dict[str, str]:
+    return {
+        "set": config.data.name,
+        "calibration": f"{config.data.calibration_batches} batches of training images",
+        "search_validation": "held out of training; the search and its predictors see nothing else",
+        "test": "not looked at",
+    }
+
+
+def _next_command(workdir: Workdir, settings: SearchSettings) -> str:
+    if settings.strategy == "predicted":
+        return f"python apps/search.py --workdir={workdir} --strategy=predictor"
+    return f"python apps/export.py --workdir={workdir}"
+
+
+def _print_outcome(result, references, workdir, next_command, console) -> None:
+    for reference in references:
+        say(
+            console,
+            f"{reference.label}: accuracy {100 * reference.accuracy:.2f} %, "
+            f"{result.objective} {reference.cost:.4g}",
+        )
+    if result.chosen is None:
+        best = max(candidate.accuracy for candidate in result.candidates)
+        raise RunError(
+            f"No evaluated subnet meets {', '.join(map(str, result.constraints))}; the best "
+            f"accuracy within the budget is {best:.4f}. Allow a larger budget or less accuracy, or "
+            "search longer with more --generations or --evaluations."
+        )
+    chosen = result.chosen
+    note = "" if PREDICTED not in result.split else " (a prediction; measure it before you use it)"
+    say(
+        console,
+        f"Chosen: accuracy {100 * chosen.accuracy:.2f} % on {result.split}{note}, "
+        f"{result.objective} {chosen.costs[result.objective]:.4g}, "
+        f"{chosen.costs['weight_bytes']:,.0f} weight bytes\n"
+        f"{result.architecture(chosen).describe()}\n"
+        f"Front of {len(result.front)} in {workdir.pareto_json}, page in {workdir.report}, the "
+        f"chosen subnet in {workdir.architecture_file}.\n"
+        f"Next: {next_command}",
+    )

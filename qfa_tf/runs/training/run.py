@@ -1,0 +1,150 @@
+"""Training a supernet in a workdir, so that it can be killed at any moment and resumed."""
+
+import rich.console
+from ml_collections import ConfigDict
+
+from qfa_tf.runs.building import (
+    build_data,
+    build_net,
+    build_optimizer,
+    build_space,
+    build_training,
+    trained_architecture,
+    with_plain_architecture,
+)
+from qfa_tf.runs.checkpoints import newest
+from qfa_tf.runs.config import complete_config, total_steps
+from qfa_tf.runs.errors import WorkerError
+from qfa_tf.runs.measurement import workdir_evaluator
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.startup import load_tensorflow
+from qfa_tf.runs.training.final_table import is_finished, write_probes
+from qfa_tf.runs.training.initial_weights import load_initial_weights
+from qfa_tf.runs.training.lock import training_lock
+from qfa_tf.runs.training.loop import TrainingLoop
+from qfa_tf.runs.training.plot import plot_training
+from qfa_tf.runs.training.teacher import build_teacher
+from qfa_tf.runs.training.workers import Workers, cluster_task
+from qfa_tf.runs.workdir import Workdir
+from qfa_tf.space import FLOAT_BITS
+
+
+def train(
+    config: ConfigDict,
+    workdir: Workdir,
+    console: rich.console.Console | None = None,
+    *,
+    strategy: str = "default",
+) -> None:
+    """Trains to the last step of the config, from wherever the workdir stands.
+
+    With `config.training.architecture` that is the training of one subnet alone.
+
+    A resumed run draws the batches and subnets that the uninterrupted one would have drawn.
+
+    Args:
+      config: Of the run; the workdir must be new or belong to it.
+      workdir: Where everything is written.
+      console: For progress.
+      strategy: "default" (one device), "mirrored" (all devices of this machine) or "multi_worker"
+        (several processes, described by TF_CONFIG, all started with the same arguments).
+
+    Raises:
+      ConfigError, WorkdirError: The config or the workdir is refused, or being trained already.
+      CheckpointError: The newest checkpoint is damaged.
+      CheckpointWriteError, FileWriteError: The disk is full.
+      DivergedError: The loss is no longer finite; the last checkpoint is kept.
+      StoppedError: SIGTERM or SIGINT came; a checkpoint was saved.
+      WorkerError: The processes do not fit together, or one was lost.
+    """
+    console = console or rich.console.Console()
+    config = with_plain_architecture(complete_config(config))
+    build_space(config)
+    task = cluster_task(strategy)
+    if not task.is_chief:
+        say(console, f"Process {task.index + 1} of {task.count}; the first one tells and writes.")
+        if workdir.config_file.is_file() and is_finished(workdir, config):
+            return
+        _train(config, workdir, rich.console.Console(quiet=True), strategy)
+        return
+    with training_lock(workdir) as locked:
+        workdir.claim(config)
+        if is_finished(workdir, config):
+            say(
+                console,
+                f"The training in {workdir} is finished: {total_steps(config)} steps. "
+                "Nothing to do.",
+            )
+            return
+        if not locked:
+            say(
+                console,
+                f"Warning: the file system of {workdir} knows no locks. Take care that only one "
+                "training at a time uses it.",
+            )
+        _train(config, workdir, console, strategy)
+
+
+def _train(config: ConfigDict, workdir: Workdir, console, strategy: str) -> None:
+    load_tensorflow()
+    workers = Workers(strategy)
+    workers.check_batch_size(config.training.batch_size)
+    with workers.report_lost():
+        workers.any(False)  # the chief has written the config now
+        if not workdir.config_file.is_file():
+            raise WorkerError(
+                f"{workdir} is not there for process {workers.task.index + 1}. All processes need "
+                "the same --workdir on a file system that they share."
+            )
+        workdir.claim(config)
+        net, data = _build(config, workdir, workers, console)
+    with workers.report_lost():
+        loop = TrainingLoop(config, workdir, workers, data, net, console)
+    if loop.progress.step:
+        say(console, f"Resuming at step {loop.progress.step} of {total_steps(config)}.")
+    loop.run()
+    if not workers.task.is_chief:
+        return
+    alone = bool(config.training.architecture)
+    what = "the subnet" if alone else "the largest subnet at each bit-width"
+    say(console, f"Evaluating {what}.")
+    space = build_space(config)
+    write_probes(config, workdir, workdir_evaluator(workdir, space, data, net), space, console)
+    if plot_training(workdir):
+        say(console, f"Wrote {workdir.training_png}")
+    say(console, f"Next: {_next(config, workdir)}")
+
+
+def _next(config: ConfigDict, workdir: Workdir) -> str:
+    """What to do after a training."""
+    alone, fixed = trained_architecture(config), build_space(config).fixed_bits
+    if alone is None:
+        return f"python apps/search.py --workdir={workdir}"
+    if any(FLOAT_BITS in pair for site, *pair in alone.bits if site not in fixed):
+        return (
+            "the subnet is in float; train it with fewer bits in another --workdir, with "
+            f"--config.training.initial_checkpoint={workdir}"
+        )
+    return f"python apps/export.py --workdir={workdir}"
+
+
+def _build(config: ConfigDict, workdir: Workdir, workers: Workers, console):
+    """The compiled supernet, with its first weights, and the data."""
+    data = build_data(config)
+    recipe = build_training(config, build_teacher(config, workdir, data, workers.task.is_chief))
+    space = build_space(config)
+    alone = trained_architecture(config)
+    if alone is None:
+        say(console, f"Building the supernet of {space.name}: {space.size():.1e} subnets.")
+    else:
+        say(console, f"Training one subnet alone: {alone.describe()}")
+    if workers.replicas > 1:
+        say(console, f"{workers.replicas} replicas share each batch.")
+    with workers.scope():
+        net = build_net(config)
+        net.compile(optimizer=build_optimizer(config), training=recipe)
+        net.optimizer.build(net.trainable_variables)
+    if config.training.initial_checkpoint and newest(workdir.checkpoints) is None:
+        key = load_initial_weights(net, config)
+        say(console, f"Starting from {config.training.initial_checkpoint}, {key}.")
+    return net, data

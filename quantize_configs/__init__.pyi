@@ -1,0 +1,35 @@
+from .activations import HardSigmoid, HardSwish
+from .batch_quantizer import BatchQuantizer
+from .bit_policy import BitPolicy
+from .calibration import calibrate
+from .deployment import prepare_for_deployment
+from .layer_configs import LayerQuantizeConfig
+from .layer_roles import UnsupportedLayerError
+from .lsq_activation_quantizer import LSQActivationQuantizer
+from .lsq_quantizer import LSQQuantizer
+from .model_quantization import quantize
+from .saving import load_model, save_model
+from .scheme import BitWidthScheme, quantize_scope
+from .sensitivity import Sensitivity, sensitivity
+from .wrappers import UncalibratedError
+
+__all__ = [
+    "BatchQuantizer",
+    "BitPolicy",
+    "BitWidthScheme",
+    "HardSigmoid",
+    "HardSwish",
+    "LSQActivationQuantizer",
+    "LSQQuantizer",
+    "LayerQuantizeConfig",
+    "Sensitivity",
+    "UncalibratedError",
+    "UnsupportedLayerError",
+    "calibrate",
+    "load_model",
+    "prepare_for_deployment",
+    "quantize",
+    "quantize_scope",
+    "save_model",
+    "sensitivity",
+]

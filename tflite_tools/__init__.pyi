@@ -1,0 +1,42 @@
+from .benchmarking.delegates import check_delegate
+from .benchmarking.measurement import BenchmarkReport, benchmark, benchmark_all, open_device
+from .benchmarking.options import BenchmarkOptions, DeviceFiles
+from .benchmarking.profiling import Profile, profile
+from .conversion import convert
+from .flatbuffer.inspection import Inspection, inspect
+from .flatbuffer.metadata import with_metadata
+from .flatbuffer.runtime import FlatbufferError, KernelSet, run
+from .integer_graph.graph import IntegerGraph
+from .support.table import UnsupportedCombinationError
+from .verification.devices import compare_device
+from .verification.integers import IntegerReport, compare_integers
+from .verification.layers import LayerReport, compare_layers
+from .verification.report import VerificationReport, verify
+
+__all__ = [
+    "BenchmarkOptions",
+    "BenchmarkReport",
+    "DeviceFiles",
+    "FlatbufferError",
+    "Inspection",
+    "IntegerGraph",
+    "IntegerReport",
+    "KernelSet",
+    "LayerReport",
+    "Profile",
+    "UnsupportedCombinationError",
+    "VerificationReport",
+    "benchmark",
+    "benchmark_all",
+    "check_delegate",
+    "compare_device",
+    "compare_integers",
+    "compare_layers",
+    "convert",
+    "inspect",
+    "open_device",
+    "profile",
+    "run",
+    "verify",
+    "with_metadata",
+]

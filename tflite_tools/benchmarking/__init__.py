@@ -1,0 +1,1 @@
+"""Latency, memory and profiles of models on a device."""

@@ -1,0 +1,1 @@
+"""From an integer graph to the bytes of a .tflite, and back to a reader."""

@@ -1,0 +1,1 @@
+"""Whether a flatbuffer computes what was promised."""
