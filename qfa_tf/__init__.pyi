@@ -1,4 +1,5 @@
 from .cost import CostModel
+from .errors import QFAError
 from .space import Architecture, SearchSpace
 from .supernet import Calibration, QFASupernet
 from .training import OQATraining, QFATraining, TrainingStage
@@ -9,6 +10,7 @@ __all__ = [
     "Calibration",
     "CostModel",
     "OQATraining",
+    "QFAError",
     "QFASupernet",
     "QFATraining",
     "SearchSpace",

@@ -3,6 +3,18 @@ from .batch_quantizer import BatchQuantizer
 from .bit_policy import BitPolicy
 from .calibration import calibrate
 from .deployment import prepare_for_deployment
+from .errors import (
+    DamagedFileError,
+    ExistingFileError,
+    InvalidInputError,
+    InvalidTypeError,
+    MissingExtraError,
+    MissingFileError,
+    QFAError,
+    StateError,
+    UnavailableError,
+    UnsupportedError,
+)
 from .layer_configs import LayerQuantizeConfig
 from .layer_roles import UnsupportedLayerError
 from .lsq_activation_quantizer import LSQActivationQuantizer
@@ -17,13 +29,23 @@ __all__ = [
     "BatchQuantizer",
     "BitPolicy",
     "BitWidthScheme",
+    "DamagedFileError",
+    "ExistingFileError",
     "HardSigmoid",
     "HardSwish",
+    "InvalidInputError",
+    "InvalidTypeError",
     "LSQActivationQuantizer",
     "LSQQuantizer",
     "LayerQuantizeConfig",
+    "MissingExtraError",
+    "MissingFileError",
+    "QFAError",
     "Sensitivity",
+    "StateError",
+    "UnavailableError",
     "UncalibratedError",
+    "UnsupportedError",
     "UnsupportedLayerError",
     "calibrate",
     "load_model",

@@ -6,8 +6,10 @@ import pathlib
 import tempfile
 from collections.abc import Iterator
 
+from quantize_configs.errors import UnavailableError
 
-class FileWriteError(OSError):
+
+class FileWriteError(UnavailableError, OSError):
     """A file could not be written; whatever stood at its path before is untouched."""
 
 

@@ -3,6 +3,7 @@
 import enum
 
 from quantize_configs.activations import HardSigmoid, HardSwish
+from quantize_configs.errors import UnsupportedError
 from quantize_configs.keras_backend import keras
 
 
@@ -57,7 +58,7 @@ FUNCTION_NAMES = ("sigmoid", "swish", "softmax")
 ACTIVATION_NAMES = ("linear", "relu", "relu6")
 
 
-class UnsupportedLayerError(ValueError):
+class UnsupportedLayerError(UnsupportedError):
     """A layer, or the way it is used, has no quantized counterpart."""
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from quantize_configs.batch_quantizer import BatchQuantizer
+from quantize_configs.errors import StateError
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES
 from quantize_configs.model_graph import ModelGraph
@@ -117,5 +118,5 @@ class WrappedModel:
         return entries[0]
 
 
-class UncalibratedError(ValueError):
+class UncalibratedError(StateError, ValueError):
     """A quantized model is used before its activation ranges were measured."""

@@ -3,6 +3,7 @@ from .benchmarking.measurement import BenchmarkReport, benchmark, benchmark_all,
 from .benchmarking.options import BenchmarkOptions, DeviceFiles
 from .benchmarking.profiling import Profile, profile
 from .conversion import convert
+from .errors import QFAError
 from .flatbuffer.inspection import Inspection, inspect
 from .flatbuffer.metadata import with_metadata
 from .flatbuffer.runtime import FlatbufferError, KernelSet, run
@@ -24,6 +25,7 @@ __all__ = [
     "KernelSet",
     "LayerReport",
     "Profile",
+    "QFAError",
     "UnsupportedCombinationError",
     "VerificationReport",
     "benchmark",

@@ -12,6 +12,7 @@ from qfa_tf.cost.latency_table import LatencyTable
 from qfa_tf.cost.official import OfficialAccounting
 from qfa_tf.cost.site_cost import SiteCost
 from qfa_tf.space import Architecture, SearchSpace
+from quantize_configs.errors import InvalidInputError
 
 METRICS = ("macs", "mflops_8bit", "bitops", "params", "weight_bytes")
 ACCOUNTINGS = ("exact", "official")
@@ -19,7 +20,7 @@ _CHUNK = 512
 """Genomes at a time; the arrays of a chunk stay in the second-level cache."""
 
 
-class UnknownAccountingError(ValueError):
+class UnknownAccountingError(InvalidInputError):
     """There is no such way to count."""
 
 

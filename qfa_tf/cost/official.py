@@ -9,9 +9,10 @@ from qfa_tf.cost.choices import ChoiceReader, Choices, block_choices, block_code
 from qfa_tf.cost.exact import ExactAccounting
 from qfa_tf.cost.site_cost import CHARGED_BITS, SiteCost
 from qfa_tf.space import Architecture, SearchSpace
+from quantize_configs.errors import UnsupportedError
 
 
-class UndefinedAccountingError(ValueError):
+class UndefinedAccountingError(UnsupportedError):
     """The accounting says nothing about this space."""
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qfa_tf.space import Architecture, GenomeError, SearchSpace
+from quantize_configs.errors import DamagedFileError
 
 if TYPE_CHECKING:
     from qfa_tf.supernet import QFASupernet
@@ -38,7 +39,7 @@ _OUTER = {
 }
 
 
-class OfficialStateError(ValueError):
+class OfficialStateError(DamagedFileError):
     """A file or a state is not one of the official release, or of another network."""
 
 

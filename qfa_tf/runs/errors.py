@@ -1,19 +1,21 @@
 """What can go wrong in a run; every message is meant for the user, without a traceback."""
 
+from quantize_configs.errors import DamagedFileError, InvalidInputError, QFAError, UnavailableError
 
-class RunError(ValueError):
+
+class RunError(QFAError, ValueError):
     """A run cannot do what was asked; nothing on disk was changed."""
 
 
-class ConfigError(RunError):
+class ConfigError(RunError, InvalidInputError):
     """A config misses something, or holds a value that is not allowed."""
 
 
-class WorkdirError(RunError):
+class WorkdirError(RunError, DamagedFileError):
     """A workdir belongs to another config, misses a file, or holds a damaged one."""
 
 
-class CheckpointError(RunError):
+class CheckpointError(RunError, DamagedFileError):
     """There is no checkpoint, or it is damaged."""
 
 
@@ -21,7 +23,7 @@ class DivergedError(RunError):
     """The loss or the gradient of a training is no longer finite; the last checkpoint is kept."""
 
 
-class WorkerError(RunError):
+class WorkerError(RunError, UnavailableError):
     """The processes of a training on several machines do not work together."""
 
 
@@ -37,5 +39,5 @@ class StoppedError(RunError):
         self.exit_status = 128 + signal_number
 
 
-class CheckpointWriteError(OSError):
+class CheckpointWriteError(UnavailableError, OSError):
     """A checkpoint could not be written; the earlier ones are still there."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from qfa_tf.cost import METRICS, CostModel
 from qfa_tf.search.subspace import Subspace
+from quantize_configs.errors import InvalidInputError
 
 CONSTRAINT_METRICS = (*METRICS, "tflite_bytes", "latency_ms", "accuracy")
 """Latencies may name their table: latency_ms@TABLE."""
@@ -18,11 +19,11 @@ _TERM = re.compile(r"\s*(\w+(?:@[\w.-]+)?)\s*(<=|>=|<|>)\s*([^\s<>=]+)\s*")
 _EXAMPLES = "'mflops_8bit<=1.5' or 'accuracy>=0.9'"
 
 
-class ConstraintError(ValueError):
+class ConstraintError(InvalidInputError):
     """A constraint cannot be read."""
 
 
-class InfeasibleBudgetError(ValueError):
+class InfeasibleBudgetError(InvalidInputError):
     """No architecture of the space meets the constraints."""
 
 

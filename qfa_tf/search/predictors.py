@@ -12,6 +12,7 @@ import numpy as np
 
 from qfa_tf.search.encoding import GenomeEncoder
 from qfa_tf.space import SearchSpace
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.files import replacing
 
 SCHEMA_VERSION = 1
@@ -23,7 +24,7 @@ SMALL = 1000
 """Below so many measurements the MLP is smaller, slower to learn and held back more."""
 
 
-class PredictorError(ValueError):
+class PredictorError(InvalidInputError):
     """A predictor cannot be fitted, or its file is damaged or of another space."""
 
 

@@ -6,15 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-try:
-    import ray
-except ModuleNotFoundError as error:
-    raise ImportError(
-        "The Ray backend needs ray. Install it with: pip install 'qfa_tf[ray]'"
-    ) from error
-
 from qfa_tf.search.evaluator import Evaluation, Evaluator
 from qfa_tf.search.worker_pool import MOST_DEATHS, WorkerDeathError
+from quantize_configs.errors import InvalidInputError, MissingExtraError
 
 
 class RayPool:
@@ -28,11 +22,19 @@ class RayPool:
       factory: Makes the evaluator of a worker, in the worker; to be pickled.
       workers: Number of actors.
       reference: Has the keys, the split and the number of images of the workers' evaluators.
+
+    Raises:
+      MissingExtraError: Ray is not installed.
     """
 
     def __init__(self, factory: Callable[[], Evaluator], workers: int, reference: Evaluator):
         if workers < 1:
-            raise ValueError(f"workers must be at least 1. Received: {workers!r}")
+            raise InvalidInputError(f"workers must be at least 1. Received: {workers!r}")
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("The Ray backend", "ray", "ray") from error
+        self._ray = ray
         self.checkpoint_key = reference.checkpoint_key
         self.calibration_key = reference.calibration_key
         self.split = reference.split
@@ -52,15 +54,15 @@ class RayPool:
     @property
     def process_ids(self) -> list[int]:
         """Of the running workers."""
-        return ray.get([actor.process_id.remote() for actor in self._actors])
+        return self._ray.get([actor.process_id.remote() for actor in self._actors])
 
     def close(self) -> None:
         """Ends the actors, and Ray if it was started here."""
         for actor in self._actors:
-            ray.kill(actor)
+            self._ray.kill(actor)
         self._actors = []
         if self._started_ray:
-            ray.shutdown()
+            self._ray.shutdown()
             self._started_ray = False
 
     def evaluate(
@@ -100,11 +102,11 @@ class RayPool:
                     i, actor = waiting.popleft(), idle.popleft()
                     rival = None if to_beat is None else float(to_beat[i])
                     tasks[actor.evaluate.remote(genomes[i], images, rival)] = i, actor
-                (ready,), _ = ray.wait(list(tasks), num_returns=1)
+                (ready,), _ = self._ray.wait(list(tasks), num_returns=1)
                 i, actor = tasks.pop(ready)
                 try:
-                    result, seconds = ray.get(ready)
-                except ray.exceptions.RayActorError as error:
+                    result, seconds = self._ray.get(ready)
+                except self._ray.exceptions.RayActorError as error:
                     self._actors.remove(actor)
                     deaths[i] += 1
                     if deaths[i] >= MOST_DEATHS:
@@ -117,29 +119,28 @@ class RayPool:
                     self._start(len(self._actors) + 1)
                     idle.append(self._actors[-1])
                     continue
-                except ray.exceptions.RayTaskError as error:
+                except self._ray.exceptions.RayTaskError as error:
                     raise error.cause from None
                 idle.append(actor)
                 yield i, result, seconds
         finally:
             # An error or an interrupt: what is under way belongs to nobody any more.
             for _, actor in tasks.values():
-                ray.kill(actor)
+                self._ray.kill(actor)
                 self._actors.remove(actor)
 
     def _start(self, count: int) -> None:
-        if not ray.is_initialized():
-            ray.init(configure_logging=False, log_to_driver=False, include_dashboard=False)
+        if not self._ray.is_initialized():
+            self._ray.init(configure_logging=False, log_to_driver=False, include_dashboard=False)
             self._started_ray = True
         while len(self._actors) < count:
-            self._actors.append(_Actor.remote(self._factory))
+            self._actors.append(self._ray.remote(num_cpus=1)(_Actor).remote(self._factory))
 
 
 def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1].strip()
 
 
-@ray.remote(num_cpus=1)
 class _Actor:
     """Evaluates one genome at a time."""
 

@@ -16,12 +16,13 @@ from qfa_tf.search.constraints import Constraint, parse_constraints
 from qfa_tf.search.pareto import non_dominated
 from qfa_tf.search.predictor_quality import PredictorQuality
 from qfa_tf.space import Architecture, SearchSpace
+from quantize_configs.errors import DamagedFileError
 from quantize_configs.files import write_bytes, write_text
 
 SCHEMA_VERSION = 2
 
 
-class ResultError(ValueError):
+class ResultError(DamagedFileError):
     """A `pareto.json` is damaged, was edited, or has another schema version."""
 
 

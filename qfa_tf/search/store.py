@@ -10,6 +10,7 @@ import sqlite3
 import numpy as np
 
 from qfa_tf.space import SearchSpace
+from quantize_configs.errors import DamagedFileError, UnavailableError
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x51464154  # "QFAT"
@@ -25,11 +26,11 @@ CREATE TABLE IF NOT EXISTS evaluations (
 """
 
 
-class StoreError(ValueError):
+class StoreError(DamagedFileError):
     """The file is damaged, not an evaluation store, or one of another search space."""
 
 
-class StoreWriteError(OSError):
+class StoreWriteError(UnavailableError, OSError):
     """The store could not be written; what it had before is still there."""
 
 

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from qfa_tf.search.evaluator import Evaluation, Evaluator
+from quantize_configs.errors import UnavailableError
 
 MOST_DEATHS = 3
 """Deaths at one and the same genome, after which it is given up."""
 _PATIENCE = 10.0  # seconds for a worker to end by itself
 
 
-class WorkerDeathError(OSError):
+class WorkerDeathError(UnavailableError, OSError):
     """Workers keep dying."""
 
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from qfa_tf.layers import StatisticsLayout
 from qfa_tf.space import Architecture, SearchSpace
+from quantize_configs.errors import InvalidInputError
 
 
-class CalibrationError(ValueError):
+class CalibrationError(InvalidInputError):
     """A calibration does not belong to the supernet or architecture it is used with."""
 
 

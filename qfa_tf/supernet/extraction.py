@@ -11,6 +11,7 @@ from quantize_configs.activations import HardSigmoid, HardSwish
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.bit_widths import FLOAT_PAIRS, is_float_pair
 from quantize_configs.deployment import prepare_for_deployment
+from quantize_configs.errors import UnsupportedError
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
@@ -30,7 +31,7 @@ FLOAT_SITE_PAIRS = {
 """(weight bits, activation bits) of the sites that a space keeps in float, by `float_sites`."""
 
 
-class ExtractionError(ValueError):
+class ExtractionError(UnsupportedError):
     """An architecture has no fixed quantized model."""
 
 

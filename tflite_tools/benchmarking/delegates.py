@@ -7,12 +7,13 @@ import json
 import os
 from typing import Any
 
+from quantize_configs.errors import InvalidInputError
 from tflite_tools.flatbuffer.runtime import KernelSet
 
 UNKNOWN = "unknown"
 
 
-class UnknownDelegateError(ValueError):
+class UnknownDelegateError(InvalidInputError):
     """There is no such delegate, or not on this device."""
 
 

@@ -13,6 +13,8 @@ import tempfile
 
 import numpy as np
 
+from quantize_configs.errors import UnavailableError
+
 _CPU = 1
 _SIGNATURE = 0
 _ELEMENT_TYPES = {np.float32: 1, np.int32: 2, np.uint8: 3, np.int16: 7, np.int8: 9}
@@ -24,7 +26,7 @@ _KEPT = 0.9
 _Handle = ctypes.c_void_p
 
 
-class ProfilerUnavailableError(RuntimeError):
+class ProfilerUnavailableError(UnavailableError, RuntimeError):
     """The runtime has no such profiler, or refuses the model."""
 
 

@@ -3,10 +3,12 @@
 import dataclasses
 import os
 
+from quantize_configs.errors import InvalidInputError
+
 CLOCKS = ("wall", "cpu")
 
 
-class BenchmarkOptionError(ValueError):
+class BenchmarkOptionError(InvalidInputError):
     """A device or a number that is not allowed in a benchmark."""
 
 

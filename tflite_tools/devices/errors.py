@@ -1,7 +1,9 @@
 """What can go wrong on a device; every message says what was met and what to do."""
 
+from quantize_configs.errors import UnavailableError
 
-class DeviceError(ValueError):
+
+class DeviceError(UnavailableError, ValueError):
     """A device cannot do what was asked."""
 
 

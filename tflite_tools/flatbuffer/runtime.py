@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from quantize_configs.errors import DamagedFileError
+
 
 class KernelSet(enum.StrEnum):
     """CPU kernels of LiteRT; each set rounds in its own way.
@@ -19,7 +21,7 @@ class KernelSet(enum.StrEnum):
     REFERENCE = "reference"
 
 
-class FlatbufferError(ValueError):
+class FlatbufferError(DamagedFileError):
     """Bytes that LiteRT cannot load or run as a model."""
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
 from tflite_tools.integer_graph.operations import (
     LINEAR_KINDS,
     Activation,
@@ -76,7 +77,7 @@ __all__ = [
 ]
 
 
-class GraphError(ValueError):
+class GraphError(InvalidInputError):
     """An integer graph that is not well formed; the sentence names the tensor or the layer."""
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from quantize_configs.errors import InvalidInputError
 from tflite_tools.integer_graph.operations import (
     Add,
     Attributes,
@@ -27,7 +28,7 @@ from tflite_tools.integer_graph.operations import (
 Shape = tuple[int, ...]
 
 
-class ShapeError(ValueError):
+class ShapeError(InvalidInputError):
     """Shapes of an operation that do not fit together."""
 
 

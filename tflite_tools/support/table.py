@@ -13,6 +13,7 @@ import importlib.resources
 import json
 from typing import TYPE_CHECKING, Any
 
+from quantize_configs.errors import UnsupportedError
 from tflite_tools.integer_graph.operations import LINEAR_KINDS, Operation
 from tflite_tools.support.rules import RULES
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tflite_tools.integer_graph.graph import IntegerGraph
 
 
-class UnsupportedCombinationError(ValueError):
+class UnsupportedCombinationError(UnsupportedError):
     """An operation that LiteRT computes wrongly, not at all, or not as the caller demands."""
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.forward import forward_function
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.flatbuffer import runtime
@@ -28,7 +29,7 @@ MIN_AGREEMENT = 0.995
 """Share of images on which the largest output must agree; below it the layers are printed."""
 
 
-class ForeignModelError(ValueError):
+class ForeignModelError(InvalidInputError):
     """A flatbuffer was not converted from the model it is compared with."""
 
 

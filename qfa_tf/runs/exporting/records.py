@@ -10,13 +10,14 @@ from typing import Any
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import Architecture
+from quantize_configs.errors import DamagedFileError
 from quantize_configs.files import write_text
 
 SCHEMA_VERSION = 1
 DEFAULT_FLOAT_SITES = "int8"
 
 
-class ModelRecordError(RunError):
+class ModelRecordError(RunError, DamagedFileError):
     """A model or its record is damaged, missing or in the way."""
 
 
