@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from random_graphs import GraphBuilder, residual_network
 
-from tflite_tools.benchmarking.measurement import litert_profiler, open_device, profiling
+from tflite_tools.benchmarking import litert_profiler, profiling
+from tflite_tools.benchmarking.measurement import open_device
 from tflite_tools.benchmarking.operator_units import OperatorUnit, as_models, operator_units
 from tflite_tools.benchmarking.options import BenchmarkOptions
 from tflite_tools.benchmarking.profiling import OperatorTime, Profile, match, profile
