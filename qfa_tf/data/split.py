@@ -7,7 +7,7 @@ import numpy as np
 from qfa_tf.data.sources import ArrayImages, ImageSource
 
 LARGEST_ARRAY = 4 << 30
-"""Bytes that `Split.images` may take."""
+"""Bytes that `Split.read_images` may return."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -15,7 +15,7 @@ class Split:
     """Some of the images of a source, at one resolution, with their labels.
 
     `batches` and `training_batches` read it without holding its images in memory; so does
-    everything else that does not ask for `images`.
+    everything else but `read_images`.
 
     Attributes:
       source: Where the images are.
@@ -76,7 +76,7 @@ class Split:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of `images`."""
+        """Bytes of what `read_images` returns."""
         return len(self) * int(np.prod(self.image_shape)) * 4
 
     @property
@@ -84,9 +84,11 @@ class Split:
         """int32 [N]."""
         return self.source.labels(self.indices)
 
-    @property
-    def images(self) -> np.ndarray:
-        """float32 [N, resolution, resolution, channels] in [0, 1], read anew at each call.
+    def read_images(self) -> np.ndarray:
+        """Reads, decodes and resizes all images, anew at each call.
+
+        Returns:
+          float32 [N, resolution, resolution, channels] in [0, 1].
 
         Raises:
           ValueError: They are too large for memory.

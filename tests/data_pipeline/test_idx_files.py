@@ -40,12 +40,12 @@ def test_files_become_four_splits(tmp_path, ending, mark):
     assert data.train.source.images.dtype == np.uint8
     images, labels = arrays["t10k"]
     np.testing.assert_array_equal(data.test.labels, labels)
-    np.testing.assert_array_equal(data.test.images[..., 0], images.astype(np.float32) / 255)
+    np.testing.assert_array_equal(data.test.read_images()[..., 0], images.astype(np.float32) / 255)
     images, labels = arrays["train"]
     for split in (data.train, data.search_validation):
         np.testing.assert_array_equal(split.labels, labels[split.indices])
         np.testing.assert_array_equal(
-            split.images[..., 0], images[split.indices].astype(np.float32) / 255
+            split.read_images()[..., 0], images[split.indices].astype(np.float32) / 255
         )
     assert not set(data.train.indices) & set(data.search_validation.indices)
     assert set(data.calibration.indices) <= set(data.train.indices)

@@ -35,7 +35,7 @@ def test_train_and_test_folders(colour_folder):
         one, other = getattr(kept, name), getattr(lazy, name)
         np.testing.assert_array_equal(one.indices, other.indices)
         np.testing.assert_array_equal(one.labels, other.labels)
-    for image, label in zip(kept.test.images, kept.test.labels, strict=True):
+    for image, label in zip(kept.test.read_images(), kept.test.labels, strict=True):
         files = (colour_folder / "test" / kept.class_names[label]).iterdir()
         originals = np.stack([tf.io.decode_png(path.read_bytes()) for path in files])
         expected = tf.image.resize(originals / 255.0, (20, 20), antialias=True).numpy()
@@ -58,7 +58,7 @@ def test_lazy_batches_are_those_of_memory(colour_folder):
     evaluated = list(batches(lazy.test, 3).as_numpy_iterator())
     assert [len(labels) for _, labels in evaluated] == [3, 3, 2]
     images = np.concatenate([images for images, _ in evaluated])
-    np.testing.assert_allclose(images, kept.test.images, atol=1e-5)
+    np.testing.assert_allclose(images, kept.test.read_images(), atol=1e-5)
     resumed = training_batches(lazy.train, 6, seed=5, first_step=5, augmentation=augmentation)
     np.testing.assert_array_equal(next(resumed.as_numpy_iterator())[0], other[1][0])
 
@@ -76,7 +76,7 @@ def test_jpeg_files_of_several_sizes(tmp_path):
     data = load(f"folder:{tmp_path}", 16, search_validation=2, test=2)
     assert isinstance(data.train.source, EncodedImages)
     assert [len(split) for split in (data.train, data.search_validation, data.test)] == [8, 2, 2]
-    for image, label in zip(data.train.images, data.train.labels, strict=True):
+    for image, label in zip(data.train.read_images(), data.train.labels, strict=True):
         known = np.stack(originals[data.class_names[label]])
         assert np.abs(known - image).mean((1, 2, 3)).min() < 0.02
     crops = training_batches(
@@ -97,7 +97,7 @@ def test_grey_images_and_a_validation_folder(tmp_path):
     assert data.train.image_shape == (9, 9, 1)
     assert len(data.test) == 12
     expected = smooth_images(6, 9, 9, 1)
-    found = {image.tobytes() for image in (data.test.images * 255).round().astype(np.uint8)}
+    found = {image.tobytes() for image in (data.test.read_images() * 255).round().astype(np.uint8)}
     assert found == {image.tobytes() for image in expected}
 
 
@@ -120,11 +120,11 @@ def test_images_damaged_later_are_named_by_the_pipeline(colour_folder, tmp_path)
     bad = next((root / "test" / "pear").iterdir())
     bad.write_bytes(bad.read_bytes()[:200])
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"is damaged.*{bad.name}"):
-        data.test.images  # noqa: B018
+        data.test.read_images()
     assert data.test.fingerprint() != before
     bad.unlink()
     with pytest.raises(tf.errors.InvalidArgumentError, match=rf"cannot be read.*{bad.name}"):
-        data.test.images  # noqa: B018
+        data.test.read_images()
     with pytest.raises(DataError, match=rf"{bad.name} cannot be read"):
         data.test.fingerprint()
 

@@ -11,7 +11,7 @@ from qfa_tf.data import split as split_module
 
 
 def as_set(split):
-    return {image.tobytes() for image in split.images}
+    return {image.tobytes() for image in split.read_images()}
 
 
 def test_digit_splits(small_digits):
@@ -28,13 +28,13 @@ def test_digit_splits(small_digits):
     for split in (small_digits.search_validation, small_digits.test):
         share = np.bincount(split.labels, minlength=10) / len(split)
         assert share.min() > 0.08
-    assert small_digits.train.images.min() >= 0
-    assert small_digits.train.images.max() <= 1
+    assert small_digits.train.read_images().min() >= 0
+    assert small_digits.train.read_images().max() <= 1
 
 
 def test_loading_is_deterministic(small_digits):
     again = load("digits", 16)
-    np.testing.assert_array_equal(again.test.images, small_digits.test.images)
+    np.testing.assert_array_equal(again.test.read_images(), small_digits.test.read_images())
 
 
 @pytest.mark.parametrize("name", ["mnist", "idx:", "jpeg:here", ""])
@@ -55,9 +55,9 @@ def test_options_of_digits():
 
 def test_images_beyond_memory_are_refused(small_digits, monkeypatch):
     monkeypatch.setattr(split_module, "LARGEST_ARRAY", 100 * 16 * 16 * 4)
-    assert small_digits.test.take(np.arange(100)).images.shape == (100, 16, 16, 1)
+    assert small_digits.test.take(np.arange(100)).read_images().shape == (100, 16, 16, 1)
     with pytest.raises(ValueError, match=r"The 400 images would take .*take\(indices\)"):
-        small_digits.test.images  # noqa: B018
+        small_digits.test.read_images()
 
 
 @pytest.mark.parametrize("first_step", [1, 17, 40])

@@ -85,7 +85,7 @@ def folder(tmp_path_factory):
 
 
 def levels(split):
-    return (split.images[:, 0, 0, 0] * 255).round().astype(int) // 4
+    return (split.read_images()[:, 0, 0, 0] * 255).round().astype(int) // 4
 
 
 def test_prepared_in_the_first_load_and_read_both_ways(folder):

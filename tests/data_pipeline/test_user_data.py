@@ -23,7 +23,7 @@ def test_arrays(dtype):
     assert sorted(np.concatenate([part.indices for part in parts])) == list(range(40))
     expected = images / 255 if dtype == np.uint8 else images
     for part in parts:
-        np.testing.assert_allclose(part.images, expected[part.indices], atol=1e-7)
+        np.testing.assert_allclose(part.read_images(), expected[part.indices], atol=1e-7)
         np.testing.assert_array_equal(part.labels, labels[part.indices])
     again = DataSplits.from_arrays((images, labels), resolution=6, test_size=8, calibration=5)
     assert again.calibration.fingerprint() == data.calibration.fingerprint()
@@ -43,7 +43,7 @@ def test_datasets_are_arrays(batch):
     assert (data.name, data.class_names, data.num_classes) == ("mine", tuple("abcd"), 4)
     for name in ("train", "calibration", "search_validation", "test"):
         one, other = getattr(data, name), getattr(expected, name)
-        np.testing.assert_allclose(one.images, other.images, atol=1e-7)
+        np.testing.assert_allclose(one.read_images(), other.read_images(), atol=1e-7)
         np.testing.assert_array_equal(one.labels, other.labels)
 
 

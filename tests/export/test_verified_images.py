@@ -23,7 +23,7 @@ def test_evenly_spaced_ones_otherwise(monkeypatch, resolution, expected):
     monkeypatch.setattr(export_run, "VERIFIED_BYTES", 20 * 8 * 8 * 4)
     sample = export_run.verified_sample(split(1000), resolution)
     assert len(sample) == expected
-    assert sample.images.nbytes <= export_run.VERIFIED_BYTES
+    assert sample.read_images().nbytes <= export_run.VERIFIED_BYTES
     steps = np.diff(sample.labels)
     assert sample.labels[0] == 0
     assert sample.labels[-1] == 999

@@ -97,11 +97,11 @@ def test_supernet_as_teacher(external, finished_run, tmp_path, monkeypatch):
     )  # traced once
     workdir = Workdir(tmp_path / "run")
     teacher = build_teacher(external, workdir, data)
-    images = tf.constant(data.test.images[:5])
+    images = tf.constant(data.test.read_images()[:5])
     space = build_space(external)
     architecture = space.largest(bits=32)
     calibration = net.calibrate(
-        [data.calibration.images[:48][i : i + 16] for i in (0, 16, 32)], architecture
+        [data.calibration.read_images()[:48][i : i + 16] for i in (0, 16, 32)], architecture
     )
     expected = net(images, genome=architecture, calibration=calibration)
     np.testing.assert_allclose(teacher(images), expected, rtol=1e-5, atol=1e-5)
@@ -126,7 +126,7 @@ def test_keras_file_as_teacher(external, tmp_path, softmax):
     keras.Model(inputs, outputs).save(tmp_path / "teacher.keras")
     external.training.teacher = str(tmp_path / "teacher.keras")
     teacher = build_teacher(external, Workdir(tmp_path / "run"), data)
-    images = tf.constant(data.test.images[:5])
+    images = tf.constant(data.test.read_images()[:5])
     expected = tf.nn.softmax(keras.Model(inputs, logits)(tf.image.resize(images, (6, 6))))
     np.testing.assert_allclose(tf.nn.softmax(teacher(images)), expected, atol=1e-6)
 

@@ -75,7 +75,7 @@ def test_kept_inputs_are_scaled_up(v3_float_net):
 
 
 def test_in_the_training_step(v3_net, v3_space, small_digits):
-    images = tf.constant(small_digits.train.images[:16])
+    images = tf.constant(small_digits.train.read_images()[:16])
     labels = tf.constant(small_digits.train.labels[:16], tf.int32)
     genome = v3_net.as_genome(v3_space.largest(bits=4))
     method = v3_net.training_method

@@ -16,7 +16,7 @@ def test_equal_without_deployment_grids(
 ):
     arch = small_space.sample(np.random.default_rng(seed))
     calibration = trained_net.calibrate(calibration_batches, arch)
-    images = tf.constant(small_digits.test.images[:24], tf.float64)
+    images = tf.constant(small_digits.test.read_images()[:24], tf.float64)
     expected, _ = trained_net.run_subnet(
         Mode.FROZEN, images, trained_net.as_genome(arch), calibration.statistics
     )
@@ -29,7 +29,7 @@ def test_equal_without_deployment_grids(
 def test_close_with_deployment_grids(trained_net, small_space, small_digits, calibration_batches):
     arch = small_space.largest(bits=8)
     calibration = trained_net.calibrate(calibration_batches, arch)
-    images = tf.constant(small_digits.test.images)
+    images = tf.constant(small_digits.test.read_images())
     supernet = trained_net(images, genome=arch, calibration=calibration)
     model = trained_net.extract(arch, calibration)
     subnet = model.predict(resize(images, arch.resolution), verbose=0)

@@ -41,7 +41,9 @@ def net(v3_net, v3_space):
 @pytest.fixture(scope="module")
 def calibrated(net, small_digits, calibrate_once):
     arch = net.space.largest(bits=4)
-    return arch, calibrate_once(net, arch, tf.constant(small_digits.calibration.images[:256]))
+    return arch, calibrate_once(
+        net, arch, tf.constant(small_digits.calibration.read_images()[:256])
+    )
 
 
 def test_refused_without_deployment_grids(net, calibrated):
@@ -57,7 +59,7 @@ def kept(request, net, calibrated, small_digits):
     """(name of the float type, subnet with a float stem, its file, report)."""
     model = net.extract(*calibrated, float_sites=request.param)
     flatbuffer = tflite_tools.convert(model, input_type="uint8", pixel_range=(0.0, 1.0))
-    images = resize(tf.constant(small_digits.test.images), calibrated[0].resolution).numpy()
+    images = resize(tf.constant(small_digits.test.read_images()), calibrated[0].resolution).numpy()
     threads = 2 if request.param == "float16" else 1
     report = tflite_tools.verify(flatbuffer, model, images, integer_images=8, num_threads=threads)
     return request.param, model, flatbuffer, report
@@ -90,7 +92,7 @@ def test_float_stem_is_that_of_the_supernet(kept, net, calibrated, small_digits)
     """What the stem makes, before the 8 bits of the tensor behind it."""
     name, model, _, _ = kept
     arch, calibration = calibrated
-    images = resize(tf.constant(small_digits.test.images[:16]), arch.resolution)
+    images = resize(tf.constant(small_digits.test.read_images()[:16]), arch.resolution)
     wrapped = WrappedModel(model)
     assert wrapped.output_quantizer("stem.norm") is None
     stem = keras.Model(model.inputs, wrapped.wrapper("stem.norm").output)(images, training=False)
@@ -110,7 +112,7 @@ def test_float_stem_equals_the_supernet_without_deployment_grids(
     net, calibrated, small_digits, float64_layers
 ):
     arch, calibration = calibrated
-    images = tf.constant(small_digits.test.images[:24], tf.float64)
+    images = tf.constant(small_digits.test.read_images()[:24], tf.float64)
     genome = net.as_genome(arch)
     expected, _ = net.run_subnet(Mode.FROZEN, images, genome, calibration.statistics)
     model = net.extract(arch, calibration, deployment_grids=False, float_sites="float32")
@@ -142,7 +144,7 @@ def test_deployed_at_8_bits(net, calibrated, small_digits):
     step, _, bits = wrapped.activation_grid("stem.input")
     assert bits == 8
     assert step == pytest.approx(1 / 255, rel=0.01)  # digits fill [0, 1]
-    images = tf.constant(small_digits.test.images)
+    images = tf.constant(small_digits.test.read_images())
     supernet, _ = net.run_subnet(Mode.FROZEN, images, net.as_genome(arch), calibration.statistics)
     resized = resize(images, arch.resolution).numpy()
     subnet = model(resized, training=False)
@@ -157,6 +159,8 @@ def test_deployed_at_8_bits(net, calibrated, small_digits):
 
 def test_other_float_sites_are_named(net, small_digits, calibrate_once):
     arch = net.space.largest(bits=32)
-    calibration = calibrate_once(net, arch, tf.constant(small_digits.calibration.images[:32]))
+    calibration = calibrate_once(
+        net, arch, tf.constant(small_digits.calibration.read_images()[:32])
+    )
     with pytest.raises(ExtractionError, match=r"in float \(32 bits\): \['head.expand'"):
         net.extract(arch, calibration)

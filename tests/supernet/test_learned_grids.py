@@ -84,7 +84,7 @@ def test_grids_by_sign(uniform_space, small_digits, signed_inputs):
         "s0.b0.project": "unsigned",  # reads a ReLU
         **{name: other for name in kinds if name.startswith(("s1", "head", "classifier"))},
     }
-    images = tf.constant(small_digits.train.images[:16])
+    images = tf.constant(small_digits.train.read_images()[:16])
     with pytest.raises(RuntimeError, match="start_activations"):
         net.calibrate([images], uniform_space.largest())
     net.start_activations(images)
@@ -110,7 +110,7 @@ def test_promises(seed, net, small_digits, calibration_batches):
     container = ("auto", "int8")[seed % 2]
     subnet = net.extract(arch, calibration, weight_container=container)
     flatbuffer = tflite_tools.convert(subnet, weight_container=container)
-    images = resize(tf.constant(small_digits.test.images[:200]), arch.resolution).numpy()
+    images = resize(tf.constant(small_digits.test.read_images()[:200]), arch.resolution).numpy()
     labels = small_digits.test.labels[:200]
     report = tflite_tools.verify(flatbuffer, subnet, images, labels=labels, integer_images=8)
     assert report.mismatches == 0, str(report)
@@ -123,7 +123,7 @@ def test_extraction_computes_what_the_net_computes(
 ):
     arch = net.space.largest()
     calibration = net.calibrate(calibration_batches[:4], arch)
-    images = resize(tf.constant(small_digits.test.images[:100]), arch.resolution)
+    images = resize(tf.constant(small_digits.test.read_images()[:100]), arch.resolution)
     expected = net(images, genome=arch, calibration=calibration)
     model = net.extract(arch, calibration, deployment_grids=False)
     actual = model(images, training=False)
@@ -139,7 +139,7 @@ def test_mixed_bits(kind, v3_space, small_digits):
     """Baselines: steps per bits and kernel size learn from finite gradients, next to float."""
     keras.utils.set_random_seed(3)
     net = QFASupernet(v3_space, activation_quantizer=kind)
-    images = tf.constant(small_digits.train.images[:32])
+    images = tf.constant(small_digits.train.read_images()[:32])
     net.start_activations(images)
     bank = net.precision
     genome = net.space.encode(net.space.largest(bits=3))

@@ -255,7 +255,7 @@ def test_factor_of_the_step_gradient(kernel_size, net):
 def test_gradients_of_a_whole_subnet(net, small_digits):
     """At every site, only the parameters of its bits and kernel size are reached."""
     genome = genome_of(net, bits=4, kernel_size=5)
-    images, labels = small_digits.train.images[:32], small_digits.train.labels[:32]
+    images, labels = small_digits.train.read_images()[:32], small_digits.train.labels[:32]
     bank = net.precision
     with tf.GradientTape() as tape:
         logits, _ = net.run_subnet(Mode.TRAIN, tf.constant(images), tf.constant(genome))

@@ -51,5 +51,5 @@ def test_squeeze_excite_and_hard_swish(small_digits):
         input_channels=1,
         num_classes=10,
     )
-    images = small_digits.calibration.images[:8]
+    images = small_digits.calibration.read_images()[:8]
     check(QFASupernet(space), space.sample(np.random.default_rng(0)), images, "uint8")

@@ -25,7 +25,7 @@ def test_promises(seed, trained_net, small_space, small_digits, calibration_batc
         output_type=("float32", "int8")[seed // 4 % 2],
     )
     test = small_digits.test
-    images = resize(tf.constant(test.images), arch.resolution).numpy()
+    images = resize(tf.constant(test.read_images()), arch.resolution).numpy()
     report = tflite_tools.verify(
         flatbuffer,
         subnet,

@@ -33,7 +33,7 @@ def test_nothing_is_traced_twice(trained_net, architectures, calibration_batches
 
 
 def test_training_learned(trained_net, small_space, small_digits, calibration_batches):
-    test = [(small_digits.test.images, small_digits.test.labels)]
+    test = [(small_digits.test.read_images(), small_digits.test.labels)]
     for arch, least in ((small_space.largest(bits=4), 0.9), (small_space.smallest(bits=2), 0.5)):
         calibration = trained_net.calibrate(calibration_batches, arch)
         assert trained_net.evaluate_architecture(arch, test, calibration)["accuracy"] > least

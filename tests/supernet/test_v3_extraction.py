@@ -46,20 +46,22 @@ def padded_sites(model):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_equal_without_deployment_grids(seed, v3_net, small_digits, calibrate_once, float64_layers):
-    model = check_equality(v3_net, seed, small_digits.train.images, calibrate_once)
+    model = check_equality(v3_net, seed, small_digits.train.read_images(), calibrate_once)
     assert padded_sites(model) == ["stem", "s1.b0.depthwise"]
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_equal_with_same_padding(seed, same_net, small_digits, calibrate_once, float64_layers):
-    model = check_equality(same_net, seed, small_digits.train.images, calibrate_once)
+    model = check_equality(same_net, seed, small_digits.train.read_images(), calibrate_once)
     assert padded_sites(model) == []
 
 
 def test_close_with_deployment_grids(v3_net, v3_space, small_digits, calibrate_once):
     arch = v3_space.largest(bits=8)
-    calibration = calibrate_once(v3_net, arch, tf.constant(small_digits.calibration.images[:256]))
-    images = tf.constant(small_digits.test.images)
+    calibration = calibrate_once(
+        v3_net, arch, tf.constant(small_digits.calibration.read_images()[:256])
+    )
+    images = tf.constant(small_digits.test.read_images())
     genome = v3_net.as_genome(arch)
     supernet, _ = v3_net.run_subnet(Mode.FROZEN, images, genome, calibration.statistics)
     subnet = v3_net.extract(arch, calibration)(resize(images, arch.resolution), training=False)
@@ -72,7 +74,9 @@ def test_squeeze_excite_is_in_float_without_deployment_grids(
 ):
     """The supernet computes it in float; the device with 8 bits."""
     arch = v3_space.smallest(bits=2)
-    calibration = calibrate_once(v3_net, arch, tf.constant(small_digits.calibration.images[:32]))
+    calibration = calibrate_once(
+        v3_net, arch, tf.constant(small_digits.calibration.read_images()[:32])
+    )
     for deployment_grids in (False, True):
         model = v3_net.extract(arch, calibration, deployment_grids=deployment_grids)
         wrapped = WrappedModel(model)

@@ -19,7 +19,7 @@ def test_promises(seed, v3_net, v3_space, small_digits, calibration_batches):
     subnet = v3_net.extract(arch, calibration, weight_container=container)
     flatbuffer = tflite_tools.convert(subnet, weight_container=container)
     test = small_digits.test
-    images = resize(tf.constant(test.images), arch.resolution).numpy()
+    images = resize(tf.constant(test.read_images()), arch.resolution).numpy()
     report = tflite_tools.verify(
         flatbuffer,
         subnet,

@@ -86,7 +86,7 @@ def test_grids_start_from_images_that_can_be_read_ahead(small_space, small_digit
     method = net.training_method
     with pytest.raises(RuntimeError, match=r"tf\.data\.Dataset"):
         method.begin_step(0)
-    images = small_digits.train.images[:8]
+    images = small_digits.train.read_images()[:8]
     asked = []
     method.image_source = lambda step: asked.append(step) or images
     for step in range(4):

@@ -5,6 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import rich.console
 
 from qfa_tf.runs.benchmarking.files import (
@@ -227,8 +228,9 @@ def images_of_model(workdir: Workdir, name: str, content: bytes, count: int) -> 
 
     record = read_record(workdir, name)
     test = build_data(workdir.config()).test
-    images = resized_images(test.images[:count], record.architecture)
-    return as_inputs(content, images), test.labels[:count]
+    compared = test.take(np.arange(min(count, len(test))))
+    images = resized_images(compared.read_images(), record.architecture)
+    return as_inputs(content, images), compared.labels
 
 
 def export_front(workdir: Workdir, console: rich.console.Console) -> list[str]:

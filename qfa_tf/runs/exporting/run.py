@@ -128,7 +128,7 @@ def export_model(
             f"as many as fit {VERIFIED_BYTES >> 20} MiB.",
         )
     report = tflite_tools.verify(
-        flatbuffer, subnet, resized_images(sample.images, architecture), labels=sample.labels
+        flatbuffer, subnet, resized_images(sample.read_images(), architecture), labels=sample.labels
     )
     accuracy = {
         "split": "test",
