@@ -6,6 +6,8 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import tf_keras as keras
 
+from quantize_configs.errors import InvalidInputError, InvalidTypeError
+
 __all__ = ["keras", "require_functional", "require_tf_keras"]
 
 
@@ -17,7 +19,7 @@ def require_tf_keras(thing: object, role: str) -> None:
       role: What it is for, used in the message ("model", "optimizer").
 
     Raises:
-      TypeError: `thing` comes from Keras 3 or from something else.
+      InvalidTypeError: `thing` comes from Keras 3 or from something else.
     """
     if isinstance(thing, keras.layers.Layer | keras.optimizers.Optimizer):
         return
@@ -28,7 +30,7 @@ def require_tf_keras(thing: object, role: str) -> None:
         if origin == "keras"
         else "Pass a tf_keras object."
     )
-    raise TypeError(
+    raise InvalidTypeError(
         f"The {role} must come from tf_keras. Received: {type(thing).__module__}."
         f"{type(thing).__qualname__}. {advice}"
     )
@@ -38,19 +40,19 @@ def require_functional(model: object, role: str = "model") -> None:
     """Refuses everything but built functional or sequential `tf_keras` models.
 
     Raises:
-      TypeError: `model` is no `tf_keras` model, or a subclassed one.
-      ValueError: `model` has no input shape yet.
+      InvalidTypeError: `model` is no `tf_keras` model, or a subclassed one.
+      InvalidInputError: `model` has no input shape yet.
     """
     require_tf_keras(model, role)
     if not isinstance(model, keras.Model):
-        raise TypeError(f"The {role} must be a Model. Received the layer {model.name!r}.")
+        raise InvalidTypeError(f"The {role} must be a Model. Received the layer {model.name!r}.")
     if isinstance(model, keras.Sequential):
         if not model.built:
-            raise ValueError(
+            raise InvalidInputError(
                 f"The {role} {model.name!r} has no input shape yet. Call build(input_shape) first."
             )
     elif not model._is_graph_network:
-        raise TypeError(
+        raise InvalidTypeError(
             f"The {role} {model.name!r} is a subclassed Model, whose layers cannot be listed. "
             "Build it with the functional API or as a Sequential."
         )

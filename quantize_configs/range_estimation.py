@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.ordered_sums import ordered_means
 
 _SMALLEST_STEP = 2.0**-23
@@ -48,7 +49,7 @@ def estimate_range(
 def check_estimator(estimator: str) -> str:
     """Returns `estimator` when it is known; raises ValueError otherwise."""
     if estimator not in ESTIMATORS:
-        raise ValueError(f"estimator must be one of {ESTIMATORS}. Received: {estimator!r}.")
+        raise InvalidInputError(f"estimator must be one of {ESTIMATORS}. Received: {estimator!r}.")
     return estimator
 
 

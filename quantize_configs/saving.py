@@ -16,6 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from quantize_configs.deployment import CONTAINER_ATTRIBUTE, prepared_container
+from quantize_configs.errors import (
+    DamagedFileError,
+    ExistingFileError,
+    InvalidInputError,
+    MissingFileError,
+)
 from quantize_configs.files import FileWriteError
 from quantize_configs.keras_backend import keras, require_functional
 from quantize_configs.scheme import quantize_scope
@@ -33,13 +39,13 @@ def save_model(model: keras.Model, folder: str | os.PathLike) -> None:
       folder: Must not exist yet.
 
     Raises:
-      FileExistsError: `folder` exists.
+      ExistingFileError: `folder` exists.
       FileWriteError: It could not be written; nothing is left behind.
     """
     require_functional(model)
     folder = pathlib.Path(folder)
     if folder.exists():
-        raise FileExistsError(f"{folder} exists already. Choose another folder or remove it.")
+        raise ExistingFileError(f"{folder} exists already. Choose another folder or remove it.")
     temporary = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -64,21 +70,21 @@ def load_model(folder: str | os.PathLike) -> keras.Model:
     """Rebuilds a model that `save_model` saved, with every weight and quantizer variable.
 
     Raises:
-      FileNotFoundError: `folder` holds no saved model.
-      ValueError: A file is damaged or of another schema version.
+      MissingFileError: `folder` holds no saved model.
+      DamagedFileError: A file is damaged or of another schema version.
     """
     folder = pathlib.Path(folder)
     try:
         content = json.loads((folder / CONFIG_FILE).read_text())
     except FileNotFoundError as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} holds no quantized model: {CONFIG_FILE} is missing."
         ) from error
     except ValueError as error:
-        raise ValueError(f"{folder / CONFIG_FILE} is damaged: {error}.") from error
+        raise DamagedFileError(f"{folder / CONFIG_FILE} is damaged: {error}.") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
-        raise ValueError(
+        raise DamagedFileError(
             f"{folder / CONFIG_FILE} has schema version {version!r}; this release reads version "
             f"{SCHEMA_VERSION}."
         )
@@ -86,12 +92,12 @@ def load_model(folder: str | os.PathLike) -> keras.Model:
         with quantize_scope():
             model = keras.models.model_from_json(json.dumps(content["model"]))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{folder / CONFIG_FILE} is damaged: {error}.") from error
+        raise DamagedFileError(f"{folder / CONFIG_FILE} is damaged: {error}.") from error
     try:
         with open(folder / WEIGHTS_FILE, "rb") as file, np.load(file) as values:
             _assign(named_weights(model), values)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        raise DamagedFileError(
             f"{folder / WEIGHTS_FILE} is damaged or belongs to another model: {error}"
         ) from error
     if content.get(CONTAINER_ATTRIBUTE) is not None:
@@ -107,7 +113,7 @@ def named_weights(model: keras.Model) -> dict[str, tf.Variable]:
         for weight in layer.weights
     }
     if len(named) != len(model.weights):
-        raise ValueError(f"Two weights of one layer of {model.name!r} have the same name.")
+        raise InvalidInputError(f"Two weights of one layer of {model.name!r} have the same name.")
     return named
 
 

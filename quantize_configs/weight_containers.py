@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from quantize_configs.folding import FoldedLinear
 
@@ -19,9 +21,11 @@ PACKED = (("int2", 2, 4), ("int4", 4, 2))  # container, most bits, divisor of th
 
 
 def check_policy(policy: str) -> str:
-    """Returns `policy` when it is known; raises ValueError otherwise."""
+    """Returns `policy` when it is known; raises InvalidInputError otherwise."""
     if policy not in POLICIES:
-        raise ValueError(f"weight_container must be one of {POLICIES}. Received: {policy!r}.")
+        raise InvalidInputError(
+            f"weight_container must be one of {POLICIES}. Received: {policy!r}."
+        )
     return policy
 
 
@@ -37,7 +41,7 @@ def choose(folded: "FoldedLinear", policy: str = "auto") -> str:
     nor is anything packed that reads 16-bit activations.
 
     Raises:
-      ValueError: Unknown policy.
+      InvalidInputError: Unknown policy.
     """
     check_policy(policy)
     if policy != "int8" and folded.is_pointwise and folded.input_bits <= INT8_BITS:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from quantize_configs import weight_containers
 from quantize_configs.bit_widths import FLOAT_BITS
 from quantize_configs.deployment import prepared_container
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.layer_roles import Role
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.flatbuffer.conversion_keys import BITS_KEY, LABELS_KEY, OPTIONS_KEY
@@ -52,7 +53,7 @@ def convert(
     Raises:
       UnsupportedLayerError, UnsupportedCombinationError: Something has no exact counterpart.
       UncalibratedError: An activation quantizer has no range.
-      ValueError: An option is not allowed, or the model was prepared for another container.
+      InvalidInputError: An option is not allowed, or the model was prepared for another container.
     """
     if weight_container is None:
         weight_container = prepared_container(model) or "auto"
@@ -67,11 +68,11 @@ def graph_of(model, options: ConversionOptions, metadata: dict[str, Any] | None 
     """The integer graph that `convert` writes, with its metadata.
 
     Raises:
-      ValueError: The model was prepared for another container of weights.
+      InvalidInputError: The model was prepared for another container of weights.
     """
     prepared = prepared_container(model)
     if prepared is not None and not weight_containers.is_same(prepared, options.weight_container):
-        raise ValueError(
+        raise InvalidInputError(
             f"The biases of {model.name!r} were rounded for weight_container={prepared!r}; "
             f"{options.weight_container!r} would round them again, to other values. Convert with "
             f"{prepared!r}, or prepare the model for {options.weight_container!r}: "
@@ -108,7 +109,7 @@ def _checked_labels(graph, labels) -> list[str]:
     labels = [str(label) for label in labels]
     classes = graph.tensor(graph.outputs[0]).shape[-1]
     if len(labels) != classes:
-        raise ValueError(
+        raise InvalidInputError(
             f"The output {graph.outputs[0]!r} has {classes} classes and needs as many labels. "
             f"Received: {len(labels)}."
         )

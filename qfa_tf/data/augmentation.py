@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from quantize_configs.errors import InvalidInputError
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
@@ -20,7 +22,7 @@ class Augmentation:
       saturation: The same for the distance from the grey image; needs colours.
 
     Raises:
-      ValueError: A value is not allowed.
+      InvalidInputError: A value is not allowed.
     """
 
     random_resized_crop: tuple[float, float] | None = None
@@ -38,31 +40,35 @@ class Augmentation:
                 or len(area) != 2
                 or not 0 < area[0] <= area[1] <= 1
             ):
-                raise ValueError(
+                raise InvalidInputError(
                     "random_resized_crop must be None or (smallest, largest) share of the area, "
                     f"0 < smallest <= largest <= 1, such as (0.08, 1.0). Received: {area!r}."
                 )
             object.__setattr__(self, "random_resized_crop", (float(area[0]), float(area[1])))
         if not isinstance(self.flip, bool):
-            raise ValueError(f"flip must be True or False. Received: {self.flip!r}.")
+            raise InvalidInputError(f"flip must be True or False. Received: {self.flip!r}.")
         if not isinstance(self.max_shift, int) or isinstance(self.max_shift, bool):
-            raise ValueError(f"max_shift must be an int, in pixels. Received: {self.max_shift!r}.")
+            raise InvalidInputError(
+                f"max_shift must be an int, in pixels. Received: {self.max_shift!r}."
+            )
         if self.max_shift < 0:
-            raise ValueError(f"max_shift must be at least 0. Received: {self.max_shift!r}.")
+            raise InvalidInputError(f"max_shift must be at least 0. Received: {self.max_shift!r}.")
         for name in ("brightness", "contrast", "saturation"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise ValueError(f"{name} must be a number from 0 to 1. Received: {value!r}.")
+                raise InvalidInputError(
+                    f"{name} must be a number from 0 to 1. Received: {value!r}."
+                )
 
     def check(self, image_shape: tuple[int, int, int]) -> None:
         """Raises ValueError unless images of (height, width, channels) can be changed like this."""
         height, width, channels = image_shape
         if self.saturation and channels != 3:
-            raise ValueError(
+            raise InvalidInputError(
                 f"saturation needs images with 3 channels; these have {channels}. Set it to 0."
             )
         if self.max_shift > min(height, width):
-            raise ValueError(
+            raise InvalidInputError(
                 f"max_shift must be at most the image size {min(height, width)}. "
                 f"Received: {self.max_shift}."
             )

@@ -4,10 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from qfa_tf.data.data_splits import DataSplits
-from qfa_tf.data.errors import DataError
 from qfa_tf.data.options import LoadOptions
 from qfa_tf.data.split import Split
 from qfa_tf.data.splitting import SPLIT_SEED, stratified_indices
+from quantize_configs.errors import MissingExtraError
 
 _DEFAULT_SIZES = {"search_validation": 300, "test": 400, "calibration": 512}
 
@@ -21,14 +21,15 @@ def load_digits(resolution: int, **options) -> DataSplits:
         validation and 512 for calibration.
 
     Raises:
-      DataError: scikit-learn is not installed, or there are too few images for these sizes.
+      MissingExtraError: scikit-learn is not installed.
+      DataError: There are too few images for these sizes.
     """
     given = {key: value for key, value in options.items() if value is not None}
     chosen = LoadOptions(**(_DEFAULT_SIZES | given))
     try:
         from sklearn.datasets import load_digits as sklearn_digits
     except ImportError as error:
-        raise DataError("'digits' needs scikit-learn: pip install 'qfa_tf[data]'.") from error
+        raise MissingExtraError("The data set 'digits'", "scikit-learn", "data") from error
 
     bunch = sklearn_digits()
     images = (bunch.images / 16.0).astype(np.float32)[..., None]

@@ -8,6 +8,7 @@ from qfa_tf.data.cropping import ATTEMPTS, FixedRegion, RandomRegion
 from qfa_tf.data.sources import as_float
 from qfa_tf.data.split import Split
 from qfa_tf.data.transforms import CROP_STREAM, transform
+from quantize_configs.errors import InvalidInputError
 
 
 def training_batches(
@@ -40,13 +41,13 @@ def training_batches(
       labels int32).
 
     Raises:
-      ValueError: The batch is larger than the split or cannot be shared out, or the augmentation
-        does not fit the images.
+      InvalidInputError: The batch is larger than the split or cannot be shared out, or the
+        augmentation does not fit the images.
     """
     augmentation = augmentation or Augmentation()
     augmentation.check(split.image_shape)
     if not 0 < batch_size <= len(split):
-        raise ValueError(
+        raise InvalidInputError(
             f"batch_size must be between 1 and the {len(split)} images. Received: {batch_size}."
         )
     first, last = _places(batch_size, shard)
@@ -86,7 +87,7 @@ def batches(split: Split, batch_size: int) -> tf.data.Dataset:
       Dataset of (images float32 [n, resolution, resolution, channels] in [0, 1], labels int32).
     """
     if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1. Received: {batch_size}.")
+        raise InvalidInputError(f"batch_size must be at least 1. Received: {batch_size}.")
     indices = tf.data.Dataset.from_tensor_slices({"index": split.indices}).batch(batch_size)
     region = FixedRegion(split.resolution, split.eval_crop)
     read = split.source.read(indices, batch_size, split.resolution, region)
@@ -97,11 +98,11 @@ def _places(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
     """The first place of the shard in a batch and the one after its last."""
     index, count = shard
     if count < 1 or not 0 <= index < count:
-        raise ValueError(
+        raise InvalidInputError(
             f"shard must be (index, count) with 0 <= index < count. Received: {shard}."
         )
     if batch_size % count:
-        raise ValueError(
+        raise InvalidInputError(
             f"batch_size must be a multiple of the {count} shards. Received: {batch_size}."
         )
     size = batch_size // count

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from qfa_tf.data.cropping import FixedRegion, RandomRegion, resample
+from quantize_configs.errors import InvalidInputError
 
 Region = FixedRegion | RandomRegion
 
@@ -63,33 +64,33 @@ class ArrayImages(ImageSource):
       labels: Integers [N].
 
     Raises:
-      ValueError: Shapes, types or values do not fit.
+      InvalidInputError: Shapes, types or values do not fit.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray):
         images, labels = np.asarray(images), np.asarray(labels)
         if images.ndim != 4 or labels.shape != images.shape[:1]:
-            raise ValueError(
+            raise InvalidInputError(
                 "Images [N, height, width, channels] and labels [N] are needed. Received: "
                 f"{images.shape} and {labels.shape}."
             )
         if images.shape[-1] not in (1, 3):
-            raise ValueError(
+            raise InvalidInputError(
                 f"Images need 1 (grey) or 3 (RGB) channels. Received: {images.shape[-1]}."
             )
         if images.dtype not in (np.uint8, np.float32):
-            raise ValueError(f"Images must be uint8 or float32. Received: {images.dtype}.")
+            raise InvalidInputError(f"Images must be uint8 or float32. Received: {images.dtype}.")
         if (
             images.dtype == np.float32
             and len(images)
             and not 0 <= images.min() <= images.max() <= 1
         ):
-            raise ValueError(
+            raise InvalidInputError(
                 "Float images must be in [0, 1]; divide those of 0 to 255 by 255. Received: "
                 f"{images.min()} to {images.max()}."
             )
         if not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(f"Labels must be integers. Received: {labels.dtype}.")
+            raise InvalidInputError(f"Labels must be integers. Received: {labels.dtype}.")
         self.images = images
         self.channels = images.shape[-1]
         self._labels = labels.astype(np.int32)

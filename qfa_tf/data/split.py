@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from qfa_tf.data.sources import ArrayImages, ImageSource
+from quantize_configs.errors import InvalidInputError
 
 LARGEST_ARRAY = 4 << 30
 """Bytes that `Split.read_images` may return."""
@@ -32,9 +33,11 @@ class Split:
 
     def __post_init__(self):
         if not isinstance(self.resolution, int) or self.resolution < 1:
-            raise ValueError(f"resolution must be an int above 0. Received: {self.resolution!r}.")
+            raise InvalidInputError(
+                f"resolution must be an int above 0. Received: {self.resolution!r}."
+            )
         if self.eval_crop is not None and not 0 < self.eval_crop <= 1:
-            raise ValueError(
+            raise InvalidInputError(
                 "eval_crop must be None or a number above 0, at most 1, such as 0.875. "
                 f"Received: {self.eval_crop!r}."
             )
@@ -56,13 +59,13 @@ class Split:
           eval_crop: See the class.
 
         Raises:
-          ValueError: Something does not fit.
+          InvalidInputError: Something does not fit.
         """
         source = ArrayImages(images, labels)
         height, width = source.images.shape[1:3]
         if resolution is None:
             if height != width:
-                raise ValueError(f"Images of {height} x {width} pixels need a resolution.")
+                raise InvalidInputError(f"Images of {height} x {width} pixels need a resolution.")
             resolution = height
         return cls(source, np.arange(len(source)), resolution, eval_crop)
 
@@ -91,12 +94,12 @@ class Split:
           float32 [N, resolution, resolution, channels] in [0, 1].
 
         Raises:
-          ValueError: They are too large for memory.
+          InvalidInputError: They are too large for memory.
         """
         from qfa_tf.data.pipeline import batches
 
         if self.nbytes > LARGEST_ARRAY:
-            raise ValueError(
+            raise InvalidInputError(
                 f"The {len(self)} images would take {self.nbytes / 2**30:.1f} GiB. Use "
                 "batches(split, batch_size), or take(indices) some of them first."
             )

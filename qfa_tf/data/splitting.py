@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from qfa_tf.data.errors import DataError
+from quantize_configs.errors import InvalidInputError
 
 SPLIT_SEED = 20211206
 
@@ -82,10 +83,10 @@ def stratified_indices(
       len(sizes) + 1 index arrays; the last one holds what is left.
 
     Raises:
-      ValueError: There are too few examples.
+      InvalidInputError: There are too few examples.
     """
     if sum(sizes) > len(labels):
-        raise ValueError(
+        raise InvalidInputError(
             f"{sizes} examples were asked for, but the data set has only {len(labels)}."
         )
     # Sorting each class by a random rank in [0, 1) interleaves the classes evenly.

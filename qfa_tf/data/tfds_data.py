@@ -11,6 +11,7 @@ from qfa_tf.data.in_memory import in_memory
 from qfa_tf.data.options import LoadOptions
 from qfa_tf.data.split import Split
 from qfa_tf.data.tfds_records import RecordImages
+from quantize_configs.errors import MissingExtraError
 
 TEST_SPLITS = ("test", "validation", "val")
 
@@ -77,8 +78,8 @@ def _prepared(name: str, folder: str | None) -> Any:
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise DataError(
-            f"'tfds:{name}' needs TensorFlow Datasets: pip install 'qfa_tf[data]'."
+        raise MissingExtraError(
+            f"The data set 'tfds:{name}'", "tensorflow-datasets", "data"
         ) from error
     try:
         builder = tfds.builder(name, data_dir=folder)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qfa_tf.space import Architecture, GenomeError, SearchSpace
-from quantize_configs.errors import DamagedFileError
+from quantize_configs.errors import DamagedFileError, MissingExtraError, QFAError
 
 if TYPE_CHECKING:
     from qfa_tf.supernet import QFASupernet
@@ -204,13 +204,14 @@ def read_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
       OfficialStateError: No such file, damaged, or holding something else.
+      MissingExtraError: A PyTorch file without the torch package.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise OfficialStateError(f"There is no file {path}.")
     try:
         state = _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
-    except OfficialStateError:
+    except QFAError:
         raise
     except Exception as error:  # whatever a damaged file makes the readers raise
         raise OfficialStateError(
@@ -233,9 +234,8 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError as error:
-        raise OfficialStateError(
-            f'{path} is a PyTorch file: install the torch package (pip install "qfa_tf[torch]"), '
-            "or save its state as an .npz file of named arrays."
+        raise MissingExtraError(
+            f"{path}, a PyTorch file and no .npz file of named arrays,", "torch", "torch"
         ) from error
     content = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("state_dict", "model", "net"):

@@ -6,6 +6,7 @@ import os
 
 from qfa_tf.latency.measurement import Prediction
 from qfa_tf.space import SearchSpace
+from quantize_configs.errors import MissingExtraError
 from quantize_configs.files import replacing, write_text
 
 
@@ -36,13 +37,13 @@ def plot_prediction(prediction: Prediction, title: str, path: str | os.PathLike)
     """Draws measured against predicted latencies, with a band of 5 %.
 
     Raises:
-      ImportError: Without matplotlib.
+      MissingExtraError: Without matplotlib.
       FileWriteError: The file cannot be written.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("Plots need matplotlib: pip install qfa_tf[plot]") from error
+        raise MissingExtraError("Drawing", "matplotlib", "plot") from error
 
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.subplots()

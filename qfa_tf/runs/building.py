@@ -18,6 +18,7 @@ from qfa_tf.space import (
     InvalidSpaceError,
     SearchSpace,
 )
+from quantize_configs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -145,7 +146,7 @@ def build_augmentation(config: ConfigDict) -> "Augmentation":
             contrast=settings.contrast,
             saturation=settings.saturation,
         )
-    except ValueError as error:
+    except InvalidInputError as error:
         raise ConfigError(f"config.data: {error}") from error
 
 
@@ -174,7 +175,7 @@ def build_batches(
             augmentation=build_augmentation(config),
             shard=shard,
         )
-    except ValueError as error:
+    except InvalidInputError as error:
         raise ConfigError(f"config.data: {error}") from error
 
 
@@ -253,7 +254,7 @@ def build_training(
                 build_space(config), quantizers.activation_quantizer, quantizers.shared_step
             )
         return recipe
-    except ValueError as error:
+    except InvalidInputError as error:
         raise ConfigError(f"config.training: {error}") from error
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
@@ -11,8 +10,8 @@ from ml_collections import ConfigDict
 
 from qfa_tf.runs.config import with_defaults
 from qfa_tf.runs.errors import ConfigError
+from quantize_configs.errors import QFAError
 
-OWN_PACKAGES = ("qfa_tf", "quantize_configs", "tflite_tools")
 INTERRUPTED = 130
 _HELP = ("help", "helpshort", "helpfull", "?")
 
@@ -22,9 +21,9 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of errors.")
 def run_app(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`; ends the program.
 
-    Known errors end with one sentence on stderr and status 1, or the one that the error names
+    A QFAError ends as one sentence on stderr with status 1, or the one that the error names
     (143 for a training that SIGTERM stopped), an interrupt with status 130, `--help` with status 0
-    (absl has 1).
+    (absl has 1). Any other error is a fault of the code and keeps its traceback.
 
     Args:
       main: Takes no arguments.
@@ -51,24 +50,11 @@ def run_app(main: Callable[[], None]) -> None:
         print(f"{program}: interrupted; the same command resumes.", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
-        if _debugging() or (started and not is_known(error)):
+        if _debugging() or (started and not isinstance(error, QFAError)):
             raise
         message = error if started else _config_error(error)
         print(f"{program}: {message}", file=sys.stderr)
         sys.exit(getattr(error, "exit_status", 1))
-
-
-def is_known(error: Exception) -> bool:
-    """Whether the message of an error was written for the user.
-
-    So it is for the ValueErrors and OSErrors that our packages define, and for the advice to
-    install an extra.
-    """
-    own = type(error).__module__.split(".")[0] in OWN_PACKAGES
-    if isinstance(error, ImportError):
-        frames = traceback.extract_tb(error.__traceback__)
-        return "pip install" in str(error) and bool(frames)
-    return own and isinstance(error, ValueError | OSError)
 
 
 def accept_every_key(holder: flags.FlagHolder) -> None:

@@ -14,6 +14,7 @@ from qfa_tf.runs.messages import say
 from qfa_tf.runs.selection import select
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import EvaluationStore, StoredEvaluator
+from quantize_configs.errors import InvalidInputError
 
 SPLITS = (SEARCH_SPLIT, "test")
 
@@ -45,7 +46,7 @@ def evaluate_selection(
       RunError: Something is missing or damaged.
     """
     if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}. Received: {split!r}.")
+        raise InvalidInputError(f"split must be one of {SPLITS}. Received: {split!r}.")
     console = console or rich.console.Console()
     config = workdir.config()
     space = build_space(config)

@@ -10,6 +10,7 @@ import numpy as np
 
 from qfa_tf.search.abandonment import is_hopeless
 from qfa_tf.search.store import EvaluationStore
+from quantize_configs.errors import InvalidInputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Evaluation:
       images: Number of images it was measured on.
 
     Raises:
-      ValueError: The accuracy is no fraction or no image was seen.
+      InvalidInputError: The accuracy is no fraction or no image was seen.
     """
 
     accuracy: float
@@ -31,12 +32,12 @@ class Evaluation:
 
     def __post_init__(self):
         if not 0 <= self.accuracy <= 1:
-            raise ValueError(
+            raise InvalidInputError(
                 "The accuracy of a subnet must be a fraction from 0 to 1. "
                 f"Received: {self.accuracy!r}"
             )
         if self.images < 1:
-            raise ValueError(
+            raise InvalidInputError(
                 f"A subnet must be evaluated on one image or more. Received: {self.images!r}"
             )
         object.__setattr__(self, "accuracy", float(self.accuracy))

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from quantize_configs.errors import MissingExtraError
+
 try:
     from pymoo.operators.survival.rank_and_crowding.metrics import calc_crowding_distance
     from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 except ModuleNotFoundError as error:
-    raise ImportError(
-        "The search needs pymoo. Install it with: pip install 'qfa_tf[search]'"
-    ) from error
+    raise MissingExtraError("The search", "pymoo", "search") from error
 
 from qfa_tf.search.constraints import InfeasibleBudgetError
 from qfa_tf.search.operators import uniform_crossover

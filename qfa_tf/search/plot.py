@@ -3,14 +3,14 @@
 import io
 from collections.abc import Sequence
 
+from quantize_configs.errors import MissingExtraError
+
 try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 except ModuleNotFoundError as error:
-    raise ImportError(
-        "Drawing needs matplotlib. Install it with: pip install 'qfa_tf[plot]'"
-    ) from error
+    raise MissingExtraError("Drawing", "matplotlib", "plot") from error
 
 from qfa_tf.search.predictor_quality import PredictorQuality
 from qfa_tf.search.result import Reference, SearchResult

@@ -12,7 +12,7 @@ import numpy as np
 
 from qfa_tf.search.encoding import GenomeEncoder
 from qfa_tf.space import SearchSpace
-from quantize_configs.errors import InvalidInputError
+from quantize_configs.errors import InvalidInputError, MissingExtraError
 from quantize_configs.files import replacing
 
 SCHEMA_VERSION = 1
@@ -143,9 +143,7 @@ def fit_predictor(
     try:
         import threadpoolctl
     except ModuleNotFoundError as error:
-        raise ImportError(
-            "Predictors need scikit-learn. Install it with: pip install 'qfa_tf[predictor]'"
-        ) from error
+        raise MissingExtraError("A predictor", "scikit-learn", "predictor") from error
     rows = GenomeEncoder(space).encode(genomes)
     accuracy = np.asarray(accuracy, np.float64)
     mean, scale = accuracy.mean(), max(accuracy.std(), 1e-6)

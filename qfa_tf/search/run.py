@@ -25,6 +25,7 @@ from qfa_tf.search.strategies.exact import ExactNSGA2
 from qfa_tf.search.subspace import Subspace
 from qfa_tf.space import SearchSpace
 from qfa_tf.version import __version__
+from quantize_configs.errors import InvalidInputError
 
 
 def search(
@@ -78,7 +79,7 @@ def search(
       GenomeError: `bits` are not offered.
       StoreError: The store is damaged or of another space.
       StoreWriteError: The store cannot be written.
-      ValueError: Another argument is not allowed.
+      InvalidInputError: Another argument is not allowed.
       ImportError: pymoo or scikit-learn is not installed.
     """
     strategy = strategy or ExactNSGA2()
@@ -122,17 +123,17 @@ def search(
 
 def _check_arguments(space, cost, budget, store) -> None:
     if cost.space != space:
-        raise ValueError(
+        raise InvalidInputError(
             f"cost must be the CostModel of space {space.name!r}. "
             f"Received: that of {cost.space.name!r} ({cost.space.fingerprint})"
         )
     if store is not None and store.space != space:
-        raise ValueError(
+        raise InvalidInputError(
             f"store must be the EvaluationStore of space {space.name!r}. "
             f"Received: that of {store.space.name!r} ({store.space.fingerprint})"
         )
     if budget < 1:
-        raise ValueError(f"evaluations must be at least 1. Received: {budget!r}")
+        raise InvalidInputError(f"evaluations must be at least 1. Received: {budget!r}")
 
 
 def _settings(strategy: Strategy) -> dict[str, int | float | str | None]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from qfa_tf.search.evaluator import Evaluation, Evaluator
-from quantize_configs.errors import UnavailableError
+from quantize_configs.errors import InvalidInputError, UnavailableError
 
 MOST_DEATHS = 3
 """Deaths at one and the same genome, after which it is given up."""
@@ -40,7 +40,7 @@ class WorkerPool:
 
     def __init__(self, factory: Callable[[], Evaluator], workers: int, reference: Evaluator):
         if workers < 1:
-            raise ValueError(f"workers must be at least 1. Received: {workers!r}")
+            raise InvalidInputError(f"workers must be at least 1. Received: {workers!r}")
         self.checkpoint_key = reference.checkpoint_key
         self.calibration_key = reference.calibration_key
         self.split = reference.split

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras_backend import keras
 
 
@@ -26,12 +27,12 @@ class CosineSegment:
 
     def __post_init__(self):
         if self.learning_rate <= 0 or self.warmup_learning_rate < 0:
-            raise ValueError(
+            raise InvalidInputError(
                 "learning_rate must be above 0 and warmup_learning_rate at least 0. Received: "
                 f"{self.learning_rate} and {self.warmup_learning_rate}."
             )
         if not 0 <= self.warmup_steps < self.steps:
-            raise ValueError(
+            raise InvalidInputError(
                 f"warmup_steps must be in [0, steps). Received: {self.warmup_steps} and "
                 f"{self.steps}."
             )
@@ -57,7 +58,7 @@ class StagedCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, segments: Sequence[CosineSegment]):
         if not segments:
-            raise ValueError("StagedCosine needs at least one CosineSegment. Received none.")
+            raise InvalidInputError("StagedCosine needs at least one CosineSegment. Received none.")
         self.segments = tuple(segments)
         self._schedules = [segment.schedule() for segment in self.segments]
 

@@ -7,6 +7,7 @@ from qfa_tf.space import SearchSpace
 from qfa_tf.supernet.inheritance import check_rule, inherit
 from qfa_tf.training.qfa import QFATraining, TrainingStage
 from qfa_tf.training.step import BoundTraining
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.fake_quantization import FLOAT_BITS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class OQATraining(QFATraining):
         super().__post_init__()
         bits = {stage.bits for stage in self.stages}
         if len(bits) > 1 or len(self.stages[0].bits) > 1:
-            raise ValueError(
+            raise InvalidInputError(
                 "A phase of OQA has one bit-width: all stages need the same bits, such as (4,), or "
                 "(32,) in the float phase. Train other bits in a phase of their own. Received: "
                 f"{[stage.bits for stage in self.stages]}."
@@ -65,7 +66,7 @@ class OQATraining(QFATraining):
         """The training of one supernet.
 
         Raises:
-          ValueError: The supernet has other quantizers, or other bits to choose from.
+          InvalidInputError: The supernet has other quantizers, or other bits to choose from.
           ArchitectureError: `architecture` is of another space.
         """
         self.check_supernet(net.space, net.activation_quantizer, net.shared_step)
@@ -76,13 +77,13 @@ class OQATraining(QFATraining):
     ) -> None:
         """Raises ValueError unless a supernet of these settings fits the phase."""
         if activation_quantizer != "lsq" or not shared_step:
-            raise ValueError(
+            raise InvalidInputError(
                 "OQA needs a supernet with activation_quantizer='lsq' and shared_step=True. "
                 f"Received: {activation_quantizer!r} and {shared_step}."
             )
         offered = {*space.weight_bits, *space.activation_bits}
         if self.bits != FLOAT_BITS and offered != {self.bits}:
-            raise ValueError(
+            raise InvalidInputError(
                 f"A phase of {self.bits} bits needs a space with these bits alone: "
                 f"space.replace(name=..., weight_bits=({self.bits},), activation_bits="
                 f"({self.bits},)). Received: {space.name!r} with {sorted(offered)} bits."

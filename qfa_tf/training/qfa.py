@@ -8,6 +8,7 @@ import tensorflow as tf
 from qfa_tf.space import Architecture
 from qfa_tf.training.step import BoundTraining
 from quantize_configs.bit_widths import BitWidths
+from quantize_configs.errors import InvalidInputError, InvalidTypeError
 from quantize_configs.fake_quantization import FLOAT_BITS
 
 SUBNETS = ("all", "largest")
@@ -36,14 +37,14 @@ class TrainingStage:
         if not self.is_float:
             BitWidths.parse(self.bits)
         if self.steps is not None and self.steps < 1:
-            raise ValueError(f"steps of a stage must be at least 1. Received: {self.steps}.")
+            raise InvalidInputError(f"steps of a stage must be at least 1. Received: {self.steps}.")
         if self.subnets not in SUBNETS:
-            raise ValueError(
+            raise InvalidInputError(
                 f"subnets of a stage must be one of {SUBNETS}. Received: {self.subnets!r}."
             )
 
         if self.subnets == "largest" and not self.is_float:
-            raise ValueError(
+            raise InvalidInputError(
                 "A stage with subnets='largest' is a float warm-up and has bits (32,). Received: "
                 f"{self.bits}."
             )
@@ -102,27 +103,27 @@ class QFATraining:
     def __post_init__(self):
         object.__setattr__(self, "stages", tuple(self.stages))
         if not self.stages or any(stage.steps is None for stage in self.stages[:-1]):
-            raise ValueError(
+            raise InvalidInputError(
                 "stages must hold at least one TrainingStage, and all but the last one need "
                 f"steps. Received: {self.stages}."
             )
         if not isinstance(self.architecture, Architecture | None):
-            raise TypeError(
+            raise InvalidTypeError(
                 "architecture must be an Architecture, such as Architecture.from_json(text), or "
                 f"None. Received: {self.architecture!r}."
             )
         if self.random_subnets < 0 or not 0 <= self.label_smoothing < 1:
-            raise ValueError(
+            raise InvalidInputError(
                 "random_subnets must be at least 0 and label_smoothing in [0, 1). Received: "
                 f"{self.random_subnets} and {self.label_smoothing}."
             )
         for name, allowed in (("distillation", DISTILLATIONS), ("compute_dtype", COMPUTE_DTYPES)):
             if getattr(self, name) not in allowed:
-                raise ValueError(
+                raise InvalidInputError(
                     f"{name} must be one of {allowed}. Received: {getattr(self, name)!r}."
                 )
         if (self.distillation == "external") != callable(self.teacher):
-            raise ValueError(
+            raise InvalidInputError(
                 "distillation='external' needs a teacher, a function from images to logits, and "
                 f"nothing else does. Received: {self.distillation!r} and teacher={self.teacher!r}."
             )

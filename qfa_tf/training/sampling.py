@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from qfa_tf.space import SearchSpace
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.fake_quantization import FLOAT_BITS
 
 BOTH_FLOAT_PROBABILITY = 0.2
@@ -119,7 +120,7 @@ def _choice_table(genes, bits):
         if gene.name.endswith("_bits"):
             allowed = [value for value in gene.choices if value in bits]
             if not allowed and FLOAT_BITS not in bits:
-                raise ValueError(
+                raise InvalidInputError(
                     f"A training stage allows the bits {tuple(bits)}, but {gene.name} offers "
                     f"{gene.choices}. Each stage must leave every site a choice."
                 )

@@ -13,6 +13,7 @@ import tensorflow as tf
 from qfa_tf.layers import Mode
 from qfa_tf.training.fixed_subnet import FixedSubnet
 from qfa_tf.training.sampling import SubnetSampler
+from quantize_configs.errors import StateError
 from quantize_configs.fake_quantization import FLOAT_BITS
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class BoundTraining:
         activation grids, from the images of that step. Grids that have no values start at step 0.
 
         Raises:
-          RuntimeError: Grids have to start, and there are no images.
+          StateError: Grids have to start, and there are no images.
         """
         start = 0
         if step == 0 and self._net.precision.unstarted.any():
@@ -113,7 +114,7 @@ class BoundTraining:
     def _start_activations(self, step: int, replace: bool) -> None:
         images = None if self.image_source is None else self.image_source(step)
         if images is None:
-            raise RuntimeError(
+            raise StateError(
                 "Learned activation grids start from training images, and this data cannot be read "
                 "ahead. Give fit a tf.data.Dataset, or call net.start_activations(images) before "
                 "training and set net.training_method.image_source."

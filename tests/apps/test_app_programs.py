@@ -95,6 +95,45 @@ def test_errors_are_sentences(arguments, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+_PROGRAM_THAT_FAILS = """
+from qfa_tf import QFAError
+from qfa_tf.runs import command_line
+from qfa_tf.runs.errors import StoppedError
+from quantize_configs.errors import DamagedFileError, MissingExtraError
+
+
+def main():
+    raise {error}
+
+
+command_line.run_app(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ("QFAError('this is why')", 1),
+        ("DamagedFileError('this is why')", 1),
+        ("MissingExtraError('this is why, it', 'pymoo', 'search')", 1),
+        ("StoppedError('this is why', 15)", 143),
+    ],
+)
+def test_own_errors_are_sentences(error, status):
+    done = run("-c", _PROGRAM_THAT_FAILS.format(error=error))
+    assert done.returncode == status
+    assert done.stderr.splitlines()[-1].startswith("-c: this is why")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("error", ["ValueError", "OSError", "ImportError", "KeyError"])
+def test_other_errors_keep_their_traceback(error):
+    done = run("-c", _PROGRAM_THAT_FAILS.format(error=f"{error}('pip install it')"))
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert f"{error}: " in done.stderr
+
+
 def test_debug_shows_the_traceback(tmp_path):
     done = run("apps/search.py", f"--workdir={tmp_path}", "--debug")
     assert done.returncode == 1

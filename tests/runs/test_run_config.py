@@ -156,6 +156,18 @@ def test_wrong_augmentation(config, crop, message):
         build_augmentation(complete_config(config))
 
 
+def test_a_fault_of_the_code_is_not_blamed_on_the_config(config, monkeypatch):
+    import qfa_tf.data
+
+    def broken(**options):
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(qfa_tf.data, "Augmentation", broken)
+    with pytest.raises(ValueError, match=r"^a fault$") as raised:
+        build_augmentation(complete_config(config))
+    assert type(raised.value) is ValueError
+
+
 def test_only_float_stages_train_the_largest_subnet_alone(config):
     config.training.stage_subnets = ("all", "largest", "all")
     with pytest.raises(ConfigError, match="float warm-up and has bits"):

@@ -7,6 +7,7 @@ import pathlib
 import time
 from collections.abc import Iterator, Mapping
 
+from quantize_configs.errors import MissingFileError
 from tflite_tools.benchmarking.options import (
     BenchmarkOptionError,
     BenchmarkOptions,
@@ -58,7 +59,7 @@ def benchmark(
       BenchmarkOptionError: The device or a number is not allowed.
       UnknownDelegateError: There is no such delegate on the device.
       FlatbufferError: The bytes are no model.
-      FileNotFoundError: There is no file at the path.
+      MissingFileError: There is no file at the path.
       DeviceError: The device cannot do it; the sentence says why.
     """
     options = BenchmarkOptions(
@@ -162,5 +163,5 @@ def _content(flatbuffer: bytes | str | os.PathLike) -> bytes:
         return bytes(flatbuffer)
     path = pathlib.Path(flatbuffer)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no model at {path}; export one or correct the path.")
+        raise MissingFileError(f"There is no model at {path}; export one or correct the path.")
     return path.read_bytes()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantize_configs.errors import MissingExtraError
 from quantize_configs.files import replacing
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def plot_profile(
     """Draws `profile_figure` into an image file.
 
     Raises:
-      ImportError: Without matplotlib.
+      MissingExtraError: Without matplotlib.
       FileWriteError: The file cannot be written.
     """
     figure = profile_figure(profile, group)
@@ -36,12 +37,12 @@ def profile_figure(profile: "Profile", group: Callable[[str], str] = str) -> "Fi
       group: Makes a site of a layer.
 
     Raises:
-      ImportError: Without matplotlib.
+      MissingExtraError: Without matplotlib.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("Plots need matplotlib: pip install qfa_tf[plot]") from error
+        raise MissingExtraError("Drawing", "matplotlib", "plot") from error
 
     layers = list(profile.by_layer(group))
     kinds = list(dict.fromkeys(item.operators for item in profile.operators))

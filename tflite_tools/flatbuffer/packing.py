@@ -6,6 +6,8 @@ of the last byte zero. Source: LiteRT tflite/kernels/internal/portable_tensor_ut
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
+
 _PACKED_BITS = (4, 2)
 
 
@@ -20,13 +22,13 @@ def pack(codes: np.ndarray, bits: int) -> np.ndarray:
       uint8 [ceil(codes.size * bits / 8)].
 
     Raises:
-      ValueError: `bits` is another number, or a code is out of range.
+      InvalidInputError: `bits` is another number, or a code is out of range.
     """
     per_byte = _codes_per_byte(bits)
     flat = np.asarray(codes).reshape(-1)
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     if flat.size and (flat.min() < low or flat.max() > high):
-        raise ValueError(
+        raise InvalidInputError(
             f"{bits}-bit codes lie in [{low}, {high}]. Received codes in "
             f"[{flat.min()}, {flat.max()}]."
         )
@@ -48,12 +50,12 @@ def unpack(packed: np.ndarray, bits: int, count: int) -> np.ndarray:
       int8 [count].
 
     Raises:
-      ValueError: `bits` is another number, or the bytes hold fewer than `count` codes.
+      InvalidInputError: `bits` is another number, or the bytes hold fewer than `count` codes.
     """
     per_byte = _codes_per_byte(bits)
     packed = np.asarray(packed, np.uint8).reshape(-1)
     if not 0 <= count <= packed.size * per_byte:
-        raise ValueError(
+        raise InvalidInputError(
             f"{packed.size} bytes hold at most {packed.size * per_byte} {bits}-bit codes. "
             f"Received count: {count}."
         )
@@ -63,7 +65,9 @@ def unpack(packed: np.ndarray, bits: int, count: int) -> np.ndarray:
 
 def _codes_per_byte(bits: int) -> int:
     if bits not in _PACKED_BITS:
-        raise ValueError(f"Only {_PACKED_BITS}-bit codes are packed. Received bits: {bits!r}.")
+        raise InvalidInputError(
+            f"Only {_PACKED_BITS}-bit codes are packed. Received bits: {bits!r}."
+        )
     return 8 // bits
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantize_configs.errors import DamagedFileError
+from quantize_configs.errors import DamagedFileError, InvalidInputError
 
 
 class KernelSet(enum.StrEnum):
@@ -127,7 +127,7 @@ def run(
 
     Raises:
       FlatbufferError: The bytes are no model, or LiteRT refuses to run it.
-      ValueError: The inputs do not fit.
+      InvalidInputError: The inputs do not fit.
     """
     interpreter = load(flatbuffer, kernel_set, num_threads)
     arrays = _checked_inputs(interpreter.get_input_details(), inputs)
@@ -206,7 +206,7 @@ def describe(interpreter) -> tuple[tuple[OperatorRecord, ...], int]:
 
 def _checked_inputs(details: list[dict], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     if len(inputs) != len(details):
-        raise ValueError(
+        raise InvalidInputError(
             f"The model has {len(details)} input(s): {[item['name'] for item in details]}. "
             f"Received: {len(inputs)} arrays."
         )
@@ -214,12 +214,12 @@ def _checked_inputs(details: list[dict], inputs: Sequence[np.ndarray]) -> list[n
     for item, array in zip(details, arrays, strict=True):
         shape, dtype = tuple(int(size) for size in item["shape"]), np.dtype(item["dtype"])
         if array.dtype != dtype or array.shape[1:] != shape[1:] or array.ndim != len(shape):
-            raise ValueError(
+            raise InvalidInputError(
                 f"Input {item['name']!r} needs {dtype} values of shape "
                 f"{('N', *shape[1:])}. Received: {array.dtype} of shape {array.shape}."
             )
         if array.shape[0] < 1 or array.shape[0] != arrays[0].shape[0]:
-            raise ValueError(
+            raise InvalidInputError(
                 "All inputs need one batch size of at least 1. Received batches: "
                 f"{[candidate.shape[0] for candidate in arrays]}."
             )

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
 from tflite_tools.benchmarking.delegates import Delegate, find_delegate, kernel_set_of
 from tflite_tools.benchmarking.options import BenchmarkOptions
 from tflite_tools.devices.benchmark_output import CLASSIC
@@ -93,14 +94,14 @@ def compare_device(
       labels: int[N], for accuracies.
 
     Raises:
-      ValueError: The model has several inputs, or the images do not fit.
+      InvalidInputError: The model has several inputs, or the images do not fit.
       DeviceError: The device cannot do it.
     """
     chosen = find_delegate(delegate)
     interpreter = runtime.load(flatbuffer)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or len(outputs) != 1:
-        raise ValueError(
+        raise InvalidInputError(
             f"compare_device takes models of one input and one output. Received: {len(inputs)} "
             f"and {len(outputs)}."
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
 from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.runtime import KernelSet, OperatorRecord
 from tflite_tools.integer_graph.graph import LINEAR_KINDS, DataType, IntegerGraph
@@ -161,10 +162,10 @@ def compare_integers(
     Raises:
       GraphError: The graph is not well formed.
       UnsupportedCombinationError: LiteRT computes an operation wrongly or not at all.
-      ValueError: The inputs do not fit, or `chunk_size` is below 1.
+      InvalidInputError: The inputs do not fit, or `chunk_size` is below 1.
     """
     if chunk_size < 1:
-        raise ValueError(f"chunk_size is at least 1. Received: {chunk_size}.")
+        raise InvalidInputError(f"chunk_size is at least 1. Received: {chunk_size}.")
     inputs = [np.asarray(array) for array in inputs]
     models = models or EmittedModels(graph)
     comparisons = tuple(
@@ -223,7 +224,7 @@ def _described(graph: IntegerGraph, fallback: OperatorRecord, kernel_set: Kernel
 
 def _chunks(inputs: Sequence[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
     if not inputs or any(len(array) != len(inputs[0]) for array in inputs) or not len(inputs[0]):
-        raise ValueError(
+        raise InvalidInputError(
             "Give one array for each graph input, all with one batch size of at least 1. Received "
             f"batches: {[len(array) for array in inputs]}."
         )

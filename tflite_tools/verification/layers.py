@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantize_configs.bit_widths import WIDE_BITS
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.files import replacing
 from quantize_configs.forward import observed_forward
 from quantize_configs.keras_backend import keras
@@ -158,7 +159,7 @@ def compare_layers(
 
     Raises:
       FlatbufferError: LiteRT cannot run the flatbuffer.
-      ValueError: It has no tensor in common with the model.
+      InvalidInputError: It has no tensor in common with the model.
     """
     images = np.asarray(inputs if images is None else images, np.float32)
     wrapped = WrappedModel(model, frozen=True)
@@ -190,7 +191,7 @@ def compare_outputs(
         and values.shape[1:] == tuple(wrapped.wrapper(name).output.shape[1:])
     ]
     if not names:
-        raise ValueError(
+        raise InvalidInputError(
             "The flatbuffer and the model have no tensor in common; it was converted from another "
             "model."
         )

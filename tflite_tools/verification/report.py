@@ -116,11 +116,11 @@ def verify(
 
     Raises:
       ForeignModelError: `flatbuffer` does not come from `model`.
-      ValueError: The images do not fit the model, or there is none; the model has several inputs
-        or outputs.
+      InvalidInputError: The images do not fit the model, or there is none; the model has several
+        inputs or outputs.
     """
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError(
+        raise InvalidInputError(
             f"verify takes models with one input and one output; {model.name!r} has "
             f"{len(model.inputs)} and {len(model.outputs)}. Use compare_integers for others."
         )
@@ -129,11 +129,13 @@ def verify(
     images = np.asarray(images, np.float32)
     expected_shape = tuple(model.input_shape[1:])
     if images.shape[1:] != expected_shape or not len(images):
-        raise ValueError(
+        raise InvalidInputError(
             f"Images must be at least one of the shape {expected_shape}. Received: {images.shape}."
         )
     if labels is not None and len(labels) != len(images):
-        raise ValueError(f"{len(images)} images need as many labels. Received: {len(labels)}.")
+        raise InvalidInputError(
+            f"{len(images)} images need as many labels. Received: {len(labels)}."
+        )
     inputs, images = _model_inputs(graph, images)
     if integer_images is None:
         sizes = (math.prod(graph.tensor(name).shape) for name in graph.activation_names)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import rich.console
 
+from qfa_tf.cost import CostModel, CostUnavailableError, LatencyTableError
 from qfa_tf.runs.architecture_files import write_architecture
 from qfa_tf.runs.building import build_space
 from qfa_tf.runs.checkpoints import require_newest
@@ -37,6 +38,7 @@ from qfa_tf.search import (
 from qfa_tf.search.constraints import resolve_constraints
 from qfa_tf.search.report import ReportDetails
 from qfa_tf.search.sensitivity import sensitivity
+from qfa_tf.space import SearchSpace
 
 BACKENDS = ("processes", "ray")
 
@@ -130,7 +132,7 @@ def search_workdir(
                 **wanted,
             )
         began = time.perf_counter()
-        references = _uniform_references(space, cost, evaluator, objective)
+        references = _uniform_references(space, cost, evaluator, objective, console)
         display.seconds["references"] = time.perf_counter() - began
         changes = ()
         if settings.sensitivity and result.chosen is not None:
@@ -196,13 +198,20 @@ def _predicting(workdir: Workdir, settings: SearchSettings, space):
     return PredictingEvaluator(predictor), strategy
 
 
-def _uniform_references(space, cost, evaluator, objective) -> list[Reference]:
+def _uniform_references(
+    space: SearchSpace,
+    cost: CostModel,
+    evaluator: Evaluator,
+    objective: str,
+    console: rich.console.Console,
+) -> list[Reference]:
     """The largest subnet at each bit-width, for comparison."""
     genomes = uniform_genomes(space)
     deployment = () if objective in cost.evaluate(genomes[:1]) else (objective,)
     try:
         figures = cost.evaluate(genomes, deployment)[objective]
-    except ValueError:
+    except (CostUnavailableError, LatencyTableError) as error:
+        say(console, f"Without the largest subnet at each bit-width for comparison: {error}")
         return []
     results = evaluator.evaluate(genomes)
     return [

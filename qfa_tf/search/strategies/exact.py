@@ -8,6 +8,7 @@ import numpy as np
 
 from qfa_tf.search.problem import SearchProblem
 from qfa_tf.search.sampling import sample_feasible
+from quantize_configs.errors import InvalidInputError
 
 _MOST_STALE = 25
 """Generations without a new subnet after which nothing more is to be expected."""
@@ -102,4 +103,4 @@ class RandomSearch:
 def require_at_least(name: str, value: float, minimum: float) -> None:
     """Raises ValueError unless `value` is at least `minimum`."""
     if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}. Received: {value!r}")
+        raise InvalidInputError(f"{name} must be at least {minimum}. Received: {value!r}")

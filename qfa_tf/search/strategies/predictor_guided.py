@@ -16,6 +16,7 @@ from qfa_tf.search.strategies.predicted import (
     predicted_front,
     unknown_picks,
 )
+from quantize_configs.errors import InvalidInputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +111,10 @@ def check_predicted(strategy) -> None:
     require_at_least("generations", strategy.generations, 1)
     require_at_least("sample_images", strategy.sample_images, 0)
     if not 0 < strategy.sample_share < 1:
-        raise ValueError(
+        raise InvalidInputError(
             f"sample_share must be between 0 and 1. Received: {strategy.sample_share!r}"
         )
     if strategy.predictor not in KINDS:
-        raise ValueError(f"predictor must be one of {KINDS}. Received: {strategy.predictor!r}")
+        raise InvalidInputError(
+            f"predictor must be one of {KINDS}. Received: {strategy.predictor!r}"
+        )

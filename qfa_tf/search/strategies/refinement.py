@@ -13,6 +13,7 @@ from qfa_tf.search.strategies.predicted import (
     unknown_picks,
 )
 from qfa_tf.search.strategies.predictor_guided import check_predicted, sample
+from quantize_configs.errors import InvalidInputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class IterativeRefinement:
     def __post_init__(self):
         check_predicted(self)
         if not 0 < self.round_share <= 1 or self.patience < 1:
-            raise ValueError(
+            raise InvalidInputError(
                 "round_share must be in (0, 1] and patience at least 1. Received: "
                 f"{self.round_share!r} and {self.patience!r}"
             )
