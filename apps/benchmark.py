@@ -28,6 +28,16 @@ from qfa_tf.runs import command_line
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run with exported models.")
 MODEL = flags.DEFINE_multi_string("model", [], "Name of a model, repeatable; all by default.")
 FRONT = flags.DEFINE_bool("front", False, "The subnets of the front; exports what is not yet.")
+SEARCH = flags.DEFINE_string(
+    "search", None, "With --front: name of the search; the only or the newest one by default."
+)
+STALE = flags.DEFINE_enum(
+    "stale",
+    "refuse",
+    ("refuse", "ok"),
+    "With --front, ok: take subnets of a search of other weights than those of now, and measure "
+    "them anew first.",
+)
 FILE = flags.DEFINE_multi_string("file", [], "A .tflite file of any origin, repeatable.")
 OUTPUT = flags.DEFINE_string("output", "benchmarks_of_files", "Folder of the reports of --file.")
 
@@ -121,9 +131,11 @@ def _benchmark(files):
 
         from qfa_tf.runs.benchmarking.files import benchmark_key
         from qfa_tf.runs.benchmarking.front_latency import write_front_latency
+        from qfa_tf.runs.searching.folder import find_search
 
         key = benchmark_key(DEVICE.value, _options())
-        write_front_latency(workdir, records, key, rich.console.Console())
+        folder = find_search(workdir, SEARCH.value)
+        write_front_latency(workdir, folder, records, key, rich.console.Console())
 
 
 def _table(files):
@@ -207,7 +219,14 @@ def _names() -> tuple[str, ...]:
 
     from qfa_tf.runs.benchmarking.run import export_front
 
-    return tuple(export_front(runs.Workdir(WORKDIR.value), rich.console.Console()))
+    return tuple(
+        export_front(
+            runs.Workdir(WORKDIR.value),
+            rich.console.Console(),
+            search=SEARCH.value,
+            stale=STALE.value,
+        )
+    )
 
 
 def _options(num_runs=50, min_seconds=1.0):

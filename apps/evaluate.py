@@ -14,6 +14,9 @@ from qfa_tf.runs import command_line
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 INDEX = flags.DEFINE_integer("index", None, "One of the front, cheapest first, from 0.")
+SEARCH = flags.DEFINE_string(
+    "search", None, "Name of the search; the only or the newest one by default."
+)
 ARCHITECTURE = flags.DEFINE_string("architecture", None, "File with an architecture as JSON.")
 SPLIT = flags.DEFINE_enum(
     "split", "search_validation", ("search_validation", "test"), "Images to evaluate on."
@@ -27,6 +30,7 @@ def main():
         runs.Workdir(WORKDIR.value),
         index=INDEX.value,
         architecture_file=ARCHITECTURE.value,
+        search=SEARCH.value,
         split=SPLIT.value,
     )
 

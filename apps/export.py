@@ -5,7 +5,7 @@ known about it go into models/ of the workdir; a model that was exported before 
 
 Examples:
   python apps/export.py --workdir=workdir/digits
-  python apps/export.py --workdir=workdir/digits --index=0 --name=cheapest
+  python apps/export.py --workdir=workdir/digits --search=phone_a --index=0 --name=cheapest
   python apps/export.py --workdir=workdir/digits --architecture=mine.json --weight_container=int8
   python apps/export.py --workdir=workdir/digits --input_type=float32
   python apps/export.py --workdir=workdir/imagenet --float_sites=float32
@@ -20,6 +20,15 @@ from qfa_tf.runs import command_line
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
 INDEX = flags.DEFINE_integer("index", None, "One of the front, cheapest first, from 0.")
+SEARCH = flags.DEFINE_string(
+    "search", None, "Name of the search; the only or the newest one by default."
+)
+STALE = flags.DEFINE_enum(
+    "stale",
+    "refuse",
+    ("refuse", "ok"),
+    "ok: take a subnet of a search of other weights than those of now, and measure it anew first.",
+)
 ARCHITECTURE = flags.DEFINE_string("architecture", None, "File with an architecture as JSON.")
 NAME = flags.DEFINE_string("name", None, "Name of the files; the space and a digest by default.")
 WEIGHT_CONTAINER = flags.DEFINE_enum(
@@ -74,6 +83,8 @@ def main():
         runs.Workdir(WORKDIR.value),
         index=INDEX.value,
         architecture_file=ARCHITECTURE.value,
+        search=SEARCH.value,
+        stale=STALE.value,
         name=NAME.value,
         weight_container=WEIGHT_CONTAINER.value,
         input_type=INPUT_TYPE.value,

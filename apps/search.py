@@ -1,7 +1,8 @@
 r"""Searches a trained supernet for the best subnets under a budget.
 
-Writes pareto.json, pareto.png and report.html into the workdir. What a flag leaves open comes from
-the config of the workdir. The same command continues after a kill: evaluations are never repeated.
+Writes pareto.json, pareto.png and report.html into WORKDIR/searches/NAME. What a flag leaves open
+comes from the config of the workdir. The same command continues after a kill: evaluations are never
+repeated, and all searches of a workdir share them.
 
 Budgets are bounds on macs, mflops_8bit, bitops, params, weight_bytes (ideal bits), tflite_bytes
 (the exported file), latency_ms@TABLE (with --latency_table) and accuracy.
@@ -12,7 +13,8 @@ predictor of an earlier search alone: seconds, nothing is measured).
 
 Examples:
   python apps/search.py --workdir=workdir/digits
-  python apps/search.py --workdir=workdir/digits --constraint="mflops_8bit<=0.08" \
+  python apps/search.py --workdir=workdir/digits --name=phone_a \
+      --constraint="mflops_8bit<=0.08" \
       --constraint="tflite_bytes<=30000" --max_bits=4 --strategy=predictor --evaluations=200
   python apps/search.py --workdir=workdir/digits --constraint="accuracy>=0.98" \
       --minimize=weight_bytes
@@ -26,6 +28,12 @@ from qfa_tf.runs import command_line
 STRATEGIES = ("nsga2", "predictor", "refine", "random", "predicted")
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.")
+NAME = flags.DEFINE_string(
+    "name",
+    None,
+    "Of the search and its folder; by default that of an equal search, else default, default-2, "
+    "... whichever is free.",
+)
 CONSTRAINT = flags.DEFINE_multi_string(
     "constraint", None, "Bound on a cost or on the accuracy, such as mflops_8bit<=0.1; repeatable."
 )
@@ -39,6 +47,9 @@ LATENCY_TABLE = flags.DEFINE_multi_string(
     "latency_table", None, "JSON file with the operators of a device; repeatable."
 )
 STRATEGY = flags.DEFINE_enum("strategy", None, STRATEGIES, "How to look.")
+PREDICTOR_OF = flags.DEFINE_string(
+    "predictor_of", None, "Search whose predictor --strategy=predicted takes; else the newest."
+)
 EVALUATIONS = flags.DEFINE_integer(
     "evaluations", None, "Budget of exact evaluations.", lower_bound=1
 )
@@ -89,7 +100,14 @@ def main():
         sensitivity=SENSITIVITY.value,
     )
     workers = default_workers() if WORKERS.value is None else WORKERS.value
-    runs.search_workdir(workdir, settings, workers=workers, backend=BACKEND.value)
+    runs.search_workdir(
+        workdir,
+        settings,
+        name=NAME.value,
+        predictor_of=PREDICTOR_OF.value,
+        workers=workers,
+        backend=BACKEND.value,
+    )
 
 
 def _objective() -> str | None:

@@ -12,9 +12,9 @@ Examples:
       --config.training.learning_rate=0.02 --config.training.stage_steps=100,200,300
   python apps/train.py --config=configs/imagenet_qfa.py --workdir=workdir/qfa --strategy=mirrored
   python apps/train.py --config=configs/digits.py --workdir=workdir/digits_alone \
-      --architecture=workdir/digits/architecture.json
+      --architecture=workdir/digits/searches/default/architecture.json
   python apps/train.py --config=configs/digits.py --workdir=workdir/digits_tuned \
-      --architecture=workdir/digits/architecture.json \
+      --architecture=workdir/digits/searches/default/architecture.json \
       --config.training.initial_checkpoint=workdir/digits \
       --config.training.stage_bits="((2, 3, 4, 8),)" --config.training.stage_steps=100 \
       --config.training.warmup_steps=10 --config.training.learning_rate=0.01

@@ -95,7 +95,9 @@ def measure_throughput(path: str, workers: int, subnets: int) -> None:
     evaluator = workdir_evaluator(workdir, space)
     genomes = space.sample_genomes(np.random.default_rng(0), subnets)
     first = genomes[: max(1, 2 * workers)]
-    factory = functools.partial(single_threaded_evaluator, str(workdir.path.absolute()))
+    factory = functools.partial(
+        single_threaded_evaluator, str(workdir.path.absolute()), evaluator.checkpoint_key
+    )
     pool = WorkerPool(factory, workers, evaluator) if workers else None
     measured = pool or evaluator
     began = time.perf_counter()

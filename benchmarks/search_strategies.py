@@ -64,8 +64,10 @@ def main() -> None:
     workdir = Workdir(args.workdir)
     space = build_space(workdir.config())
     cost = CostModel(space)
-    factory = functools.partial(single_threaded_evaluator, str(workdir.path.absolute()))
     reference = workdir_evaluator(workdir, space)
+    factory = functools.partial(
+        single_threaded_evaluator, str(workdir.path.absolute()), reference.checkpoint_key
+    )
     curves, summary, mixed, uniform = [], [], [], {}
     with WorkerPool(factory, args.workers, reference) as pool:
         # A worker traces its graph at its first subnet; that belongs to no search.

@@ -26,6 +26,7 @@ import study_report
 from study_runs import CONFIG, RECIPE, RESULT_FILE, ROOT, Run, all_runs, fixed_subnets
 
 from qfa_tf.runs import Workdir, write_architecture
+from qfa_tf.runs.searching.folder import finished_searches
 from quantize_configs.files import write_text
 from tflite_tools.benchmarking.measurement import host_processor
 
@@ -59,7 +60,7 @@ class Study:
         text = self._train(run)
         if text != DIVERGED:
             self._call(run, "benchmarks/study_measurement.py")
-            if run.name in SEARCHED and not self.workdir(run).pareto_json.is_file():
+            if run.name in SEARCHED and not finished_searches(self.workdir(run)):
                 settings = f"--strategy=nsga2 --evaluations={SEARCHED[run.name]} --workers=0"
                 self._call(run, "apps/search.py", *settings.split(), "--nosensitivity")
         write_text(self._file(run, OUTCOME_FILE), json.dumps({"outcome": text}) + "\n")
@@ -183,11 +184,9 @@ def write_results(study: Study, runs: list[Run]) -> None:
 
 def _searched(study: Study, run: Run) -> list[dict]:
     """The subnets that the search of a run measured."""
-    path = study.workdir(run).pareto_json
-    if run.name not in SEARCHED or not path.is_file():
+    searches = finished_searches(study.workdir(run))
+    if run.name not in SEARCHED or not searches:
         return []
-    from qfa_tf.search import load_pareto_json
-
     return [
         {
             "run": run.name,
@@ -195,7 +194,7 @@ def _searched(study: Study, run: Run) -> list[dict]:
             "mflops_8bit": round(candidate.costs["mflops_8bit"], 5),
             "accuracy": round(100 * candidate.accuracy, 3),
         }
-        for candidate in load_pareto_json(path).candidates
+        for candidate in searches[-1].result().candidates
     ]
 
 

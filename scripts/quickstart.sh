@@ -23,4 +23,4 @@ step apps/search.py --workdir="$workdir"
 step apps/export.py --workdir="$workdir"
 step apps/benchmark.py --workdir="$workdir"
 echo
-echo "Finished in $(($(date +%s) - began)) s. Look at $workdir/pareto.png and $workdir/report.html."
+echo "Finished in $(($(date +%s) - began)) s. Look at $workdir/searches/default/report.html."

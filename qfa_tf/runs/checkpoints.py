@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from qfa_tf.runs.building import build_net
+from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import CheckpointError, CheckpointWriteError
 from qfa_tf.runs.training.progress import Progress
 from qfa_tf.runs.workdir import Workdir
@@ -151,7 +152,7 @@ def require_newest(workdir: Workdir) -> pathlib.Path:
     if prefix is None:
         raise CheckpointError(
             f"{workdir} has no checkpoint yet. Train first, with the config of this workdir: "
-            f"python apps/train.py --config=configs/digits.py --workdir={workdir}"
+            f"{command('train', config='configs/digits.py', workdir=workdir)}"
         )
     return prefix
 

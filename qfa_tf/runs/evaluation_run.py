@@ -11,7 +11,7 @@ from qfa_tf.runs.checkpoints import require_newest, restore
 from qfa_tf.runs.config import calibration_batch_size
 from qfa_tf.runs.measurement import SEARCH_SPLIT, Measurement, workdir_evaluator
 from qfa_tf.runs.messages import say
-from qfa_tf.runs.selection import select
+from qfa_tf.runs.selection import say_search, select
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import EvaluationStore, StoredEvaluator
 from quantize_configs.errors import InvalidInputError
@@ -24,6 +24,7 @@ def evaluate_selection(
     *,
     index: int | None = None,
     architecture_file: str | os.PathLike | None = None,
+    search: str | None = None,
     split: str = SEARCH_SPLIT,
     console: rich.console.Console | None = None,
 ) -> dict[str, float]:
@@ -36,6 +37,7 @@ def evaluate_selection(
       workdir: Of a trained supernet.
       index: Which one of the front; see `select`.
       architecture_file: Which one instead.
+      search: Name of the search; the only or the newest one by default.
       split: "search_validation" or "test".
       console: For the result.
 
@@ -50,7 +52,10 @@ def evaluate_selection(
     console = console or rich.console.Console()
     config = workdir.config()
     space = build_space(config)
-    selection = select(workdir, space, index=index, architecture_file=architecture_file)
+    selection = select(
+        workdir, space, index=index, architecture_file=architecture_file, search=search
+    )
+    say_search(selection, console)
     architecture = selection.architecture
     genomes = space.encode(architecture)[None]
     require_newest(workdir)

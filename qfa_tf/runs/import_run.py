@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from qfa_tf.interop import classes_of, decode_gene, fill_official, official_space, read_state
 from qfa_tf.runs.building import build_net, build_optimizer, build_space, build_training
 from qfa_tf.runs.checkpoints import TrainingState, newest
+from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import complete_config, total_steps
 from qfa_tf.runs.errors import RunError, WorkdirError
 from qfa_tf.runs.messages import say
@@ -90,7 +91,7 @@ def import_official(
         path = workdir.path / "architectures" / f"gene-{index}.json"
         write_text(path, architecture.to_json() + "\n")
         say(console, f"Wrote {path}")
-    say(console, f"Next: python apps/search.py --workdir={workdir}")
+    say(console, f"Next: {command('search', workdir=workdir)}")
 
 
 def _of_release(config: ConfigDict, space: SearchSpace, zero_point: str) -> ConfigDict:

@@ -9,6 +9,7 @@ import numpy as np
 from qfa_tf.runs.building import build_data, build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest, restore
 from qfa_tf.runs.config import calibration_batch_size
+from qfa_tf.runs.errors import CheckpointError
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Evaluation
@@ -196,14 +197,14 @@ def workdir_evaluator(
     return SupernetEvaluator(
         space,
         build_data(config) if data is None else data,
-        lambda: restore(workdir)[0] if net is None else net,
+        lambda: _restored(workdir, checkpoint_key) if net is None else net,
         checkpoint_key=checkpoint_key,
         batch_size=calibration_batch_size(config),
         calibration_batches=config.data.calibration_batches,
     )
 
 
-def single_threaded_evaluator(path: str) -> SupernetEvaluator:
+def single_threaded_evaluator(path: str, checkpoint_key: str) -> SupernetEvaluator:
     """The evaluator of a worker process, one of as many as there are cores.
 
     Sums do not depend on how many threads there are, so that results do not depend on how many
@@ -211,6 +212,10 @@ def single_threaded_evaluator(path: str) -> SupernetEvaluator:
 
     Args:
       path: Of the workdir.
+      checkpoint_key: Of the weights that the search is about.
+
+    Raises:
+      CheckpointError: A training has gone on since.
     """
     load_tensorflow()
     import tensorflow as tf
@@ -218,7 +223,24 @@ def single_threaded_evaluator(path: str) -> SupernetEvaluator:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     workdir = Workdir(path)
-    return workdir_evaluator(workdir, build_space(workdir.config()))
+    evaluator = workdir_evaluator(workdir, build_space(workdir.config()))
+    _check_same(workdir, evaluator.checkpoint_key, checkpoint_key)
+    return evaluator
+
+
+def _restored(workdir: Workdir, checkpoint_key: str) -> "QFASupernet":
+    net, found = restore(workdir)
+    _check_same(workdir, found, checkpoint_key)
+    return net
+
+
+def _check_same(workdir: Workdir, found: str, wanted: str) -> None:
+    """Results must not be stored as those of weights that they were not measured with."""
+    if found != wanted:
+        raise CheckpointError(
+            f"{workdir} has new weights, {found}, since the measurement of {wanted} began. "
+            "Measure again when the training has ended."
+        )
 
 
 def _tensors(split: "Split", batch_size: int) -> Iterable:

@@ -3,11 +3,16 @@
 import dataclasses
 import os
 
+import rich.console
+
 from qfa_tf.runs.architecture_files import read_architecture
 from qfa_tf.runs.building import trained_architecture
+from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import RunError, WorkdirError
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.searching.folder import SearchFolder, find_search
 from qfa_tf.runs.workdir import Workdir
-from qfa_tf.search import load_pareto_json
+from qfa_tf.search import Candidate, SearchResult
 from qfa_tf.space import Architecture, SearchSpace
 
 
@@ -18,10 +23,21 @@ class Selection:
     Attributes:
       architecture: Of the space of the workdir.
       source: For people, for example "chosen", "front 3" or "trained alone".
+      search: Which search it comes from; None when it is not from one.
+      result: Of that search.
+      position: In the candidates of that search.
     """
 
     architecture: Architecture
     source: str
+    search: SearchFolder | None = None
+    result: SearchResult | None = None
+    position: int | None = None
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """What the search measured."""
+        return None if self.result is None else self.result.candidates[self.position]
 
 
 def select(
@@ -30,8 +46,9 @@ def select(
     *,
     index: int | None = None,
     architecture_file: str | os.PathLike | None = None,
+    search: str | None = None,
 ) -> Selection:
-    """Finds an architecture; without arguments the one that the search chose.
+    """Finds an architecture; without arguments the one that the only or newest search chose.
 
     In a workdir where one subnet was trained alone there is no other one.
 
@@ -40,57 +57,83 @@ def select(
       space: Its search space.
       index: Position on the front, cheapest first, from 0.
       architecture_file: JSON as written by `Architecture.to_json()`.
+      search: Name of the search; None for the only or the newest one.
 
     Raises:
-      RunError: Both were given, the index is not on the front, nothing was chosen, a file is
+      RunError: Two were given, the index is not on the front, nothing was chosen, a file is
         missing, or the subnet is not the one that was trained alone.
+      WorkdirError: There is no such search.
       ResultError: `pareto.json` is damaged.
       ArchitectureError: The file is damaged or of another space.
     """
-    if architecture_file is not None and index is not None:
-        raise RunError("Give --index or --architecture, not both.")
+    if architecture_file is not None and (index is not None or search is not None):
+        raise RunError("Give --architecture, or --search and --index, not both.")
     given = None
     if architecture_file is not None:
         given = space.decode(space.encode(read_architecture(architecture_file)))
     alone = trained_architecture(workdir.config())
     if alone is not None:
-        return _only(workdir, alone, index, given)
+        return _only(workdir, alone, index, search, given)
     if given is not None:
         return Selection(given, str(architecture_file))
-    if not workdir.pareto_json.is_file():
-        raise WorkdirError(
-            f"{workdir} has no {workdir.pareto_json.name} yet. Search first: "
-            f"python apps/search.py --workdir={workdir}"
-        )
-    result = load_pareto_json(workdir.pareto_json)
+    folder = find_search(workdir, search)
+    result = folder.result()
     if result.space != space:
         raise WorkdirError(
-            f"{workdir.pareto_json} is of the space {result.space.name!r} "
+            f"{folder.pareto_json} is of the space {result.space.name!r} "
             f"({result.space.fingerprint}), the workdir of {space.name!r} ({space.fingerprint}). "
-            f"Search again: python apps/search.py --workdir={workdir}"
+            f"Search again: {command('search', workdir=workdir)}"
         )
     if index is None:
-        if result.chosen is None:
+        if result.chosen_index is None:
             raise RunError(
-                f"The search in {workdir} found no subnet within its constraints. Search again, or "
+                f"The search in {folder} found no subnet within its constraints. Search again, or "
                 "choose one of its front with --index."
             )
-        return Selection(result.architecture(result.chosen), "chosen")
-    if not 0 <= index < len(result.front):
+        source, position = "chosen", result.chosen_index
+    elif not 0 <= index < len(result.front):
         raise RunError(
-            f"The front of {workdir.pareto_json} has the indices 0 (cheapest) to "
+            f"The front of {folder.pareto_json} has the indices 0 (cheapest) to "
             f"{len(result.front) - 1}. Received: {index}."
         )
-    return Selection(result.architecture(result.front[index]), f"front {index}")
+    else:
+        source, position = f"front {index}", result.front_indices[index]
+    return selected(folder, result, position, source)
 
 
-def _only(workdir: Workdir, alone: Architecture, index: int | None, given) -> Selection:
+def selected(folder: SearchFolder, result: SearchResult, position: int, source: str) -> Selection:
+    """The candidate of a search at a position."""
+    architecture = result.architecture(result.candidates[position])
+    return Selection(architecture, source, folder, result, position)
+
+
+def say_search(selection: Selection, console: rich.console.Console) -> None:
+    """Tells which search a subnet comes from, where it comes from one."""
+    if selection.result is None:
+        return
+    result = selection.result
+    terms = ", ".join(map(str, result.constraints)) or "no constraint"
+    say(
+        console,
+        f"Search {selection.search.name!r}: {terms}, front of {len(result.front)} against "
+        f"{result.objective}, weights {result.checkpoint_key}.",
+    )
+
+
+def _only(
+    workdir: Workdir,
+    alone: Architecture,
+    index: int | None,
+    search: str | None,
+    given: Architecture | None,
+) -> Selection:
     """The subnet that was trained alone, unless another one is asked for."""
-    if index is not None:
-        raise RunError(
-            f"{workdir} holds one subnet that was trained alone, and no front; leave --index out. "
-            f"Received: {index}."
-        )
+    for flag, value in (("index", index), ("search", search)):
+        if value is not None:
+            raise RunError(
+                f"{workdir} holds one subnet that was trained alone, and no front; leave --{flag} "
+                f"out. Received: {value}."
+            )
     if given not in (None, alone):
         raise RunError(
             f"{workdir} holds one subnet that was trained alone, and --architecture is another "

@@ -6,11 +6,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import differences, read_config, validate_config, write_config
 from qfa_tf.runs.errors import WorkdirError
 
 SHOWN_DIFFERENCES = 3
 SHOWN_CHARACTERS = 100
+_SEARCH = "search."
 
 
 class Workdir:
@@ -34,10 +36,7 @@ class Workdir:
       import_file: Which file of another release an imported supernet comes from.
       lock_file: Held by the training process.
       evaluations: Every evaluated subnet, `evaluations.sqlite`.
-      pareto_json: What the search found.
-      pareto_png: Its picture.
-      architecture_file: The subnet that the search chose, for `--architecture`.
-      report: Its page.
+      searches: Folder of the searches, a folder each; see `runs.searching.folder`.
       models: Folder of `*.tflite`, each with a `.json` beside it.
     """
 
@@ -56,10 +55,7 @@ class Workdir:
         self.lock_file = self.path / "train.lock"
         self.probes_file = self.logs / "probes.json"
         self.evaluations = self.path / "evaluations.sqlite"
-        self.pareto_json = self.path / "pareto.json"
-        self.architecture_file = self.path / "architecture.json"
-        self.pareto_png = self.path / "pareto.png"
-        self.report = self.path / "report.html"
+        self.searches = self.path / "searches"
         self.models = self.path / "models"
 
     def __str__(self) -> str:
@@ -75,12 +71,14 @@ class Workdir:
         if not self.config_file.is_file():
             raise WorkdirError(
                 f"{self.path} is no workdir: {self.config_file.name} is missing. Train first: "
-                f"python apps/train.py --config=configs/digits.py --workdir={self.path}"
+                f"{command('train', config='configs/digits.py', workdir=self.path)}"
             )
         return read_config(self.config_file)
 
     def claim(self, config: ConfigDict) -> None:
         """Makes this the workdir of `config`, or checks that it already is.
+
+        The settings of a search are no part of that: they are those of the last config given.
 
         Raises:
           WorkdirError: It belongs to another config, or holds files of something else.
@@ -93,6 +91,10 @@ class Workdir:
             write_config(config, self.config_file)
             return
         changes = differences(read_config(self.config_file), config)
+        others = [change for change in changes if not change[0].startswith(_SEARCH)]
+        if changes and not others:
+            write_config(config, self.config_file)
+        changes = others
         if changes:
             shown = "; ".join(_difference(*change) for change in changes[:SHOWN_DIFFERENCES])
             rest = len(changes) - SHOWN_DIFFERENCES

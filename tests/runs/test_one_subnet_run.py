@@ -116,7 +116,7 @@ def test_there_is_nothing_to_search(alone, console):
     settings = SearchSettings.from_config(workdir.config())
     with pytest.raises(RunError, match=r"nothing to search\. Export it: python apps/export\.py"):
         search_workdir(workdir, settings, console)
-    assert not workdir.pareto_json.exists()
+    assert not workdir.searches.exists()
 
 
 def test_fine_tuning_starts_at_the_subnet_of_the_supernet(finished_run, config, architecture):

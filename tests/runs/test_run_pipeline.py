@@ -20,7 +20,8 @@ from qfa_tf.runs import (
 from qfa_tf.runs.benchmarking.front_latency import write_front_latency
 from qfa_tf.runs.benchmarking.run import benchmark_models, images_of_model, model_contents
 from qfa_tf.runs.measurement import workdir_evaluator
-from qfa_tf.search import EvaluationStore, InfeasibleBudgetError, StoredEvaluator, load_pareto_json
+from qfa_tf.runs.searching.folder import find_search
+from qfa_tf.search import EvaluationStore, InfeasibleBudgetError, StoredEvaluator
 from tflite_tools import compare_device, open_device
 
 pytestmark = pytest.mark.xdist_group("runs")
@@ -78,23 +79,24 @@ def test_keys_tell_data_and_weights_apart(run_copy, tiny_space):
 
 def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, console):
     result = search_workdir(run_copy, settings_of(run_copy), console)
-    assert load_pareto_json(run_copy.pareto_json) == result
+    folder = find_search(run_copy)
+    assert (folder.name, folder.result()) == ("default", result)
     assert result.chosen.costs["mflops_8bit"] <= 0.03
-    assert run_copy.pareto_png.read_bytes().startswith(b"\x89PNG")
-    assert "<html" in run_copy.report.read_text()
+    assert folder.pareto_png.read_bytes().startswith(b"\x89PNG")
+    assert "<html" in folder.report.read_text()
     text = console.file.getvalue()
     assert "generation   2/2" in text
-    assert f"chosen subnet in {run_copy.architecture_file}" in text.replace("\n", " ")
-    chosen = read_architecture(run_copy.architecture_file)
+    assert f"chosen subnet in {folder.architecture_file}" in text.replace("\n", " ")
+    chosen = read_architecture(folder.architecture_file)
     assert chosen == result.architecture(result.chosen)
     assert f"Next: python apps/export.py --workdir={run_copy}" in text
 
     # The same search again needs no net and ends with the same file.
-    pareto = run_copy.pareto_json.read_bytes()
+    pareto = folder.pareto_json.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr("qfa_tf.runs.measurement.restore", refuse)
         search_workdir(run_copy, settings_of(run_copy), console)
-    assert run_copy.pareto_json.read_bytes() == pareto
+    assert folder.pareto_json.read_bytes() == pareto
 
     record = export_model(run_copy, console=console)
     assert record.architecture == result.architecture(result.chosen)
@@ -130,7 +132,7 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
         compared = compare_device(content, device, images, labels=labels)
     assert (compared.mismatches, compared.images) == (0, 6)
     assert compared.accuracy == compared.reference_accuracy
-    path = write_front_latency(run_copy, measured, "host-1", console)
+    path = write_front_latency(run_copy, folder, measured, "host-1", console)
     assert path.read_text().startswith("model,accuracy,measured_ms host-1\n")
     assert record.name in path.read_text()
 
@@ -153,12 +155,11 @@ def test_hopeless_searches_are_refused_before_tensorflow_is_needed(run_copy, mon
 
 
 def test_unreachable_accuracy_writes_the_front(restored_once, run_copy, console):
-    run_copy.architecture_file.write_text("of an earlier search")
     settings = settings_of(run_copy, constraints=("mflops_8bit<=0.03", "accuracy>=1.0"))
     with pytest.raises(RunError, match="best accuracy within the budget"):
         search_workdir(run_copy, settings, console)
-    assert load_pareto_json(run_copy.pareto_json).chosen is None
-    assert not run_copy.architecture_file.exists()
+    assert find_search(run_copy).result().chosen is None
+    assert not find_search(run_copy).architecture_file.exists()
 
 
 def test_selection(run_copy, tiny_space, tmp_path):

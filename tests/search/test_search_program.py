@@ -10,7 +10,8 @@ from planted import planted_accuracy
 
 from qfa_tf.cost import LatencyTable, operators
 from qfa_tf.runs import Workdir
-from qfa_tf.search import fit_predictor, load_pareto_json
+from qfa_tf.runs.searching.folder import find_search
+from qfa_tf.search import fit_predictor
 from qfa_tf.space import SearchSpace
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -74,11 +75,13 @@ def test_a_search_on_predictions_needs_no_tensorflow(workdir, space, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "on search_validation, predicted (a prediction" in done.stdout
     assert f"Next: python apps/search.py --workdir={workdir} --strategy=predictor" in done.stdout
-    result = load_pareto_json(workdir.pareto_json)
+    folder = find_search(workdir)
+    assert folder.name == "default"
+    result = folder.result()
     assert (result.objective, result.strategy) == ("latency_ms@phone", "predicted")
     assert result.chosen.costs["latency_ms@phone"] <= 0.4
-    assert workdir.pareto_png.is_file()
-    report = workdir.report.read_text()
+    assert folder.pareto_png.is_file()
+    report = folder.report.read_text()
     assert "<svg" in report
     assert "One step of bits less or more" in report
     assert not workdir.evaluations.exists()
@@ -102,4 +105,4 @@ def test_refusals_are_one_sentence(workdir, arguments, message):
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    assert not workdir.pareto_json.exists()
+    assert not workdir.searches.exists()

@@ -11,20 +11,25 @@ import rich.table
 from qfa_tf.runs.benchmarking.files import folder_of
 from qfa_tf.runs.exporting.records import ModelRecord
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.searching.folder import OF_THE_WORKDIR, SearchFolder
 from qfa_tf.runs.workdir import Workdir
-from qfa_tf.search import load_pareto_json
 from quantize_configs.files import write_text
 
 LATENCY = "latency_ms@"
 
 
 def write_front_latency(
-    workdir: Workdir, records: Sequence[ModelRecord], key: str, console: rich.console.Console
+    workdir: Workdir,
+    folder: SearchFolder,
+    records: Sequence[ModelRecord],
+    key: str,
+    console: rich.console.Console,
 ) -> pathlib.Path:
     """Prints a row per exported subnet of the front and writes them as CSV; returns its path.
 
     Args:
-      workdir: Of a run with a search.
+      workdir: Of a run.
+      folder: Of a finished search in it.
       records: Of exported models, with the benchmark.
       key: Which benchmark, for example "host-1".
       console: Where to print.
@@ -33,7 +38,7 @@ def write_front_latency(
       ResultError: `pareto.json` is damaged.
       FileWriteError: The file cannot be written.
     """
-    result = load_pareto_json(workdir.pareto_json)
+    result = folder.result()
     by_architecture = {record.architecture: record for record in records}
     tables = sorted(name for name in result.front[0].costs if name.startswith(LATENCY))
     columns = ["model", "accuracy", *tables, f"measured_ms {key}"]
@@ -55,7 +60,9 @@ def write_front_latency(
                 *errors,
             ]
         )
-    shown = rich.table.Table(title=f"Front of the search, accuracy on {result.split}")
+    shown = rich.table.Table(
+        title=f"Front of the search {folder.name!r}, accuracy on {result.split}"
+    )
     for column in columns:
         shown.add_column(column)
     for row in rows:
@@ -63,7 +70,8 @@ def write_front_latency(
     console.print(shown)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    path = folder_of(workdir) / f"front-{key.replace(':', '_')}.csv"
+    name = "" if folder.name == OF_THE_WORKDIR else f"{folder.name}-"
+    path = folder_of(workdir) / f"front-{name}{key.replace(':', '_')}.csv"
     write_text(path, text.getvalue())
     say(console, f"Wrote {path}")
     return path

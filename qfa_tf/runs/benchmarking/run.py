@@ -14,7 +14,7 @@ from qfa_tf.runs.benchmarking.files import (
     save_profile,
     save_report,
 )
-from qfa_tf.runs.errors import RunError, WorkdirError
+from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.exporting.records import ModelRecord, read_record, read_records
 from qfa_tf.runs.exporting.table import print_models
 from qfa_tf.runs.messages import say
@@ -233,24 +233,34 @@ def images_of_model(workdir: Workdir, name: str, content: bytes, count: int) -> 
     return as_inputs(content, images), compared.labels
 
 
-def export_front(workdir: Workdir, console: rich.console.Console) -> list[str]:
+def export_front(
+    workdir: Workdir,
+    console: rich.console.Console,
+    *,
+    search: str | None = None,
+    stale: str = "refuse",
+) -> list[str]:
     """Exports the subnets of the front that are not exported yet; returns all their names.
 
+    Args:
+      workdir: Of a run.
+      console: For progress.
+      search: Name of the search; the only or the newest one by default.
+      stale: See `export_model`.
+
     Raises:
-      WorkdirError: There has been no search.
+      WorkdirError: There has been no such search, or it is of other weights.
       RunError: A subnet cannot be exported.
     """
     from qfa_tf.runs.exporting.run import export_model
-    from qfa_tf.search import load_pareto_json
+    from qfa_tf.runs.searching.folder import find_search
 
     workdir.config()
-    if not workdir.pareto_json.is_file():
-        raise WorkdirError(
-            f"{workdir} has no {workdir.pareto_json.name} yet. Search first: "
-            f"python apps/search.py --workdir={workdir}"
-        )
-    count = len(load_pareto_json(workdir.pareto_json).front)
-    return [export_model(workdir, index=i, console=console).name for i in range(count)]
+    folder = find_search(workdir, search)
+    return [
+        export_model(workdir, index=i, search=folder.name, stale=stale, console=console).name
+        for i in range(len(folder.result().front))
+    ]
 
 
 def site_of_layer(layer: str) -> str:

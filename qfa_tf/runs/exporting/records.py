@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import Architecture
@@ -139,7 +140,7 @@ def read_records(workdir: Workdir) -> list[ModelRecord]:
     names = sorted(path.stem for path in workdir.models.glob("*.json"))
     if not names:
         raise ModelRecordError(
-            f"{workdir} has no models yet. Export one: python apps/export.py --workdir={workdir}"
+            f"{workdir} has no models yet. Export one: {command('export', workdir=workdir)}"
         )
     return [read_record(workdir, name) for name in names]
 

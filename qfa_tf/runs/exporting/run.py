@@ -14,6 +14,7 @@ from qfa_tf.cost import CostModel
 from qfa_tf.data import Split
 from qfa_tf.runs.building import build_data, build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest, restore
+from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import calibration_batch_size
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.exporting.records import (
@@ -26,7 +27,8 @@ from qfa_tf.runs.exporting.records import (
 )
 from qfa_tf.runs.measurement import Measurement, calibration_key
 from qfa_tf.runs.messages import say
-from qfa_tf.runs.selection import Selection, select
+from qfa_tf.runs.searching.staleness import check_weights, is_stale, measured_anew
+from qfa_tf.runs.selection import Selection, say_search, select
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import SearchSpace
 from quantize_configs.bit_widths import is_float_pair
@@ -48,6 +50,8 @@ def export_model(
     *,
     index: int | None = None,
     architecture_file: str | os.PathLike | None = None,
+    search: str | None = None,
+    stale: str = "refuse",
     name: str | None = None,
     weight_container: str = "auto",
     input_type: str = "uint8",
@@ -61,6 +65,8 @@ def export_model(
       workdir: Of a trained supernet.
       index: Which one of the front; see `select`.
       architecture_file: Which one instead.
+      search: Name of the search; the only or the newest one by default.
+      stale: "ok" to take a subnet of a search of other weights, after measuring it anew.
       name: Of the files; by default the space and a digest of the model.
       weight_container: See `tflite_tools.convert`.
       input_type: See `tflite_tools.convert`; images of bytes stand for 0 to 1, as in training.
@@ -76,12 +82,18 @@ def export_model(
     console = console or rich.console.Console()
     config = workdir.config()
     space = build_space(config)
-    selection = select(workdir, space, index=index, architecture_file=architecture_file)
+    selection = select(
+        workdir, space, index=index, architecture_file=architecture_file, search=search
+    )
     checkpoint_key = key_of(require_newest(workdir))
+    say_search(selection, console)
+    check_weights(workdir, selection, checkpoint_key, stale)
     if float_sites != DEFAULT_FLOAT_SITES and not _has_float_sites(space):
         say(console, f"The space {space.name!r} keeps nothing in float; float_sites has no effect.")
         float_sites = DEFAULT_FLOAT_SITES
     data = build_data(config)
+    if is_stale(selection, checkpoint_key):
+        measured_anew(workdir, selection, data, console)
     settings = (calibration_batch_size(config), config.data.calibration_batches)
     data_key = calibration_key(data, *settings)
     conversion = {
@@ -173,7 +185,7 @@ def export_model(
         f"{100 * report.keras_accuracy:.2f} %, LiteRT {100 * report.litert_accuracy:.2f} %\n"
         f"Wrote {model_path(workdir, name)} ({len(flatbuffer):,} bytes) in "
         f"{time.perf_counter() - began:.0f} s\n"
-        f"Next: python apps/benchmark.py --workdir={workdir}",
+        f"Next: {command('benchmark', workdir=workdir)}",
     )
     return read_record(workdir, name)
 

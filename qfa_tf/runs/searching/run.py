@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import pathlib
 import time
 from collections.abc import Iterator
 
@@ -12,11 +13,19 @@ import rich.console
 from qfa_tf.cost import CostModel, CostUnavailableError, LatencyTableError
 from qfa_tf.runs.architecture_files import write_architecture
 from qfa_tf.runs.building import build_space
-from qfa_tf.runs.checkpoints import require_newest
+from qfa_tf.runs.checkpoints import key_of, require_newest
+from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.measurement import single_threaded_evaluator, workdir_evaluator
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.searching.display import SearchDisplay
+from qfa_tf.runs.searching.folder import (
+    DEFAULT_NAME,
+    PREDICTOR_FILE,
+    SearchFolder,
+    claimed_search,
+    search_folder,
+)
 from qfa_tf.runs.searching.settings import SearchSettings
 from qfa_tf.runs.training.final_table import uniform_bits, uniform_genomes
 from qfa_tf.runs.workdir import Workdir
@@ -48,13 +57,15 @@ def search_workdir(
     settings: SearchSettings,
     console: rich.console.Console | None = None,
     *,
+    name: str | None = None,
+    predictor_of: str | None = None,
     workers: int = 0,
     backend: str = "processes",
 ) -> SearchResult:
-    """Searches and writes what it found.
+    """Searches and writes what it found into `searches/NAME/` of the workdir.
 
     That is `pareto.json`, `pareto.png`, `report.html`, `predictor.npz`, and the chosen subnet as
-    `architecture.json`.
+    `architecture.json`. An equal search that was stopped is continued.
 
     Every evaluation is stored at once in `evaluations.sqlite`: after a kill, the same call asks
     only for what is missing. The strategy "predicted" measures nothing and needs no TensorFlow.
@@ -63,6 +74,10 @@ def search_workdir(
       workdir: Of a trained supernet.
       settings: What to search for.
       console: For progress.
+      name: Of the search; by default that of an equal one, else the first of "default",
+        "default-2" and so on that is free.
+      predictor_of: Name of the search whose predictor the strategy "predicted" takes; the newest
+        one by default.
       workers: Processes that evaluate, each with one thread; 0 evaluates in this process.
       backend: "processes", or "ray" for the machines of a Ray cluster.
 
@@ -84,7 +99,7 @@ def search_workdir(
     if config.training.architecture:
         raise RunError(
             f"{workdir} holds one subnet that was trained alone, so there is nothing to search. "
-            f"Export it: python apps/export.py --workdir={workdir}; or search the workdir of a "
+            f"Export it: {command('export', workdir=workdir)}; or search the workdir of a "
             "supernet."
         )
     space = build_space(config)
@@ -108,13 +123,16 @@ def search_workdir(
         "bits": bits,
         "uniform_bits": settings.uniform_bits,
     }
+    request = {"space": space.fingerprint, **settings.request()}
     with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(claimed_search(workdir, request, name))
+        say(console, f"Search {folder.name!r} in {folder}")
         display = SearchDisplay(console)
         if settings.strategy == "predicted":
-            evaluator, strategy = _predicting(workdir, settings, space)
+            evaluator, strategy = _predicting(workdir, settings, space, predictor_of, console)
             budget, stored = None, None
         else:
-            require_newest(workdir)
+            _say_if_older(folder, key_of(require_newest(workdir)), console)
             strategy, budget = settings.build_strategy(), settings.budget
             store = stack.enter_context(EvaluationStore(workdir.evaluations, space))
             stored = evaluator = StoredEvaluator(
@@ -128,7 +146,7 @@ def search_workdir(
                 strategy=strategy,
                 evaluations=budget,
                 on_progress=display,
-                on_predictor=lambda predictor: predictor.save(workdir.path / PREDICTOR_FILE),
+                on_predictor=lambda predictor: predictor.save(folder.predictor),
                 **wanted,
             )
         began = time.perf_counter()
@@ -140,15 +158,9 @@ def search_workdir(
             say(console, "Measuring the chosen subnet with each bit-width changed ...")
             changes = sensitivity(result.chosen, cost, objective, evaluator.evaluate)
             display.seconds["sensitivity"] = time.perf_counter() - began
-    result.write_pareto_json(workdir.pareto_json)
-    if result.chosen is None:  # that of an earlier search would be of another front
-        workdir.architecture_file.unlink(missing_ok=True)
-    else:
-        write_architecture(result.architecture(result.chosen), workdir.architecture_file)
-    result.plot_pareto(workdir.pareto_png, references)
-    next_command = _next_command(workdir, settings)
-    details = ReportDetails(references, changes, display.seconds, _data(config), next_command)
-    write_report(result, workdir.report, details)
+        next_command = _next_command(workdir, settings, folder)
+        details = ReportDetails(references, changes, display.seconds, _data(config), next_command)
+        _write(folder, result, details)
     if stored is not None:
         say(
             console,
@@ -157,11 +169,32 @@ def search_workdir(
         )
     if result.quality is not None:
         say(console, str(result.quality))
-    _print_outcome(result, references, workdir, next_command, console)
+    _print_outcome(result, references, folder, next_command, console)
     return result
 
 
-PREDICTOR_FILE = "predictor.npz"
+def _write(folder: SearchFolder, result: SearchResult, details: ReportDetails) -> None:
+    """Writes all files of a search; `pareto.json`, which marks it as finished, last."""
+    if result.chosen is None:  # that of an earlier search would be of another front
+        folder.architecture_file.unlink(missing_ok=True)
+    else:
+        write_architecture(result.architecture(result.chosen), folder.architecture_file)
+    result.plot_pareto(folder.pareto_png, details.references)
+    write_report(result, folder.report, details)
+    result.write_pareto_json(folder.pareto_json)
+
+
+def _say_if_older(folder: SearchFolder, checkpoint_key: str, console) -> None:
+    """Tells that the result of an equal search is of other weights, and will be replaced."""
+    if not folder.pareto_json.is_file():
+        return
+    before = folder.result().checkpoint_key
+    if before != checkpoint_key:
+        say(
+            console,
+            f"This search was done with the weights {before}; it is done again with "
+            f"{checkpoint_key}.",
+        )
 
 
 def default_workers() -> int:
@@ -178,7 +211,9 @@ def _measuring(workdir: Workdir, space, workers: int, backend: str) -> Iterator[
     if not workers:
         yield reference
         return
-    factory = functools.partial(single_threaded_evaluator, str(workdir.path.absolute()))
+    factory = functools.partial(
+        single_threaded_evaluator, str(workdir.path.absolute()), reference.checkpoint_key
+    )
     if backend == "ray":
         from qfa_tf.search.ray_pool import RayPool as Pool
     else:
@@ -187,15 +222,31 @@ def _measuring(workdir: Workdir, space, workers: int, backend: str) -> Iterator[
         yield pool
 
 
-def _predicting(workdir: Workdir, settings: SearchSettings, space):
+def _predicting(workdir: Workdir, settings: SearchSettings, space, name: str | None, console):
     """Evaluator and strategy of a search on the predictor of an earlier one."""
     from qfa_tf.search import PredictedFront
 
-    predictor = Predictor.load(workdir.path / PREDICTOR_FILE, space)
+    path = _predictor_file(workdir, name)
+    say(console, f"Predictor: {path}")
+    predictor = Predictor.load(path, space)
     strategy = PredictedFront(
         predictor, settings.predictor_population, settings.predictor_generations
     )
     return PredictingEvaluator(predictor), strategy
+
+
+def _predictor_file(workdir: Workdir, name: str | None) -> pathlib.Path:
+    """The predictor of a search, by default of the newest one that has fitted one."""
+    if name is not None:
+        return search_folder(workdir, name).predictor
+    found = [workdir.path / PREDICTOR_FILE, *workdir.searches.glob(f"*/{PREDICTOR_FILE}")]
+    found = [path for path in found if path.is_file()]
+    if not found:
+        raise RunError(
+            f"{workdir} has no search with a predictor yet. Make one: "
+            f"{command('search', workdir=workdir, strategy='predictor')}"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 def _uniform_references(
@@ -230,13 +281,14 @@ def _data(config) -> dict[str, str]:
     }
 
 
-def _next_command(workdir: Workdir, settings: SearchSettings) -> str:
+def _next_command(workdir: Workdir, settings: SearchSettings, folder: SearchFolder) -> str:
     if settings.strategy == "predicted":
-        return f"python apps/search.py --workdir={workdir} --strategy=predictor"
-    return f"python apps/export.py --workdir={workdir}"
+        return command("search", workdir=workdir, strategy="predictor")
+    name = None if folder.name == DEFAULT_NAME else folder.name
+    return command("export", workdir=workdir, search=name)
 
 
-def _print_outcome(result, references, workdir, next_command, console) -> None:
+def _print_outcome(result, references, folder, next_command, console) -> None:
     for reference in references:
         say(
             console,
@@ -258,7 +310,7 @@ def _print_outcome(result, references, workdir, next_command, console) -> None:
         f"{result.objective} {chosen.costs[result.objective]:.4g}, "
         f"{chosen.costs['weight_bytes']:,.0f} weight bytes\n"
         f"{result.architecture(chosen).describe()}\n"
-        f"Front of {len(result.front)} in {workdir.pareto_json}, page in {workdir.report}, the "
-        f"chosen subnet in {workdir.architecture_file}.\n"
+        f"Front of {len(result.front)} in {folder.pareto_json}, page in {folder.report}, the "
+        f"chosen subnet in {folder.architecture_file}.\n"
         f"Next: {next_command}",
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -86,6 +87,14 @@ class SearchSettings:
             if name in settings:
                 settings[name] = tuple(settings[name])
         return cls(**settings)
+
+    def request(self) -> dict[str, Any]:
+        """What distinguishes this search from others, in JSON types."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "sensitivity"  # only the report has more or less
+        }
 
     @property
     def budget(self) -> int:

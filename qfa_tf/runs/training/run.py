@@ -13,6 +13,7 @@ from qfa_tf.runs.building import (
     with_plain_architecture,
 )
 from qfa_tf.runs.checkpoints import newest
+from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import complete_config, total_steps
 from qfa_tf.runs.errors import WorkerError
 from qfa_tf.runs.measurement import workdir_evaluator
@@ -119,13 +120,13 @@ def _next(config: ConfigDict, workdir: Workdir) -> str:
     """What to do after a training."""
     alone, fixed = trained_architecture(config), build_space(config).fixed_bits
     if alone is None:
-        return f"python apps/search.py --workdir={workdir}"
+        return command("search", workdir=workdir)
     if any(FLOAT_BITS in pair for site, *pair in alone.bits if site not in fixed):
         return (
             "the subnet is in float; train it with fewer bits in another --workdir, with "
             f"--config.training.initial_checkpoint={workdir}"
         )
-    return f"python apps/export.py --workdir={workdir}"
+    return command("export", workdir=workdir)
 
 
 def _build(config: ConfigDict, workdir: Workdir, workers: Workers, console):

@@ -1,0 +1,80 @@
+"""Searches of other weights than a workdir has now."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import rich.console
+
+from qfa_tf.runs.commands import command
+from qfa_tf.runs.errors import RunError, WorkdirError
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.selection import Selection
+from qfa_tf.runs.workdir import Workdir
+from qfa_tf.search import Candidate, EvaluationStore, StoredEvaluator
+
+if TYPE_CHECKING:
+    from qfa_tf.data import DataSplits
+
+STALE = ("refuse", "ok")
+
+
+def weights_of(checkpoint_key: str) -> str:
+    """For people: "step 475 (1a2b3c4d5e6f)"."""
+    _, step, digest = checkpoint_key.split("-", 2)
+    return f"step {step} ({digest})"
+
+
+def is_stale(selection: Selection, checkpoint_key: str) -> bool:
+    """Whether the search that a subnet comes from measured other weights than these."""
+    return selection.result is not None and selection.result.checkpoint_key != checkpoint_key
+
+
+def check_weights(
+    workdir: Workdir, selection: Selection, checkpoint_key: str, stale: str = "refuse"
+) -> None:
+    """Refuses a subnet of a search of other weights than these, unless that is "ok".
+
+    Raises:
+      RunError: `stale` is not one of STALE.
+      WorkdirError: The search is of other weights.
+    """
+    if stale not in STALE:
+        raise RunError(f"stale must be one of {STALE}. Received: {stale!r}.")
+    if stale == "ok" or not is_stale(selection, checkpoint_key):
+        return
+    raise WorkdirError(
+        f"The search {selection.search.name!r} is of {weights_of(selection.result.checkpoint_key)},"
+        f" the weights of {workdir} are of {weights_of(checkpoint_key)}: its accuracies are not "
+        f"theirs. Search again ({command('search', workdir=workdir)}), or take the subnet all the "
+        "same with --stale=ok, which measures it anew first."
+    )
+
+
+def measured_anew(
+    workdir: Workdir,
+    selection: Selection,
+    data: "DataSplits",
+    console: rich.console.Console,
+) -> Candidate:
+    """The candidate with its accuracy under the present weights, from the store where it can be.
+
+    Raises:
+      CheckpointError: It is damaged.
+      StoreError, StoreWriteError: The store is damaged, or cannot be written.
+    """
+    from qfa_tf.runs.measurement import workdir_evaluator
+
+    before, space = selection.candidate, selection.result.space
+    with EvaluationStore(workdir.evaluations, space) as store:
+        evaluator = StoredEvaluator(workdir_evaluator(workdir, space, data), store)
+        result = evaluator.evaluate(space.encode(selection.architecture)[None])[0]
+    say(
+        console,
+        f"The search {selection.search.name!r} is of other weights. This subnet had "
+        f"{100 * before.accuracy:.2f} % on {selection.result.split} with "
+        f"{weights_of(selection.result.checkpoint_key)} and has {100 * result.accuracy:.2f} % with "
+        f"{weights_of(evaluator.checkpoint_key)}.",
+    )
+    return dataclasses.replace(
+        before, accuracy=result.accuracy, loss=result.loss, images=result.images
+    )
