@@ -1,9 +1,10 @@
 #!/bin/sh
-# The whole gate: lint, format, tests but the slow ones. Arguments go to pytest: -m slow, for example.
+# The whole gate: lint, format, rules of imports, tests but the slow ones. Arguments go to pytest: -m slow, for example.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
 environment test
 ruff check .
 ruff format --check .
+lint-imports --no-logo
 exec python -m pytest -n 2 --dist loadgroup -q "$@"

@@ -1,7 +1,8 @@
 from .benchmarking.delegates import check_delegate
 from .benchmarking.measurement import BenchmarkReport, benchmark, benchmark_all, open_device
 from .benchmarking.options import BenchmarkOptions, DeviceFiles
-from .benchmarking.profiling import Profile, profile
+from .benchmarking.profile_report import Profile
+from .benchmarking.profiling import profile
 from .conversion import convert
 from .errors import QFAError
 from .flatbuffer.inspection import Inspection, inspect

@@ -1,6 +1,7 @@
 """The pictures of a search: accuracy against cost, and predictions against measurements."""
 
 import io
+import os
 from collections.abc import Sequence
 
 from quantize_configs.errors import MissingExtraError
@@ -14,6 +15,7 @@ except ModuleNotFoundError as error:
 
 from qfa_tf.search.predictor_quality import PredictorQuality
 from qfa_tf.search.result import Reference, SearchResult
+from quantize_configs.files import write_bytes
 
 _LOG_FROM = 8.0
 """Ratio of the largest to the smallest cost from which on the axis is logarithmic."""
@@ -32,6 +34,17 @@ def axis_label(metric: str) -> str:
     """Returns the name of a cost with its unit."""
     base, _, table = metric.partition("@")
     return UNITS[base] + (f" on {table}" if table else "")
+
+
+def plot_pareto(
+    result: SearchResult, path: str | os.PathLike, references: Sequence[Reference] = ()
+) -> None:
+    """Writes a PNG of all candidates, the front, the chosen one and `references`.
+
+    Raises:
+      FileWriteError: The file cannot be written; the old one is untouched.
+    """
+    write_bytes(path, render_pareto(result, references))
 
 
 def render_pareto(result: SearchResult, references: Sequence[Reference] = ()) -> bytes:

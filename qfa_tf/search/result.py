@@ -7,7 +7,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from qfa_tf.search.pareto import non_dominated
 from qfa_tf.search.predictor_quality import PredictorQuality
 from qfa_tf.space import Architecture, SearchSpace
 from quantize_configs.errors import DamagedFileError
-from quantize_configs.files import write_bytes, write_text
+from quantize_configs.files import write_text
 
 SCHEMA_VERSION = 2
 
@@ -156,16 +156,6 @@ class SearchResult:
         content = _to_content(self)
         fields = {"schema_version": SCHEMA_VERSION, "digest": _digest(content), **content}
         write_text(path, _to_text(fields))
-
-    def plot_pareto(self, path: str | os.PathLike, references: Sequence[Reference] = ()) -> None:
-        """Writes a PNG of all candidates, the front, the chosen one and `references`.
-
-        Raises:
-          FileWriteError: The file cannot be written; the old one is untouched.
-        """
-        from qfa_tf.search.plot import render_pareto
-
-        write_bytes(path, render_pareto(self, references))
 
 
 def load_pareto_json(path: str | os.PathLike) -> SearchResult:

@@ -65,7 +65,7 @@ def main(flavour, *arguments):
         for name, entry in zip(names, flags["input_layer_value_files"].split(","), strict=True):
             fill(model, name, entry.replace("::", "\0").split(":")[1])
     else:
-        from tflite_tools.devices.host import fill_inputs
+        from tflite_tools.devices.inputs import fill_inputs
 
         fill_inputs(model)
     print("INFO: STARTING!", file=log)

@@ -21,6 +21,7 @@ from qfa_tf.search import (
     search,
     write_report,
 )
+from qfa_tf.search.plot import plot_pareto
 
 POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), max_size=25)
 
@@ -122,10 +123,10 @@ def test_no_candidate_may_be_chosen(result):
 
 def test_picture_is_a_png(result, tmp_path):
     path = tmp_path / "pareto.png"
-    result.plot_pareto(path, [Reference("int8 <baseline>", 0.04, 0.6)])
+    plot_pareto(result, path, [Reference("int8 <baseline>", 0.04, 0.6)])
     assert path.read_bytes().startswith(b"\x89PNG\r\n")
     first = path.read_bytes()
-    result.plot_pareto(path, [Reference("int8 <baseline>", 0.04, 0.6)])
+    plot_pareto(result, path, [Reference("int8 <baseline>", 0.04, 0.6)])
     assert path.read_bytes() == first
 
 

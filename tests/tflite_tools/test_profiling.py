@@ -8,7 +8,8 @@ from tflite_tools.benchmarking import litert_profiler, profiling
 from tflite_tools.benchmarking.measurement import open_device
 from tflite_tools.benchmarking.operator_units import OperatorUnit, as_models, operator_units
 from tflite_tools.benchmarking.options import BenchmarkOptions
-from tflite_tools.benchmarking.profiling import OperatorTime, Profile, match, profile
+from tflite_tools.benchmarking.profile_report import OperatorTime, Profile
+from tflite_tools.benchmarking.profiling import match, profile
 from tflite_tools.devices.errors import DeviceOutputError
 from tflite_tools.devices.profile_output import ProfileRow, parse_profile
 from tflite_tools.flatbuffer import runtime
@@ -135,7 +136,7 @@ def test_matching():
 
 def test_plot(tmp_path):
     pytest.importorskip("matplotlib")
-    from tflite_tools.benchmarking.profile_plot import profile_figure
+    from tflite_tools.benchmarking.profile_report import profile_figure
 
     times = [("a", "QUANTIZE", 1), ("a", "CONV_2D", 2), ("b", "MEAN", 3), ("c", "CONV_2D", 4)]
     operators = tuple(OperatorTime(layer, kind, "", True, time) for layer, kind, time in times)

@@ -54,7 +54,7 @@ def _megabytes(field: str) -> float:
 
 def main(kernel_set: str, num_threads: str) -> None:
     """Measures the model on standard input."""
-    from tflite_tools.devices.host import fill_inputs
+    from tflite_tools.devices.inputs import fill_inputs
     from tflite_tools.flatbuffer import runtime
 
     content = sys.stdin.buffer.read()

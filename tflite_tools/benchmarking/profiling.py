@@ -1,11 +1,10 @@
 """How the time of a model divides among its operators, on this computer or a phone."""
 
-import dataclasses
 import itertools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tflite_tools.benchmarking.delegates import find_delegate, kernel_set_of
 from tflite_tools.benchmarking.litert_profiler import ProfilerUnavailableError, profile_events
@@ -16,6 +15,7 @@ from tflite_tools.benchmarking.operator_units import (
     operator_units,
 )
 from tflite_tools.benchmarking.options import BenchmarkOptions
+from tflite_tools.benchmarking.profile_report import MICROSECONDS, OperatorTime, Profile
 from tflite_tools.devices.device import Device
 from tflite_tools.devices.profile_output import ProfileRow, parse_profile
 from tflite_tools.flatbuffer.runtime import KernelSet
@@ -24,7 +24,6 @@ UNMATCHED = "?"
 MOSTLY_COVERED = 0.7
 """Share of the time of a model that a profile must cover; the profiler of the runtime counts whole
 microseconds, which many operators of small models do not take."""
-_MICROSECONDS = 1e3  # per millisecond
 _KERNELS = {
     "CONV_2D": r"Convolution|Fully Connected",
     "DEPTHWISE_CONV_2D": r"Convolution",
@@ -41,95 +40,6 @@ _KERNELS = {
 }
 """What XNNPACK calls the kernels of an operator; others may come anywhere (copies, reshapes)."""
 _ANY_KERNEL = re.compile("|".join(_KERNELS.values()))
-
-
-@dataclasses.dataclass(frozen=True)
-class OperatorTime:
-    """One operator, or several that run as one.
-
-    Attributes:
-      layer: Layer of the flatbuffer, "?" where it could not be found.
-      operators: Names such as CONV_2D, joined by "+".
-      kernel: What the runtime calls it; empty when it has no time of its own.
-      delegated: Whether a delegate ran it.
-      microseconds: Mean per inference.
-    """
-
-    layer: str
-    operators: str
-    kernel: str
-    delegated: bool
-    microseconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Profile:
-    """Result of `profile`.
-
-    Attributes:
-      device: Where it ran.
-      delegate: That was asked for.
-      source: "profiler", or "single operators" when each was measured as a model of its own.
-      whole_ms: Median of the whole model without the profiler, in milliseconds.
-      operators: In order of execution.
-    """
-
-    device: str
-    delegate: str
-    source: str
-    whole_ms: float
-    operators: tuple[OperatorTime, ...]
-
-    @property
-    def sum_ms(self) -> float:
-        """Sum over the operators in milliseconds."""
-        return sum(item.microseconds for item in self.operators) / _MICROSECONDS
-
-    def by_layer(self, group: Callable[[str], str] = str) -> dict[str, float]:
-        """Microseconds by layer, or by what `group` makes of a layer, in order of execution."""
-        totals: dict[str, float] = {}
-        for item in self.operators:
-            name = group(item.layer)
-            totals[name] = totals.get(name, 0.0) + item.microseconds
-        return totals
-
-    def as_dict(self) -> dict:
-        """The profile in plain types, for JSON."""
-        return {**dataclasses.asdict(self), "sum_ms": self.sum_ms}
-
-    def table(self, group: Callable[[str], str] = str) -> str:
-        """The times as text: a line per operator, and the sums by layer."""
-        lines = [
-            f"{self.device}, {self.delegate}: {self.whole_ms:.3f} ms; operators {self.sum_ms:.3f} "
-            f"ms, measured by {self.source}"
-        ]
-        width = max(len(item.layer) for item in self.operators)
-        total = max(sum(item.microseconds for item in self.operators), 1e-9)
-        for item in self.operators:
-            share = 100 * item.microseconds / total
-            place = "" if item.delegated else " (built-in)"
-            lines.append(
-                f"{item.layer:<{width}} {item.microseconds:>9.2f} us {share:>5.1f} %  "
-                f"{item.operators}: {item.kernel or 'fused'}{place}"
-            )
-        lines.append("by layer:")
-        for layer, value in self.by_layer(group).items():
-            lines.append(f"  {layer:<{width}} {value:>9.2f} us {100 * value / total:>5.1f} %")
-        return "\n".join(lines)
-
-    def __str__(self):
-        return self.table()
-
-    def plot(self, path: str | os.PathLike, group: Callable[[str], str] = str) -> None:
-        """Draws the times by layer.
-
-        Raises:
-          ImportError: Without matplotlib.
-          FileWriteError: The file cannot be written.
-        """
-        from tflite_tools.benchmarking.profile_plot import plot_profile
-
-        plot_profile(self, path, group)
 
 
 def profile(
@@ -169,7 +79,7 @@ def profile(
     finally:
         loaded.close()
     if rows is not None and not hasattr(loaded, "profile"):
-        covered = sum(row.microseconds for row in rows) / (whole_ms * _MICROSECONDS)
+        covered = sum(row.microseconds for row in rows) / (whole_ms * MICROSECONDS)
         if covered < MOSTLY_COVERED:
             rows = None
     if rows is None:
@@ -259,4 +169,4 @@ def _alone(name, model, device, options) -> float:
     finally:
         loaded.close()
     value = measured.mean_ms if measured.median_ms is None else measured.median_ms
-    return value * _MICROSECONDS
+    return value * MICROSECONDS

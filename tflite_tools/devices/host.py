@@ -12,6 +12,7 @@ from tflite_tools.benchmarking.delegates import find_delegate, kernel_set_of
 from tflite_tools.benchmarking.memory_probe import measure_peak_memory
 from tflite_tools.benchmarking.options import BenchmarkOptions
 from tflite_tools.devices.device import DeviceInfo, Round
+from tflite_tools.devices.inputs import fill_inputs
 from tflite_tools.flatbuffer import runtime
 
 _THERMAL = pathlib.Path("/sys/class/thermal")
@@ -111,18 +112,6 @@ def host_processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def fill_inputs(interpreter) -> None:
-    """Random inputs: zeros would flatter kernels that skip them."""
-    rng = np.random.default_rng(0)
-    for details in interpreter.get_input_details():
-        shape, dtype = tuple(details["shape"]), np.dtype(details["dtype"])
-        if dtype.kind == "f":
-            values = rng.normal(size=shape).astype(dtype)
-        else:
-            values = rng.integers(0, 100, shape).astype(dtype)
-        interpreter.set_tensor(details["index"], values)
 
 
 def _clock(options: BenchmarkOptions) -> Callable[[], float]:

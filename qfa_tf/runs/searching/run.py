@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import os
 import pathlib
 import time
@@ -88,7 +89,9 @@ def search_workdir(
       CostUnavailableError, LatencyTableError: A cost cannot be computed.
       StoreError, PredictorError, FileWriteError, StoreWriteError: A file is damaged or cannot be
         written.
+      MissingExtraError: Without pymoo, matplotlib or Ray, before anything is evaluated.
     """
+    importlib.import_module("qfa_tf.search.plot")  # misses matplotlib now, not after the search
     console = console or rich.console.Console()
     if backend not in BACKENDS or workers < 0:
         raise RunError(
@@ -175,11 +178,13 @@ def search_workdir(
 
 def _write(folder: SearchFolder, result: SearchResult, details: ReportDetails) -> None:
     """Writes all files of a search; `pareto.json`, which marks it as finished, last."""
+    from qfa_tf.search.plot import plot_pareto
+
     if result.chosen is None:  # that of an earlier search would be of another front
         folder.architecture_file.unlink(missing_ok=True)
     else:
         write_architecture(result.architecture(result.chosen), folder.architecture_file)
-    result.plot_pareto(folder.pareto_png, details.references)
+    plot_pareto(result, folder.pareto_png, details.references)
     write_report(result, folder.report, details)
     result.write_pareto_json(folder.pareto_json)
 
