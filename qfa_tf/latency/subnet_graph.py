@@ -11,22 +11,14 @@ import numpy as np
 
 from qfa_tf.cost.tflite_size import container_bits
 from qfa_tf.space import Architecture, SearchSpace, Site
-from tflite_tools.integer_graph.graph import (
-    Activation,
-    Add,
-    Conv2D,
-    DataType,
-    DepthwiseConv2D,
-    Dequantize,
-    FullyConnected,
-    HardSwish,
-    IntegerGraph,
-    Mean,
-    Mul,
-    Quantization,
-    Quantize,
-)
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.lowering.grids import Grid, GridMover, Value
+from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
+from tflite_tools.operators.elementwise import Add, Mul
+from tflite_tools.operators.functions import HardSwish
+from tflite_tools.operators.grids import Dequantize, Quantize
+from tflite_tools.operators.pooling import Mean
+from tflite_tools.operators.settings import Activation
 
 CODES = 255
 WIDE = 8

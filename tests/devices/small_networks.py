@@ -3,19 +3,12 @@
 import numpy as np
 
 from tflite_tools.flatbuffer.emitter import emit
-from tflite_tools.integer_graph.graph import (
-    Activation,
-    Add,
-    AveragePool2D,
-    Conv2D,
-    DataType,
-    Dequantize,
-    FullyConnected,
-    IntegerGraph,
-    Padding,
-    Quantization,
-    Quantize,
-)
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
+from tflite_tools.operators.convolution import Conv2D, FullyConnected
+from tflite_tools.operators.elementwise import Add
+from tflite_tools.operators.grids import Dequantize, Quantize
+from tflite_tools.operators.pooling import AveragePool2D
+from tflite_tools.operators.settings import Activation, Padding
 
 SIZE, CHANNELS = 8, 8
 CODES = Quantization(np.float32(0.05), -10)

@@ -5,8 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tflite_tools.integer_graph.graph import DataType, HardSwish, IntegerGraph
-from tflite_tools.reference.kernels_float import _plus_half
+from tflite_tools.arithmetic.rounding import plus_half
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph
+from tflite_tools.operators.functions import HardSwish
 from tflite_tools.verification.integers import compare_integers
 
 
@@ -34,8 +35,8 @@ def test_sums_are_rounded_once():
     tiny = np.ldexp(rng.choice((-1.0, 1.0), 2000), rng.integers(-70, -54, 2000))
     products = halfway + tiny
     products = np.concatenate([products, rng.uniform(-0.5, 0.5, 2000)])
-    assert np.any((products + 0.5).astype(np.float32) != _plus_half(products).astype(np.float32))
-    for product, total in zip(products, _plus_half(products).astype(np.float32), strict=True):
+    assert np.any((products + 0.5).astype(np.float32) != plus_half(products).astype(np.float32))
+    for product, total in zip(products, plus_half(products).astype(np.float32), strict=True):
         exact = Fraction(product) + Fraction(1, 2)
         distances = [
             abs(Fraction(float(near)) - exact)

@@ -2,30 +2,14 @@
 
 import numpy as np
 
-from tflite_tools.integer_graph.graph import (
-    Activation,
-    Add,
-    AveragePool2D,
-    Concatenation,
-    Conv2D,
-    DataType,
-    DepthwiseConv2D,
-    Dequantize,
-    FullyConnected,
-    HardSwish,
-    IntegerGraph,
-    Logistic,
-    MaxPool2D,
-    Mean,
-    Mul,
-    Pad,
-    Padding,
-    Quantization,
-    Quantize,
-    Reshape,
-    Softmax,
-)
-from tflite_tools.integer_graph.shapes import output_shape
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
+from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
+from tflite_tools.operators.elementwise import Add, Mul
+from tflite_tools.operators.functions import HardSwish, Logistic, Softmax
+from tflite_tools.operators.grids import Dequantize, Quantize
+from tflite_tools.operators.pooling import AveragePool2D, MaxPool2D, Mean
+from tflite_tools.operators.settings import Activation, Padding
+from tflite_tools.operators.shaping import Concatenation, Pad, Reshape
 
 ACTIVATIONS = tuple(Activation)
 WEIGHT_LIMITS = {DataType.INT8: (-127, 127), DataType.INT4: (-8, 7), DataType.INT2: (-2, 1)}
@@ -66,7 +50,7 @@ class GraphBuilder:
         """Appends an operation and its output tensor; returns the tensor's name."""
         name = f"{attributes.kind.lower()}_{len(self.graph.operations)}"
         shapes = [self.graph.tensor(tensor).shape for tensor in inputs]
-        shape = output_shape(attributes, shapes, shape)
+        shape = attributes.output_shape(shapes, shape)
         output = self.graph.add_tensor(name, shape, dtype, quantization)
         self.graph.add_operation(f"op_{name}", attributes, inputs, [output])
         return output

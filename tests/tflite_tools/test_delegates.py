@@ -10,7 +10,9 @@ from tflite_tools.benchmarking.delegates import (
     find_delegate,
 )
 from tflite_tools.flatbuffer.emitter import emit
-from tflite_tools.integer_graph.graph import AveragePool2D, DataType, FullyConnected
+from tflite_tools.integer_graph.graph import DataType
+from tflite_tools.operators.convolution import FullyConnected
+from tflite_tools.operators.pooling import AveragePool2D
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,7 @@ def test_operator_versions(name, version):
     graph = builder.finish(SINGLE_OPERATIONS[name](builder))
     codes = parse(emit(graph)).operatorCodes
     assert [(code.builtinCode, code.version) for code in codes] == [
-        (getattr(schema.BuiltinOperator, graph.operations[0].kind.name), version)
+        (getattr(schema.BuiltinOperator, graph.operations[0].kind), version)
     ]
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from random_graphs import GraphBuilder, residual_network
 
-from tflite_tools.flatbuffer.runtime import KernelSet
-from tflite_tools.integer_graph.graph import OperationKind
-from tflite_tools.reference import kernels_xnnpack
+from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.operators.elementwise import Add
+from tflite_tools.operators.operator import Arithmetic
 from tflite_tools.verification.integers import compare_integers
 
 
@@ -38,14 +38,15 @@ def test_exact_report(network):
 
 def test_a_wrong_kernel_is_found_and_located(network, monkeypatch):
     graph, images = network
-    add = kernels_xnnpack.KERNELS[OperationKind.ADD]
+    kernels = Add.kernels[Arithmetic.INT8]
+    add = kernels[KernelSet.XNNPACK]
 
     def lower_the_largest_code(node):
         codes = add(node)
         return codes - (codes == codes.max()).astype(np.int8)
 
-    monkeypatch.setitem(kernels_xnnpack.KERNELS, OperationKind.ADD, lower_the_largest_code)
-    first_add = next(item for item in graph.operations if item.kind is OperationKind.ADD)
+    monkeypatch.setitem(kernels, KernelSet.XNNPACK, lower_the_largest_code)
+    first_add = next(item for item in graph.operations if item.kind == Add.kind)
     report = compare_integers(graph, images, [KernelSet.XNNPACK, KernelSet.BUILTIN])
     broken, sound = report.kernel_sets
     assert broken.mismatches > 0

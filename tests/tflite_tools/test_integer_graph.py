@@ -8,21 +8,17 @@ import pytest
 from random_graphs import GraphBuilder, residual_network
 
 from tflite_tools.integer_graph.graph import (
-    Add,
-    Conv2D,
     DataType,
-    DepthwiseConv2D,
-    FullyConnected,
     GraphError,
     IntegerGraph,
-    MaxPool2D,
-    Mean,
-    Pad,
     Quantization,
-    Quantize,
-    Reshape,
     Tensor,
 )
+from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
+from tflite_tools.operators.elementwise import Add
+from tflite_tools.operators.grids import Quantize
+from tflite_tools.operators.pooling import MaxPool2D, Mean
+from tflite_tools.operators.shaping import Pad, Reshape
 
 
 @pytest.fixture

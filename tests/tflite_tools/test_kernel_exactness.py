@@ -6,17 +6,12 @@ from random_graphs import SINGLE_OPERATIONS, GraphBuilder, residual_network
 
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.flatbuffer.runtime import KernelSet, run
-from tflite_tools.integer_graph.graph import (
-    Activation,
-    Add,
-    Conv2D,
-    DataType,
-    Dequantize,
-    FullyConnected,
-    Mean,
-    Quantization,
-    Quantize,
-)
+from tflite_tools.integer_graph.graph import DataType, Quantization
+from tflite_tools.operators.convolution import Conv2D, FullyConnected
+from tflite_tools.operators.elementwise import Add
+from tflite_tools.operators.grids import Dequantize, Quantize
+from tflite_tools.operators.pooling import Mean
+from tflite_tools.operators.settings import Activation
 from tflite_tools.reference import interpret
 from tflite_tools.verification.integers import compare_integers
 

@@ -6,7 +6,9 @@ from random_graphs import SINGLE_OPERATIONS, GraphBuilder
 
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.flatbuffer.runtime import FlatbufferError, KernelSet, run
-from tflite_tools.integer_graph.graph import Activation, AveragePool2D, Conv2D
+from tflite_tools.operators.convolution import Conv2D
+from tflite_tools.operators.pooling import AveragePool2D
+from tflite_tools.operators.settings import Activation
 
 
 @pytest.fixture

@@ -6,28 +6,10 @@ from random_graphs import SINGLE_OPERATIONS, GraphBuilder
 
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.flatbuffer.runtime import FlatbufferError, KernelSet, run
-from tflite_tools.integer_graph.graph import (
-    Add,
-    AveragePool2D,
-    Concatenation,
-    Conv2D,
-    DataType,
-    DepthwiseConv2D,
-    Dequantize,
-    FullyConnected,
-    HardSwish,
-    IntegerGraph,
-    Logistic,
-    MaxPool2D,
-    Mean,
-    Mul,
-    Pad,
-    Quantization,
-    Quantize,
-    Reshape,
-    Softmax,
-)
-from tflite_tools.integer_graph.operations import LINEAR_KINDS
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
+from tflite_tools.operators.convolution import FullyConnected
+from tflite_tools.operators.pooling import MaxPool2D
+from tflite_tools.operators.registry import OPERATORS
 from tflite_tools.support import table as support
 from tflite_tools.support.table import (
     UnsupportedCombinationError,
@@ -37,27 +19,8 @@ from tflite_tools.support.table import (
 )
 
 LAYER = "stage_2/block_1"
-ATTRIBUTES = {
-    attributes.kind: attributes
-    for attributes in (
-        Add(),
-        AveragePool2D(),
-        Concatenation(),
-        Conv2D(),
-        DepthwiseConv2D(),
-        Dequantize(),
-        FullyConnected(keep_num_dims=True),
-        HardSwish(),
-        Logistic(),
-        MaxPool2D(),
-        Mean(),
-        Mul(),
-        Pad(),
-        Quantize(),
-        Reshape(),
-        Softmax(),
-    )
-}
+ATTRIBUTES = {kind: operator() for kind, operator in OPERATORS.items()}
+ATTRIBUTES["FULLY_CONNECTED"] = FullyConnected(keep_num_dims=True)
 
 
 def graph_of(row, attributes=None, scales=(0.05, 0.05), zero_point=0, **weights):
@@ -70,11 +33,11 @@ def graph_of(row, attributes=None, scales=(0.05, 0.05), zero_point=0, **weights)
 
     x = graph.add_input("x", (1, 6, 6, 4), row.activation, quantization(row.activation, scales[0]))
     inputs = [x]
-    if row.operator in ("ADD", "MUL", "CONCATENATION"):
+    if attributes.arity in (2, None):
         inputs.append(x)
-    if row.operator in LINEAR_KINDS:
+    if attributes.is_linear:
         settings = {"zero_point": 0, "per_channel": True, "code": 1, "scale": 0.01, **weights}
-        axis = 3 if row.operator == "DEPTHWISE_CONV_2D" else 0
+        axis = attributes.weight_axis
         shape = {"CONV_2D": (4, 1, 1, 4), "DEPTHWISE_CONV_2D": (1, 1, 1, 4)}.get(
             row.operator, (4, 4)
         )

@@ -6,13 +6,8 @@ import numpy as np
 
 from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.metadata import FILE_IDENTIFIER
-from tflite_tools.integer_graph.graph import (
-    DataType,
-    Dequantize,
-    IntegerGraph,
-    Quantization,
-    Quantize,
-)
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
+from tflite_tools.operators.grids import Dequantize, Quantize
 
 _POINTWISE = ("QUANTIZE", "DEQUANTIZE", "HARD_SWISH", "LOGISTIC", "TANH", "ADD", "SUB", "MUL")
 _OF_THE_READER = (".spread", ".clamped", ".unshifted")

@@ -9,16 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tflite_tools.flatbuffer.metadata import FILE_IDENTIFIER, METADATA_NAME, encoded
-from tflite_tools.flatbuffer.operator_options import AXES_OF_MEAN, operator_options
 from tflite_tools.flatbuffer.packing import pack
-from tflite_tools.integer_graph.graph import (
-    Dequantize,
-    IntegerGraph,
-    Operation,
-    OperationKind,
-    Tensor,
-)
-from tflite_tools.integer_graph.tensors import DataType
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Operation, Tensor
+from tflite_tools.operators.grids import Dequantize
 
 #: Key of the signature with all graph inputs and outputs.
 SIGNATURE_KEY = "serving_default"
@@ -27,8 +20,6 @@ SIGNATURE_KEY = "serving_default"
 WIDENED_SUFFIX = ".float32"
 
 _SCHEMA_VERSION = 3
-#: Source: LiteRT tflite/kernels/register_ref.cc.
-_REFERENCE_VERSION_LIMITS = {OperationKind.DEPTHWISE_CONV_2D: 6}
 
 
 def emit(graph: IntegerGraph, *, all_outputs: bool = False, for_reference: bool = False) -> bytes:
@@ -59,9 +50,9 @@ def needs_older_versions(graph: IntegerGraph) -> bool:
     from ai_edge_litert import schema_py_generated as schema
 
     return any(
-        operator_options(schema, graph, node)[1] > _REFERENCE_VERSION_LIMITS[node.kind]
+        _version(schema, graph, node) > limit
         for node in graph.operations
-        if node.kind in _REFERENCE_VERSION_LIMITS
+        if (limit := node.attributes.reference_version_limit) is not None
     )
 
 
@@ -89,7 +80,7 @@ class _Emitter:
 
         self._schema = schema
         self._graph = graph
-        self._version_limits = _REFERENCE_VERSION_LIMITS if for_reference else {}
+        self._for_reference = for_reference
         self._outputs = list(graph.outputs)
         if all_outputs:
             inputs_and_outputs = {*graph.inputs, *graph.outputs}
@@ -169,21 +160,26 @@ class _Emitter:
             if tensor.dtype is DataType.FLOAT16:
                 name = f"{name}{WIDENED_SUFFIX}"
                 if name not in self._index:
-                    self._add_tensor(Tensor(name, tensor.shape, DataType.FLOAT32))
+                    wide = Tensor(name, tensor.shape, DataType.FLOAT32)
+                    self._add_tensor(wide)
                     source = Operation(name, Dequantize(), (tensor.name,), (name,))
-                    widened.append(self._operator(source, source.inputs))
+                    widened.append(self._operator(source, source.inputs, [tensor], wide))
             inputs.append(name)
-        return [*widened, self._operator(node, inputs)]
+        tensors = [self._graph.tensor(name) for name in node.inputs]
+        return [*widened, self._operator(node, inputs, tensors, _output(self._graph, node))]
 
-    def _operator(self, node: Operation, inputs: Sequence[str]):
-        options, version = operator_options(self._schema, self._graph, node)
-        version = min(version, self._version_limits.get(node.kind, version))
+    def _operator(
+        self, node: Operation, inputs: Sequence[str], tensors: Sequence[Tensor], output: Tensor
+    ):
+        options, version = node.attributes.options(self._schema, tensors, output)
+        if self._for_reference:
+            version = min(version, node.attributes.reference_version_limit or version)
         operator = self._schema.OperatorT()
         operator.opcodeIndex = self._operator_codes.setdefault(
             (node.kind, version), len(self._operator_codes)
         )
         operator.inputs = [self._index[name] for name in inputs]
-        operator.inputs += [self._add_tensor(tensor) for tensor in self._settings(node)]
+        operator.inputs += [self._add_tensor(tensor) for tensor in _settings(node, output)]
         operator.outputs = [self._index[name] for name in node.outputs]
         if options is not None:
             union = type(options).__name__.removesuffix("T")
@@ -191,22 +187,9 @@ class _Emitter:
             operator.builtinOptions = options
         return operator
 
-    def _settings(self, node: Operation) -> list[Tensor]:
-        """Constants that LiteRT wants as inputs but the graph keeps as attributes."""
-        if node.kind is OperationKind.MEAN:
-            values = np.array(AXES_OF_MEAN, np.int32)
-        elif node.kind is OperationKind.RESHAPE:
-            values = np.array([-1, *self._graph.tensor(node.outputs[0]).shape[1:]], np.int32)
-        elif node.kind is OperationKind.PAD:
-            sides = [(0, 0), node.attributes.height, node.attributes.width, (0, 0)]
-            values = np.array(sides, np.int32)
-        else:
-            return []
-        return [Tensor(f"{node.name}/settings", values.shape, DataType.INT32, data=values)]
-
-    def _operator_code(self, kind: OperationKind, version: int):
+    def _operator_code(self, kind: str, version: int):
         code = self._schema.OperatorCodeT()
-        code.builtinCode = getattr(self._schema.BuiltinOperator, kind.name)
+        code.builtinCode = getattr(self._schema.BuiltinOperator, kind)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         code.version = version
         return code
@@ -232,6 +215,23 @@ class _Emitter:
         entry.name = METADATA_NAME.encode()
         entry.buffer = self._add_buffer(encoded(self._graph.metadata))
         return [entry]
+
+
+def _output(graph: IntegerGraph, node: Operation) -> Tensor:
+    return graph.tensor(node.outputs[0])
+
+
+def _version(schema, graph: IntegerGraph, node: Operation) -> int:
+    inputs = [graph.tensor(name) for name in node.inputs]
+    return node.attributes.options(schema, inputs, _output(graph, node))[1]
+
+
+def _settings(node: Operation, output: Tensor) -> list[Tensor]:
+    """The constant that LiteRT wants as an input but the graph keeps as attributes, if any."""
+    values = node.attributes.settings(output)
+    if values is None:
+        return []
+    return [Tensor(f"{node.name}/settings", values.shape, DataType.INT32, data=values)]
 
 
 def _stored_bytes(tensor: Tensor) -> np.ndarray:

@@ -1,24 +1,12 @@
 """Running a flatbuffer in LiteRT and seeing what the XNNPACK delegate took over."""
 
 import dataclasses
-import enum
 from collections.abc import Sequence
 
 import numpy as np
 
 from quantize_configs.errors import DamagedFileError, InvalidInputError
-
-
-class KernelSet(enum.StrEnum):
-    """CPU kernels of LiteRT; each set rounds in its own way.
-
-    XNNPACK is the default on host and phone (operators it does not take run as BUILTIN), BUILTIN
-    is BUILTIN_WITHOUT_DEFAULT_DELEGATES, REFERENCE is BUILTIN_REF.
-    """
-
-    XNNPACK = "xnnpack"
-    BUILTIN = "builtin"
-    REFERENCE = "reference"
+from tflite_tools.arithmetic.kernel_sets import KernelSet
 
 
 class FlatbufferError(DamagedFileError):

@@ -15,70 +15,17 @@ and the emitter writes it. Importing this module needs NumPy only.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantize_configs.errors import InvalidInputError
-from tflite_tools.integer_graph.operations import (
-    LINEAR_KINDS,
-    Activation,
-    Add,
-    Attributes,
-    AveragePool2D,
-    Concatenation,
-    Conv2D,
-    DepthwiseConv2D,
-    Dequantize,
-    FullyConnected,
-    HardSwish,
-    Logistic,
-    MaxPool2D,
-    Mean,
-    Mul,
-    Operation,
-    OperationKind,
-    Pad,
-    Padding,
-    Quantize,
-    Reshape,
-    Softmax,
-)
+from tflite_tools.integer_graph.operations import GraphError, Operation
 from tflite_tools.integer_graph.tensors import DataType, Quantization, Tensor
 
-__all__ = [
-    "LINEAR_KINDS",
-    "Activation",
-    "Add",
-    "Attributes",
-    "AveragePool2D",
-    "Concatenation",
-    "Conv2D",
-    "DataType",
-    "DepthwiseConv2D",
-    "Dequantize",
-    "FullyConnected",
-    "GraphError",
-    "HardSwish",
-    "IntegerGraph",
-    "Logistic",
-    "MaxPool2D",
-    "Mean",
-    "Mul",
-    "Operation",
-    "OperationKind",
-    "Pad",
-    "Padding",
-    "Quantization",
-    "Quantize",
-    "Reshape",
-    "Softmax",
-    "Tensor",
-]
+if TYPE_CHECKING:
+    from tflite_tools.operators.operator import Operator
 
-
-class GraphError(InvalidInputError):
-    """An integer graph that is not well formed; the sentence names the tensor or the layer."""
+__all__ = ["DataType", "GraphError", "IntegerGraph", "Operation", "Quantization", "Tensor"]
 
 
 @dataclasses.dataclass
@@ -170,13 +117,13 @@ class IntegerGraph:
           weights: Name of the operation's weights.
           dtype: INT32; INT64 is possible where `x` is INT16.
         """
-        scales = self.tensor(x).quantization.scales * self.tensor(weights).quantization.scales
+        scales = self.tensor(x).grid.scales * self.tensor(weights).grid.scales
         return self.add_constant(
             name, np.asarray(codes), dtype, Quantization(scales.astype(np.float32))
         )
 
     def add_operation(
-        self, name: str, attributes: Attributes, inputs: Sequence[str], outputs: Sequence[str]
+        self, name: str, attributes: "Operator", inputs: Sequence[str], outputs: Sequence[str]
     ) -> Operation:
         """Appends an operation; `validate` checks it.
 

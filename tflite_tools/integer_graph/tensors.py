@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import math
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ class Quantization:
     zero_point: int = 0
     axis: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         scale = np.array(self.scale, dtype=np.float32)
         if scale.ndim > 1 or scale.size == 0:
             raise ValueError(
@@ -112,15 +113,15 @@ class Quantization:
         """The same quantization with one scale for each of `channels` channels."""
         return Quantization(np.broadcast_to(self.scales, (channels,)), self.zero_point, axis)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, Quantization):
             return NotImplemented
         return self._key() == other._key()
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self._key())
 
-    def _key(self):
+    def _key(self) -> tuple[Any, ...]:
         axis = self.axis if self.is_per_channel else 0
         return self.scale.shape, self.scale.tobytes(), self.zero_point, axis
 
@@ -145,7 +146,7 @@ class Tensor:
     quantization: Quantization | None = None
     data: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("A tensor needs a name, for example that of its layer.")
         shape = tuple(int(size) for size in self.shape)
@@ -187,6 +188,33 @@ class Tensor:
         values = np.array(values, dtype=self.dtype.numpy_type, order="C")
         values.setflags(write=False)
         return values
+
+    @property
+    def grid(self) -> Quantization:
+        """The quantization of a tensor that must have one.
+
+        Raises:
+          ValueError: It has none.
+        """
+        if self.quantization is None:
+            raise ValueError(f"The {self.dtype} tensor {self.name!r} has no quantization.")
+        return self.quantization
+
+    @property
+    def codes(self) -> np.ndarray:
+        """The data of a constant.
+
+        Raises:
+          ValueError: The tensor is an activation.
+        """
+        if self.data is None:
+            raise ValueError(f"The tensor {self.name!r} is no constant.")
+        return self.data
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of one image's values, or of a constant in the flatbuffer."""
+        return -(-math.prod(self.shape) * self.dtype.bits // 8)
 
     @property
     def is_constant(self) -> bool:

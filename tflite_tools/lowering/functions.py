@@ -7,16 +7,10 @@ import numpy as np
 
 from quantize_configs.layer_roles import function_of
 from quantize_configs.model_graph import LayerCall
-from tflite_tools.integer_graph.graph import (
-    Add,
-    DataType,
-    Dequantize,
-    HardSwish,
-    IntegerGraph,
-    Logistic,
-    Mul,
-    Softmax,
-)
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph
+from tflite_tools.operators.elementwise import Add, Mul
+from tflite_tools.operators.functions import HardSwish, Logistic, Softmax
+from tflite_tools.operators.grids import Dequantize
 
 NONNEGATIVE = ("sigmoid", "softmax")
 

@@ -4,13 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from tflite_tools.integer_graph.graph import (
-    DataType,
-    Dequantize,
-    IntegerGraph,
-    Quantization,
-    Quantize,
-)
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
+from tflite_tools.operators.grids import Dequantize, Quantize
 
 WIDE_BITS = 16
 INT8_TOP = 127

@@ -8,18 +8,10 @@ from quantize_configs.folding import FoldedLinear
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import UnsupportedLayerError
 from quantize_configs.model_graph import LayerCall
-from tflite_tools.integer_graph.graph import (
-    Activation,
-    Conv2D,
-    DataType,
-    DepthwiseConv2D,
-    FullyConnected,
-    IntegerGraph,
-    Padding,
-    Quantization,
-    Tensor,
-)
-from tflite_tools.reference.accumulators import shifted_worst_case
+from tflite_tools.arithmetic.accumulators import shifted_worst_case
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization, Tensor
+from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
+from tflite_tools.operators.settings import Activation, Padding
 
 ACTIVATIONS = {
     "linear": Activation.NONE,

@@ -18,26 +18,18 @@ from quantize_configs.layer_roles import (
 )
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.wrappers import WrappedModel
-from tflite_tools.integer_graph.graph import (
-    Add,
-    Concatenation,
-    DataType,
-    Dequantize,
-    IntegerGraph,
-    MaxPool2D,
-    Mul,
-    Pad,
-    Padding,
-    Quantization,
-    Quantize,
-    Reshape,
-)
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.lowering.float_flow import stays_float
 from tflite_tools.lowering.functions import NONNEGATIVE, FunctionWriter
 from tflite_tools.lowering.grids import Grid, GridMover, Value
 from tflite_tools.lowering.linear import ACTIVATIONS, add_float, add_linear, padding_of
 from tflite_tools.lowering.options import ConversionOptions
 from tflite_tools.lowering.pooling import add_average, pads_like_same
+from tflite_tools.operators.elementwise import Add, Mul
+from tflite_tools.operators.grids import Dequantize, Quantize
+from tflite_tools.operators.pooling import MaxPool2D
+from tflite_tools.operators.settings import Padding
+from tflite_tools.operators.shaping import Concatenation, Pad, Reshape
 
 layers = keras.layers
 SOFTMAX_GRID = Grid(1.0 / 256.0, 0, 8)

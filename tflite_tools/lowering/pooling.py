@@ -5,16 +5,10 @@ import numpy as np
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import UnsupportedLayerError
 from quantize_configs.model_graph import LayerCall
-from tflite_tools.integer_graph.graph import (
-    Activation,
-    DataType,
-    DepthwiseConv2D,
-    IntegerGraph,
-    Mean,
-    Padding,
-    Quantization,
-)
-from tflite_tools.integer_graph.shapes import window_positions
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
+from tflite_tools.operators.convolution import DepthwiseConv2D
+from tflite_tools.operators.pooling import Mean
+from tflite_tools.operators.settings import Activation, Padding, window_positions
 
 layers = keras.layers
 

@@ -1,29 +1,17 @@
 """Running an integer graph in NumPy with the exact rounding of a LiteRT kernel set."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
-from tflite_tools.flatbuffer.runtime import KernelSet
-from tflite_tools.integer_graph.graph import LINEAR_KINDS, IntegerGraph, Operation
-from tflite_tools.integer_graph.tensors import DataType
-from tflite_tools.reference import (
-    kernels_builtin,
-    kernels_float,
-    kernels_int16,
-    kernels_reference,
-    kernels_xnnpack,
-)
-from tflite_tools.reference.node import Node
+from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.node import Node
+from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.flatbuffer.runtime import run
+from tflite_tools.integer_graph.graph import IntegerGraph, Operation
+from tflite_tools.operators.operator import Arithmetic, run_in_litert
 from tflite_tools.support import table as support
-
-Kernel = Callable[[Node], np.ndarray]
-
-_KERNELS = {
-    KernelSet.XNNPACK: kernels_xnnpack.KERNELS,
-    KernelSet.BUILTIN: kernels_builtin.KERNELS,
-    KernelSet.REFERENCE: kernels_reference.KERNELS,
-}
 
 
 def interpret(
@@ -63,20 +51,35 @@ def interpret(
             output=graph.tensor(operation.outputs[0]),
             num_threads=num_threads,
         )
-        values[operation.outputs[0]] = _kernel(graph, operation, kernel_set)(node)
+        values[operation.outputs[0]] = _computed(graph, operation, node, kernel_set)
     return values
 
 
-def _kernel(graph: IntegerGraph, operation: Operation, kernel_set: KernelSet) -> Kernel:
-    if kernel_set is KernelSet.XNNPACK:
-        delegated = support.check_operation(graph, operation).delegated
-        kernel_set = KernelSet.XNNPACK if delegated else KernelSet.BUILTIN
-    types = [graph.tensor(name).dtype for name in (operation.inputs[0], operation.outputs[0])]
-    if DataType.INT16 in types:
-        return kernels_int16.KERNELS[kernel_set][operation.kind]
-    if operation.kind in LINEAR_KINDS and types[0] is DataType.FLOAT32:
-        return kernels_float.by_running(kernel_set)
-    return _KERNELS[kernel_set][operation.kind]
+def _computed(
+    graph: IntegerGraph, operation: Operation, node: Node, kernel_set: KernelSet
+) -> np.ndarray:
+    kernels = operation.attributes.kernels[Arithmetic.of(node.inputs[0], node.output)]
+    by_set = kernel_set
+    if kernel_set is KernelSet.XNNPACK and not support.check_operation(graph, operation).delegated:
+        by_set = KernelSet.BUILTIN
+    kernel = kernels[by_set]
+    return _run_alone(node, kernel_set) if kernel is run_in_litert else kernel(node)
+
+
+def _run_alone(node: Node, kernel_set: KernelSet) -> np.ndarray:
+    """The output of one operator with its constants, as LiteRT computes it."""
+    graph, inputs, activations = IntegerGraph(), [], []
+    for position, (tensor, values) in enumerate(zip(node.inputs, node.values, strict=True)):
+        tensor = dataclasses.replace(tensor, name=f"input_{position}")
+        graph.tensors[tensor.name] = tensor
+        inputs.append(tensor.name)
+        if not tensor.is_constant:
+            graph.inputs.append(tensor.name)
+            activations.append(np.ascontiguousarray(values))
+    graph.tensors["output"] = dataclasses.replace(node.output, name="output")
+    graph.add_operation("output", node.attributes, inputs, ["output"])
+    graph.outputs.append("output")
+    return run(emit(graph), activations, kernel_set, node.num_threads).outputs["output"]
 
 
 def _checked(graph: IntegerGraph, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tflite_tools.integer_graph.operations import Operation, OperationKind
+from tflite_tools.integer_graph.operations import Operation
 
 if TYPE_CHECKING:
     from tflite_tools.integer_graph.graph import IntegerGraph
@@ -19,9 +19,9 @@ def _tensors(graph: "IntegerGraph", operation: Operation) -> tuple[list["Tensor"
     return inputs, graph.tensor(operation.outputs[0])
 
 
-def _per_channel_weights(graph, operation, value) -> bool:
+def _per_channel_weights(graph: "IntegerGraph", operation: Operation, value: Any) -> bool:
     weights = graph.tensor(operation.inputs[1])
-    axis = 3 if operation.kind is OperationKind.DEPTHWISE_CONV_2D else 0
+    axis = operation.attributes.weight_axis
     return weights.quantization.is_per_channel and weights.quantization.axis == axis
 
 

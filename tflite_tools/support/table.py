@@ -14,7 +14,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from quantize_configs.errors import UnsupportedError
-from tflite_tools.integer_graph.operations import LINEAR_KINDS, Operation
+from tflite_tools.integer_graph.operations import Operation
 from tflite_tools.support.rules import RULES
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def rows() -> dict[tuple, Row]:
 
 def _combination(graph: "IntegerGraph", operation: Operation) -> tuple[str, str, str | None, str]:
     tensors = [graph.tensor(name) for name in operation.inputs]
-    weights = str(tensors[1].dtype) if operation.kind in LINEAR_KINDS else None
+    weights = str(tensors[1].dtype) if operation.is_linear else None
     output = graph.tensor(operation.outputs[0])
     return str(operation.kind), str(tensors[0].dtype), weights, str(output.dtype)
 

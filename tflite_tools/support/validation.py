@@ -1,24 +1,17 @@
 """Checks of an integer graph: structure, shapes, types, quantization, and the support table."""
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from tflite_tools.integer_graph.graph import GraphError, IntegerGraph
-from tflite_tools.integer_graph.operations import LINEAR_KINDS, Operation, OperationKind
-from tflite_tools.integer_graph.shapes import ShapeError, output_shape
+from tflite_tools.integer_graph.operations import GraphError, Operation
 from tflite_tools.integer_graph.tensors import DataType, Tensor
-from tflite_tools.reference.accumulators import shifted_worst_case
+from tflite_tools.operators.settings import RuleError
 from tflite_tools.support import table as support
 
-#: Largest relative difference of a bias scale from input scale times weight scale.
-_BIAS_SCALE_TOLERANCE = 1e-5
-_INPUT_COUNTS = dict.fromkeys(LINEAR_KINDS, 3) | {OperationKind.ADD: 2, OperationKind.MUL: 2}
-#: Operators whose second input may be a FLOAT32 constant of shape [1].
-_WITH_SCALARS = frozenset({OperationKind.ADD, OperationKind.MUL})
-#: Of the sums that LiteRT's fixed-point product of INT64 takes.
-_INT64_BITS = 47
+if TYPE_CHECKING:
+    from tflite_tools.integer_graph.graph import IntegerGraph
 
 
-def validate_graph(graph: IntegerGraph) -> None:
+def validate_graph(graph: "IntegerGraph") -> None:
     """Checks a graph; `IntegerGraph.validate` calls this.
 
     Raises:
@@ -31,18 +24,14 @@ def validate_graph(graph: IntegerGraph) -> None:
     available = {*graph.inputs}
     for operation in graph.operations:
         _check_wiring(graph, operation, available)
-        _check_shape(graph, operation)
-        support.check_operation(graph, operation)
-        if operation.kind in LINEAR_KINDS and graph.tensor(operation.inputs[0]).dtype.is_integer:
-            _check_bias(graph, operation)
-            _check_accumulator(graph, operation)
+        check_operation(graph, operation)
         available.update(operation.outputs)
     for name in graph.outputs:
         if name not in available:
             raise GraphError(f"Graph output {name!r} is produced by no operation.")
 
 
-def _check_names(graph: IntegerGraph) -> None:
+def _check_names(graph: "IntegerGraph") -> None:
     if not graph.inputs or not graph.outputs:
         raise GraphError(
             "A graph needs at least one input and one output; use add_input and append the names "
@@ -87,18 +76,19 @@ def _check_tensor(tensor: Tensor) -> None:
         )
 
 
-def _check_wiring(graph: IntegerGraph, operation: Operation, available: set[str]) -> None:
-    count = _INPUT_COUNTS.get(operation.kind, 1)
-    if operation.kind is OperationKind.CONCATENATION:
-        count = max(len(operation.inputs), 2)
+def _check_wiring(graph: "IntegerGraph", operation: Operation, available: set[str]) -> None:
+    operator = operation.attributes
+    count = operator.arity or max(len(operation.inputs), 2)
     if len(operation.inputs) != count or len(operation.outputs) != 1:
         raise GraphError(
             f"Operation {operation.name!r}: {operation.kind} has {count} input(s) and 1 output. "
             f"Received: {operation.inputs} -> {operation.outputs}."
         )
-    constants = operation.inputs[1:] if operation.kind in LINEAR_KINDS else ()
-    if operation.kind in _WITH_SCALARS and _is_float_scalar(graph.tensor(operation.inputs[1])):
-        constants = operation.inputs[1:]
+    constants = [operation.inputs[position] for position in operator.constants]
+    for position in operator.optional_constants:
+        tensor = graph.tensor(operation.inputs[position])
+        if tensor.is_constant and tensor.dtype is DataType.FLOAT32:
+            constants.append(tensor.name)
     types = {graph.tensor(name).dtype for name in operation.inputs if name not in constants}
     if len(types) > 1:
         raise GraphError(
@@ -126,55 +116,23 @@ def _check_wiring(graph: IntegerGraph, operation: Operation, available: set[str]
             )
 
 
-def _is_float_scalar(tensor: Tensor) -> bool:
-    return tensor.is_constant and tensor.dtype is DataType.FLOAT32 and tensor.shape == (1,)
+def check_operation(graph: "IntegerGraph", operation: Operation) -> None:
+    """Checks one operation against the rules of its operator and the support table.
 
-
-def _check_shape(graph: IntegerGraph, operation: Operation) -> None:
-    declared = graph.tensor(operation.outputs[0]).shape
-    shapes = [graph.tensor(name).shape for name in operation.inputs]
+    Raises:
+      GraphError, UnsupportedCombinationError: As `validate_graph`.
+    """
+    inputs = [graph.tensor(name) for name in operation.inputs]
+    output = graph.tensor(operation.outputs[0])
+    operator = operation.attributes
     try:
-        expected = output_shape(operation.attributes, shapes, declared)
-    except ShapeError as error:
+        expected = operator.output_shape([tensor.shape for tensor in inputs], output.shape)
+        if expected != output.shape:
+            raise RuleError(
+                f"produces shape {expected}, but tensor {output.name!r} is declared with "
+                f"{output.shape}"
+            )
+        support.check_operation(graph, operation)
+        operator.check(inputs, output)
+    except RuleError as error:
         raise GraphError(f"Operation {operation.name!r} ({operation.kind}) {error}.") from error
-    if expected != declared:
-        raise GraphError(
-            f"Operation {operation.name!r} ({operation.kind}) produces shape {expected}, but "
-            f"tensor {operation.outputs[0]!r} is declared with {declared}."
-        )
-
-
-def _check_bias(graph: IntegerGraph, operation: Operation) -> None:
-    """Type and scale; the support table names the biases that go with INT16 activations."""
-    x, weights, bias = (graph.tensor(name) for name in operation.inputs)
-    types = (DataType.INT32, DataType.INT64) if x.dtype is DataType.INT16 else (DataType.INT32,)
-    if bias.dtype not in types or bias.quantization.zero_point != 0:
-        raise GraphError(
-            f"Operation {operation.name!r}: the bias must be "
-            f"{' or '.join(kind.name for kind in types)} with zero point 0. Received: "
-            f"{bias.dtype} with zero point {bias.quantization.zero_point}."
-        )
-    expected = np.float64(x.quantization.scales) * weights.quantization.scales
-    scales = bias.quantization.scales
-    if scales.shape != expected.shape or not np.allclose(
-        scales, expected, rtol=_BIAS_SCALE_TOLERANCE, atol=0
-    ):
-        raise GraphError(
-            f"Operation {operation.name!r}: the bias scale must be the input scale times the "
-            "weight scale of each channel; use graph.add_bias, which sets it."
-        )
-
-
-def _check_accumulator(graph: IntegerGraph, operation: Operation) -> None:
-    x, weights, bias = (graph.tensor(name) for name in operation.inputs)
-    depthwise = operation.kind is OperationKind.DEPTHWISE_CONV_2D
-    output = graph.tensor(operation.outputs[0]).quantization
-    worst = shifted_worst_case(x, weights, bias, output, depthwise=depthwise)
-    bits = _INT64_BITS if bias.dtype is DataType.INT64 else 31
-    if worst >> bits:
-        raise GraphError(
-            f"Operation {operation.name!r}: the accumulator can reach {worst} (2^{bits} or more) "
-            f"and would overflow {bias.dtype.name}; use smaller weight or bias codes, that is "
-            "larger weight scales"
-            + (", or an INT64 bias." if x.dtype is DataType.INT16 and bits == 31 else ".")
-        )

@@ -9,7 +9,7 @@ import numpy as np
 from quantize_configs.errors import InvalidInputError
 from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.runtime import KernelSet, OperatorRecord
-from tflite_tools.integer_graph.graph import LINEAR_KINDS, DataType, IntegerGraph
+from tflite_tools.integer_graph.graph import DataType, IntegerGraph
 from tflite_tools.reference.interpreter import interpret
 from tflite_tools.support import table as support
 from tflite_tools.verification.emitted_models import EmittedModels
@@ -206,7 +206,7 @@ def _float_operators(graph: IntegerGraph) -> tuple[str, ...]:
     for node in graph.operations:
         source, output = (graph.tensor(name) for name in (node.inputs[0], node.outputs[0]))
         if DataType.FLOAT32 is source.dtype is output.dtype and (
-            node.kind in LINEAR_KINDS or not found.keys().isdisjoint(node.inputs)
+            node.is_linear or not found.keys().isdisjoint(node.inputs)
         ):
             found[output.name] = f"{node.kind} -> {output.name}"
     return tuple(found.values())

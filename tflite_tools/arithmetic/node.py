@@ -1,12 +1,18 @@
 """What a reference kernel gets: one operation with its tensors and the values of its inputs."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
-from tflite_tools.integer_graph.operations import Attributes
+from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.rounding import (
+    LIMITS,
+    activation_codes_builtin,
+    activation_codes_xnnpack,
+)
 from tflite_tools.integer_graph.tensors import Tensor
-from tflite_tools.reference import accumulators
+from tflite_tools.operators.settings import Activation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Node:
       num_threads: CPU threads of the run; some built-in kernels round by thread.
     """
 
-    attributes: Attributes
+    attributes: Any  # an Operator; kernels know which
     inputs: tuple[Tensor, ...]
     values: tuple[np.ndarray, ...]
     output: Tensor
@@ -30,36 +36,35 @@ class Node:
     @property
     def input_scale(self) -> np.float32:
         """Scale of the first input."""
-        return self.inputs[0].quantization.scale[()]
+        return self.inputs[0].grid.scale[()]
 
     @property
     def input_zero_point(self) -> int:
         """Zero point of the first input."""
-        return self.inputs[0].quantization.zero_point
+        return self.inputs[0].grid.zero_point
 
     @property
     def output_scale(self) -> np.float32:
         """Scale of the output."""
-        return self.output.quantization.scale[()]
+        return self.output.grid.scale[()]
 
     @property
     def output_zero_point(self) -> int:
         """Zero point of the output."""
-        return self.output.quantization.zero_point
+        return self.output.grid.zero_point
 
     @property
     def weight_scales(self) -> np.ndarray:
         """Weight scales of a linear operation, float32 [O]."""
-        return self.inputs[1].quantization.scales
+        return self.inputs[1].grid.scales
 
-    def fully_connected(self) -> np.ndarray:
-        """Accumulators of a FULLY_CONNECTED, integers in float32 or float64."""
-        return accumulators.fully_connected(self.values[0], *self.inputs)
-
-    def conv_2d(self) -> np.ndarray:
-        """Accumulators of a CONV_2D, integers in float32 or float64."""
-        return accumulators.conv_2d(self.values[0], *self.inputs, self.attributes)
-
-    def depthwise_conv_2d(self) -> np.ndarray:
-        """Accumulators of a DEPTHWISE_CONV_2D, integers in float32 or float64."""
-        return accumulators.depthwise_conv_2d(self.values[0], *self.inputs, self.attributes)
+    def limits(self, kernel_set: KernelSet) -> tuple[float, float]:
+        """Limits of the fused activation: codes, or real values of a float tensor."""
+        activation = getattr(self.attributes, "activation", Activation.NONE)
+        if self.output.quantization is None:
+            return LIMITS[activation]
+        if kernel_set is KernelSet.XNNPACK:
+            return activation_codes_xnnpack(activation, self.output_scale, self.output_zero_point)
+        return activation_codes_builtin(
+            activation, self.output_scale, self.output_zero_point, self.output.dtype.limits
+        )

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from tflite_tools.integer_graph.operations import Activation
+from tflite_tools.operators.settings import Activation
 
 INT8_MIN, INT8_MAX = -128, 127
 
@@ -93,8 +93,23 @@ def round_half_away(values: np.ndarray) -> np.ndarray:
     return np.copysign(whole + (magnitude - whole >= 0.5), values)
 
 
+def plus_half(products: np.ndarray) -> np.ndarray:
+    """`products + 0.5`, float64, which rounds to the same float32 as the exact sum.
+
+    What float64 cannot hold is rounded to odd: the last bit is set wherever something was cut off.
+    (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008.)
+    """
+    sums = products + 0.5
+    kept = sums - products
+    lost = (products - (sums - kept)) + (0.5 - kept)
+    is_even = sums.view(np.int64) & 1 == 0
+    inexact = (lost != 0) & is_even
+    sums[inexact] = np.nextafter(sums[inexact], np.copysign(np.inf, lost[inexact]))
+    return sums
+
+
 def saturate(
-    values: np.ndarray, low: int = INT8_MIN, high: int = INT8_MAX, dtype: type = np.int8
+    values: np.ndarray, low: float = INT8_MIN, high: float = INT8_MAX, dtype: type = np.int8
 ) -> np.ndarray:
     """Clamps codes to [low, high] and stores them as int8, or as `dtype`."""
     return np.clip(values, low, high).astype(dtype)

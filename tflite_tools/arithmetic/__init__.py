@@ -1,0 +1,1 @@
+"""What kernels of several operators share: rounding, exact sums, sliding windows."""

@@ -1,0 +1,1 @@
+"""Operators of LiteRT by family, and the registry of them."""

@@ -1,0 +1,190 @@
+"""Operators that join two tensors element by element.
+
+Sources: XNNPACK src/microparams-init.c; LiteRT tflite/kernels (add.cc, mul.cc),
+internal/optimized/integer_ops/add.h.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.node import Node
+from tflite_tools.arithmetic.rounding import (
+    quantize_multiplier,
+    saturate,
+    scale_half_away,
+    scale_half_up,
+)
+from tflite_tools.integer_graph.tensors import DataType, Tensor
+from tflite_tools.operators.operator import Arithmetic, KernelTable, Operator, alike
+from tflite_tools.operators.options import read_activation, set_activation
+from tflite_tools.operators.settings import Activation, Shape, require
+
+_ADD_LEFT_SHIFT = 20
+_ADD_GROUP = 8
+"""Elements per step of the vector loop."""
+
+Scaling = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def _xnnpack_add(node: Node) -> np.ndarray:
+    """Common fixed-point multipliers of about 20 bits, one rounding, half up."""
+    grids = [tensor.grid for tensor in node.inputs]
+    ratios = [grid.scale / node.output_scale for grid in grids]
+    shift = 20 - (math.frexp(float(max(ratios)))[1] - 1)
+    total = np.int64(1) << (shift - 1)
+    for codes, grid, ratio in zip(node.values, grids, ratios, strict=True):
+        multiplier = int(np.rint(np.ldexp(ratio, shift)))
+        total = total + (codes.astype(np.int64) - grid.zero_point) * multiplier
+    limits = node.limits(KernelSet.XNNPACK)
+    return saturate((total >> shift) + node.output_zero_point, *limits)
+
+
+def _scalar_add(node: Node, scale_input: Scaling = scale_half_away) -> np.ndarray:
+    """ADD of the built-in and the reference kernels: inputs << 20, three Q31 products.
+
+    `scale_input` rounds the products of the inputs.
+    """
+    scales = [np.float64(tensor.grid.scale) for tensor in node.inputs]
+    twice_max = 2.0 * max(scales)
+    total = np.int64(0)
+    for tensor, codes, scale in zip(node.inputs, node.values, scales, strict=True):
+        centred = codes.astype(np.int64) - tensor.grid.zero_point
+        total = total + scale_input(
+            centred << _ADD_LEFT_SHIFT, *quantize_multiplier(scale / twice_max)
+        )
+    output_scale = (1 << _ADD_LEFT_SHIFT) * np.float64(node.output_scale)
+    scaled = scale_half_away(total, *quantize_multiplier(twice_max / output_scale))
+    return saturate(scaled + node.output_zero_point, *node.limits(KernelSet.BUILTIN))
+
+
+def _builtin_add(node: Node) -> np.ndarray:
+    """The vector loop shifts the inputs before it multiplies them and rounds once."""
+    result = _scalar_add(node)
+    body = result.size // _ADD_GROUP * _ADD_GROUP
+    result.reshape(-1)[:body] = _scalar_add(node, _scale_shifted).reshape(-1)[:body]
+    return result
+
+
+def _scale_shifted(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    return scale_half_up(values >> -exponent, multiplier, np.int64(0))
+
+
+def _centred_product(node: Node, dtype: type) -> np.ndarray:
+    left, right = (
+        codes.astype(dtype) - tensor.grid.zero_point
+        for codes, tensor in zip(node.values, node.inputs, strict=True)
+    )
+    return np.multiply(left, right)
+
+
+def _product_scale(node: Node) -> np.float32:
+    left, right = (tensor.grid.scale[()] for tensor in node.inputs)
+    return left * right / node.output_scale
+
+
+def _xnnpack_mul(node: Node) -> np.ndarray:
+    """One float32 multiplier, ties to even."""
+    scaled = _centred_product(node, np.int32).astype(np.float32)
+    scaled *= _product_scale(node)
+    limits = node.limits(KernelSet.XNNPACK)
+    return saturate(np.rint(scaled) + np.float32(node.output_zero_point), *limits)
+
+
+def _scalar_mul(node: Node) -> np.ndarray:
+    """Fixed point, ties away from zero."""
+    multipliers = quantize_multiplier(_product_scale(node))
+    scaled = scale_half_away(_centred_product(node, np.int64), *multipliers)
+    return saturate(scaled + node.output_zero_point, *node.limits(KernelSet.BUILTIN))
+
+
+def _float_add(node: Node) -> np.ndarray:
+    return _clipped(node, node.values[0] + node.values[1])
+
+
+def _float_mul(node: Node) -> np.ndarray:
+    return _clipped(node, node.values[0] * node.values[1])
+
+
+def _clipped(node: Node, values: np.ndarray) -> np.ndarray:
+    low, high = node.limits(KernelSet.XNNPACK)
+    return np.clip(values, np.float32(low), np.float32(high))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Binary(Operator):
+    """Two tensors; the second may be a FLOAT32 constant [1]."""
+
+    activation: Activation = Activation.NONE
+    arity: ClassVar[int | None] = 2
+    optional_constants: ClassVar[tuple[int, ...]] = (1,)
+    is_pointwise: ClassVar[bool] = True
+
+    @classmethod
+    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
+        return cls(read_activation(options))
+
+
+@dataclasses.dataclass(frozen=True)
+class Add(_Binary):
+    """ADD of two tensors of one shape, or of a FLOAT32 tensor and a constant [1]."""
+
+    kind: ClassVar[str] = "ADD"
+    kernels: ClassVar[KernelTable] = {
+        Arithmetic.INT8: {
+            KernelSet.XNNPACK: _xnnpack_add,
+            KernelSet.BUILTIN: _builtin_add,
+            KernelSet.REFERENCE: _scalar_add,
+        },
+        Arithmetic.FLOAT32: alike(_float_add),
+    }
+
+    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
+        left, right = inputs
+        require(right in (left, (1,)), f"needs two inputs of one shape, not {left} and {right}")
+        return left
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        options = schema.AddOptionsT()
+        set_activation(schema, options, self.activation)
+        return options, 1 if inputs[0].dtype is DataType.FLOAT32 else 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Mul(_Binary):
+    """MUL of two tensors, axes of size 1 broadcast against the other's.
+
+    The second one may be a FLOAT32 constant [1].
+    """
+
+    kind: ClassVar[str] = "MUL"
+    kernels: ClassVar[KernelTable] = {
+        Arithmetic.INT8: {
+            KernelSet.XNNPACK: _xnnpack_mul,
+            KernelSet.BUILTIN: _scalar_mul,
+            KernelSet.REFERENCE: _scalar_mul,
+        },
+        Arithmetic.FLOAT32: alike(_float_mul),
+    }
+
+    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
+        left, right = inputs
+        if right == (1,):
+            return left
+        fits = len(left) == len(right) and all(
+            a == b or 1 in (a, b) for a, b in zip(left, right, strict=True)
+        )
+        require(fits, f"needs two inputs whose axes are equal or 1, not {left} and {right}")
+        return tuple(map(max, left, right))
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        options = schema.MulOptionsT()
+        set_activation(schema, options, self.activation)
+        if inputs[0].dtype is DataType.FLOAT32:
+            return options, 1
+        left, right, target = (tensor.grid.scale for tensor in (*inputs, output))
+        return options, 3 if left * right / target >= 1 else 2

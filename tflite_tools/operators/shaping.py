@@ -1,0 +1,125 @@
+"""Operators that move codes without rescaling them; alike in all kernel sets."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tflite_tools.arithmetic.node import Node
+from tflite_tools.integer_graph.tensors import Tensor
+from tflite_tools.operators.operator import Arithmetic, KernelTable, Operator, alike
+from tflite_tools.operators.settings import Shape, check_pair, require, require_image
+
+
+def _reshape(node: Node) -> np.ndarray:
+    codes = node.values[0]
+    return codes.reshape(codes.shape[0], *node.output.shape[1:])
+
+
+def _concatenation(node: Node) -> np.ndarray:
+    return np.concatenate(node.values, axis=node.attributes.axis)
+
+
+def _pad(node: Node) -> np.ndarray:
+    """PAD with real zero."""
+    sides = ((0, 0), node.attributes.height, node.attributes.width, (0, 0))
+    is_float = node.inputs[0].quantization is None
+    return np.pad(node.values[0], sides, constant_values=0 if is_float else node.input_zero_point)
+
+
+@dataclasses.dataclass(frozen=True)
+class Concatenation(Operator):
+    """CONCATENATION of two or more tensors of one scale and zero point.
+
+    Attributes:
+      axis: From 1 on; the batch is not joined.
+    """
+
+    axis: int = 3
+    kind: ClassVar[str] = "CONCATENATION"
+    arity: ClassVar[int | None] = None
+    kernels: ClassVar[KernelTable] = {Arithmetic.INT8: alike(_concatenation)}
+
+    def __post_init__(self) -> None:
+        if self.axis < 1:
+            raise ValueError(f"Concatenation: axis is at least 1. Received: {self.axis!r}.")
+
+    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
+        axis, first = self.axis, inputs[0]
+        others = {(*shape[:axis], *shape[axis + 1 :]) for shape in inputs}
+        fits = len(others) == 1 and len({len(shape) for shape in inputs}) == 1 and axis < len(first)
+        require(fits, f"needs inputs that are equal but for axis {axis}, not {list(inputs)}")
+        return (*first[:axis], sum(shape[axis] for shape in inputs), *first[axis + 1 :])
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        options = schema.ConcatenationOptionsT()
+        options.axis = self.axis
+        return options, 2
+
+    @classmethod
+    def read(cls, options: Any, settings: np.ndarray | None) -> Self:
+        return cls(int(options.axis))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reshape(Operator):
+    """RESHAPE to the shape of the output tensor; the batch is never mixed with other axes."""
+
+    kind: ClassVar[str] = "RESHAPE"
+    kernels: ClassVar[KernelTable] = {
+        Arithmetic.INT8: alike(_reshape),
+        Arithmetic.FLOAT32: alike(_reshape),
+    }
+
+    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
+        given = inputs[0]
+        require(
+            math.prod(given[1:]) == math.prod(declared[1:]) and given[0] == declared[0],
+            f"cannot turn {given} into {declared}: the batch and the number of elements "
+            "of one image must stay",
+        )
+        return declared
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        options = schema.ReshapeOptionsT()
+        options.newShape = [-1, *output.shape[1:]]
+        return options, 1
+
+    def settings(self, output: Tensor) -> np.ndarray | None:
+        return np.array([-1, *output.shape[1:]], np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pad(Operator):
+    """PAD with the zero point; `height` and `width` are (before, after) in pixels."""
+
+    height: tuple[int, int] = (0, 0)
+    width: tuple[int, int] = (0, 0)
+    kind: ClassVar[str] = "PAD"
+    kernels: ClassVar[KernelTable] = {
+        Arithmetic.INT8: alike(_pad),
+        Arithmetic.FLOAT32: alike(_pad),
+    }
+
+    def __post_init__(self) -> None:
+        check_pair(self, "height", least=0)
+        check_pair(self, "width", least=0)
+
+    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
+        require_image(inputs[0])
+        batch, height, width, channels = inputs[0]
+        return batch, height + sum(self.height), width + sum(self.width), channels
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        return schema.PadOptionsT(), 2
+
+    def settings(self, output: Tensor) -> np.ndarray | None:
+        return np.array([(0, 0), self.height, self.width, (0, 0)], np.int32)
+
+    @classmethod
+    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
+        if settings is None:
+            raise ValueError("a PAD without its constant of sides")
+        return cls(tuple(settings[1]), tuple(settings[2]))
