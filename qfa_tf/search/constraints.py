@@ -66,7 +66,7 @@ class Constraint:
     def __str__(self) -> str:
         return f"{self.metric}{self.relation}{format_number(self.bound)}"
 
-    def satisfied(self, values: np.ndarray) -> np.ndarray:
+    def satisfied(self, values: np.ndarray | float) -> np.ndarray:
         """Returns bool[n]: which of `values` float[n] meet the constraint; NaN does not."""
         return _OPERATORS[self.relation](np.asarray(values, np.float64), self.bound)
 

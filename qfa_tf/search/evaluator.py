@@ -4,7 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -109,7 +109,7 @@ def evaluate_each(
         yield from evaluator.evaluate_each(genomes, images=images, to_beat=to_beat)
         return
     for i in range(len(genomes)):
-        limits = {} if images is None else {"images": images}
+        limits: dict[str, Any] = {} if images is None else {"images": images}
         if to_beat is not None and np.isfinite(to_beat[i]):
             limits["to_beat"] = to_beat[i : i + 1]
         began = time.perf_counter()
@@ -159,7 +159,8 @@ class StoredEvaluator:
         images = None if images is None or images >= self.images else images
         genomes = self._store.space.canonicalize(genomes)
         rivals = np.full(len(genomes), -np.inf) if to_beat is None else np.asarray(to_beat)
-        known = {}
+        known: dict[bytes, Evaluation] = {}
+        asked: set[bytes] = set()
         missing = []
         stored = self._look_up(genomes, images, rivals)
         for i, (genome, result) in enumerate(zip(genomes, stored, strict=True)):
@@ -167,8 +168,8 @@ class StoredEvaluator:
             if result is not None:
                 known[key] = result
                 self.hits += 1
-            elif key not in known:
-                known[key] = None
+            elif key not in asked:
+                asked.add(key)
                 missing.append(i)
         rest, rest_rivals = genomes[missing], rivals[missing]
         for i, result, seconds in evaluate_each(self._evaluator, rest, images, rest_rivals):

@@ -166,16 +166,17 @@ def _first(subspace, feasible, population, rng, seeds) -> np.ndarray:
 
 def _breed(subspace, current, population, mutation_rate, rng) -> np.ndarray:
     known = {genome.tobytes() for genome in current.genomes}
-    broods, missing = [], population
+    broods: list[np.ndarray] = []
+    missing = population
     for _ in range(_MATING_ROUNDS):
         pairs = select_parents(current, -(-missing // 2), rng)
         first, second = current.genomes[pairs[:, 0]], current.genomes[pairs[:, 1]]
-        children = uniform_crossover(rng, first, second)
+        crossed_over = uniform_crossover(rng, first, second)
         crossed = rng.random((len(pairs), 1)) < CROSSOVER_RATE
         children = np.concatenate(
             [
                 np.where(crossed, child, parent)
-                for child, parent in zip(children, (first, second), strict=True)
+                for child, parent in zip(crossed_over, (first, second), strict=True)
             ]
         )
         children = subspace.table.mutate(rng, children, mutation_rate)

@@ -53,4 +53,5 @@ def uniform_crossover(
     swap = rng.random(first.shape) < 0.5
     known = np.where(first == 0, second, first)
     children = np.where(swap, second, first), np.where(swap, first, second)
-    return tuple(np.where(child == 0, known, child) for child in children)
+    one, other = (np.where(child == 0, known, child) for child in children)
+    return one, other

@@ -7,6 +7,7 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,8 @@ class Predictor:
             "facts": dict(self.facts),
         }
         with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, head=np.array(json.dumps(head)), **self.arrays)
+            arrays: dict[str, Any] = dict(self.arrays)
+            np.savez(file, head=np.array(json.dumps(head)), **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike, space: SearchSpace) -> "Predictor":

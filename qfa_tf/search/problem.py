@@ -253,7 +253,8 @@ class SearchProblem:
     @property
     def hypervolume(self) -> float:
         """Of the front of all measured subnets that meet the constraints."""
-        return hypervolume(*self._front, self.reference_cost)
+        accuracy, cost = self._front
+        return hypervolume(accuracy, cost, self.reference_cost)
 
     def report(self, phase: str, step: int, steps: int = 0) -> None:
         """Tells the progress."""

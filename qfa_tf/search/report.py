@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import html
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from qfa_tf.cost import METRICS, CostModel
 from qfa_tf.search.diagram import draw, legend
@@ -176,10 +176,10 @@ def _sensitivity(result: SearchResult, changes: Sequence[Change]) -> list[str]:
     for (site, tensor, bits), pair in sides.items():
         cells = f"<td>{site}</td><td>{tensor}</td><td>{bits}</td>"
         for side in ("less", "more"):
-            change = pair.get(side)
-            if change is None:
+            if side not in pair:
                 cells += "<td></td><td></td><td></td>"
                 continue
+            change = pair[side]
             mark = "better" if change.accuracy > 0 else "worse" if change.accuracy < 0 else ""
             cells += (
                 f"<td>{change.changed_bits}</td>"
@@ -233,7 +233,7 @@ def _image(png: bytes, text: str) -> str:
 def _table(
     header: Sequence[str],
     rows: Iterable[Sequence[str]],
-    marked: set[int] = frozenset(),
+    marked: Collection[int] = (),
     kind: str = "",
 ) -> str:
     names = "".join(f"<th>{html.escape(name)}</th>" for name in header)

@@ -109,8 +109,8 @@ class SearchResult:
         The front is that of accuracy against `objective` over all candidates, whether or not they
         meet a constraint on the accuracy.
         """
-        accuracy = [candidate.accuracy for candidate in self.candidates]
-        cost = [candidate.costs[self.objective] for candidate in self.candidates]
+        accuracy = np.array([candidate.accuracy for candidate in self.candidates])
+        cost = np.array([candidate.costs[self.objective] for candidate in self.candidates])
         return tuple(non_dominated(accuracy, cost).tolist())
 
     @property

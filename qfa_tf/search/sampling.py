@@ -88,7 +88,8 @@ class RecipeDraw:
             rows = rng.random(n) < share
             for column in columns:
                 genomes[rows, column] = self._subspace.choices[column][-1]
-        rows = np.flatnonzero(rng.random(n) < ONE_BIT_WIDTH)
+        tied = np.flatnonzero(rng.random(n) < ONE_BIT_WIDTH)
         if self._shared:
-            genomes[np.ix_(rows, self._bits)] = rng.choice(self._shared, size=(len(rows), 1))
+            bits = rng.choice(self._shared, size=(len(tied), 1))
+            genomes[tied[:, None], self._bits] = bits
         return genomes

@@ -67,10 +67,10 @@ def sensitivity(
                     changes.append((site.name, tensor, choices[position], choices[neighbour]))
     if not genomes:
         return ()
-    genomes = np.stack(genomes)
-    results = evaluate(genomes)
+    stacked = np.stack(genomes)
+    results = evaluate(stacked)
     deployment = () if objective in METRICS else (objective,)
-    costs = cost.evaluate(genomes, deployment)[objective]
+    costs = cost.evaluate(stacked, deployment)[objective]
     return tuple(
         Change(
             *change,

@@ -157,9 +157,11 @@ class EvaluationStore:
           StoreWriteError: No space left, or no permission.
         """
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        loss = None if math.isnan(loss) else float(loss)
-        row = (_text(genome), checkpoint, calibration, split)
-        row += (float(accuracy), loss, int(images), float(seconds), created)
+        row = (
+            *(_text(genome), checkpoint, calibration, split),
+            *(float(accuracy), None if math.isnan(loss) else float(loss)),
+            *(int(images), float(seconds), created),
+        )
         try:
             self._connection.execute(
                 "INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row

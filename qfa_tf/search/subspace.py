@@ -50,7 +50,11 @@ class Subspace:
             gene.column
             for gene in self.space.genes
             if gene.column in self._tied
-            and (gene.stage is None or gene.block < self.space.stages[gene.stage].depths[0])
+            and (
+                gene.stage is None
+                or gene.block is None
+                or gene.block < self.space.stages[gene.stage].depths[0]
+            )
         ]
         if not shared or not always:
             raise GenomeError(

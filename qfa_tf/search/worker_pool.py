@@ -59,7 +59,7 @@ class WorkerPool:
     @property
     def process_ids(self) -> list[int]:
         """Of the running workers."""
-        return [worker.process.pid for worker in self._workers]
+        return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
     def close(self) -> None:
         """Ends the workers."""
@@ -92,7 +92,7 @@ class WorkerPool:
           WorkerDeathError: A genome has killed several workers.
         """
         waiting = collections.deque(range(len(genomes)))
-        deaths = collections.Counter()
+        deaths: collections.Counter[int] = collections.Counter()
         while len(self._workers) < min(self._count, len(genomes)):
             self._workers.append(_Worker(self._factory))
         left = len(genomes)
@@ -105,7 +105,7 @@ class WorkerPool:
                         worker.give(i, genomes[i], images, rival)
                 for worker in _ready(self._workers):
                     task, answer = worker.take()
-                    if answer is None:
+                    if task is None or answer is None:
                         self._replace(worker)
                         if task is not None:
                             deaths[task] += 1
@@ -177,7 +177,7 @@ class _Worker:
 
 def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
     """Waits until a worker has an answer or has died."""
-    events = {worker.pipe: worker for worker in workers}
+    events: dict[Any, _Worker] = {worker.pipe: worker for worker in workers}
     events |= {worker.process.sentinel: worker for worker in workers}
     ready = multiprocessing.connection.wait(list(events))
     return list({id(events[event]): events[event] for event in ready}.values())
@@ -198,6 +198,7 @@ def _work(pipe, factory: Callable[[], Evaluator]) -> None:
                 evaluator = factory()
                 began = time.perf_counter()
             to_beat = None if rival is None else np.array([rival])
+            answer: Evaluation | Exception
             (answer,) = evaluator.evaluate(genome[None], images=images, to_beat=to_beat)
         except Exception as error:
             answer = _portable(error)

@@ -193,7 +193,7 @@ def _reason(delegate: Delegate, layer) -> str:
     """Why a delegate does not take a layer; empty when it does."""
     if delegate.types is None:
         return "XNNPACK has no kernel for it" if layer.delegate == "built-in" else ""
-    if not delegate.types:
+    if not delegate.types or isinstance(delegate.types, str):
         return ""
     weights = layer.weight_type
     for rule in delegate.types:

@@ -14,7 +14,7 @@ from tflite_tools.benchmarking.options import (
     DeviceFiles,
 )
 from tflite_tools.benchmarking.report import BenchmarkReport, combine
-from tflite_tools.devices.device import Device
+from tflite_tools.devices.device import Device, Round
 from tflite_tools.devices.host import HostDevice, host_processor
 
 __all__ = ["BenchmarkReport", "benchmark", "benchmark_all", "host_processor", "open_device"]
@@ -103,7 +103,7 @@ def benchmark_all(
         for name, content in flatbuffers.items():
             models[name] = device.load(name, content, options)
             stack.callback(models[name].close)
-        measured = {name: [] for name in models}
+        measured: dict[str, list[Round]] = {name: [] for name in models}
         temperatures = [device.temperature_celsius()]
         for turn in range(options.rounds):
             for name in list(models)[:: -1 if turn % 2 else 1]:
@@ -141,6 +141,7 @@ def open_device(device: str, files: DeviceFiles | None = None) -> Iterator[Devic
         raise BenchmarkOptionError(
             f"The host has no address. Received: device={device!r}; use 'host'."
         )
+    opened: Device
     if kind == "host":
         opened = HostDevice()
     elif kind == "adb":

@@ -62,8 +62,10 @@ def profile(
       FlatbufferError: The bytes are no model.
       DeviceError: A phone cannot do it.
     """
-    is_content = isinstance(flatbuffer, bytes | bytearray)
-    content = bytes(flatbuffer) if is_content else pathlib.Path(flatbuffer).read_bytes()
+    if isinstance(flatbuffer, bytes | bytearray):
+        content = bytes(flatbuffer)
+    else:
+        content = pathlib.Path(flatbuffer).read_bytes()
     options = options or BenchmarkOptions()
     kernels = kernel_set_of(find_delegate(options.delegate)) or KernelSet.XNNPACK
     units = operator_units(content, kernels)

@@ -171,8 +171,9 @@ def combine(
     stds = np.array([item.std_ms for item in rounds])
     mean = float(np.average(means, weights=counts))
     variance = np.average(stds**2 + (means - mean) ** 2, weights=counts)
-    percentiles = all(item.median_ms is not None for item in rounds)
-    medians = [item.median_ms if percentiles else item.mean_ms for item in rounds]
+    known_medians = [item.median_ms for item in rounds if item.median_ms is not None]
+    percentiles = len(known_medians) == len(rounds)
+    medians = known_medians if percentiles else [item.mean_ms for item in rounds]
 
     def middle(field: str) -> float | None:
         values = [getattr(item, field) for item in rounds]

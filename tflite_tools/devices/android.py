@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import tempfile
 import threading
+from typing import IO
 
 from tflite_tools.benchmarking.delegates import Delegate, find_delegate
 from tflite_tools.benchmarking.options import (
@@ -71,6 +72,7 @@ class AndroidDevice:
         for path in (files.benchmark_model, files.run_model, *files.libraries):
             if path is not None and not pathlib.Path(path).is_file():
                 raise DeviceNotFoundError(f"There is no file {path} to bring to adb:{serial}.")
+        self._benchmark_model = pathlib.Path(files.benchmark_model)
         self.adb = Adb(serial)
         self.files = files
         self.device = f"adb:{serial}"
@@ -78,8 +80,8 @@ class AndroidDevice:
         self._check_abis()
         self.folder = f"{SCRATCH}/qfa_tf-{secrets.token_hex(8)}"
         self._numbers = iter(range(1_000_000))
-        self._brought = set()
-        self._keeper = self._keep_folder()
+        self._brought: set[str] = set()
+        self._keeper: subprocess.Popen | None = self._keep_folder()
         try:
             self.program = self._bring_program()
         except BaseException:
@@ -180,14 +182,15 @@ class AndroidDevice:
         keeper, self._keeper = self._keeper, None
         if keeper is None:
             return
+        stdin, stdout, stderr = _pipes(keeper)
         with contextlib.suppress(OSError):
-            keeper.stdin.close()  # the shell that holds the folder ends, and removes it
+            stdin.close()  # the shell that holds the folder ends, and removes it
         try:
             keeper.wait(QUICK)
         except subprocess.TimeoutExpired:
             keeper.kill()
             keeper.wait()
-        for stream in (keeper.stdout, keeper.stderr):
+        for stream in (stdout, stderr):
             stream.close()
         with contextlib.suppress(DeviceError):  # of a lost device, the shell has removed it
             self.adb.shell("rm", "-rf", self.folder)
@@ -199,9 +202,10 @@ class AndroidDevice:
             f"mkdir {folder} || exit 1; clean() {{ trap '' HUP INT TERM; rm -rf {folder}; }}; "
             "trap clean EXIT; trap 'clean; exit 1' HUP INT TERM; echo ready; read -r line"
         )
-        lines = queue.SimpleQueue()
+        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        _, stdout, _ = _pipes(keeper)
         reader = threading.Thread(
-            target=lambda: lines.put(keeper.stdout.readline()), daemon=True, name="adb shell"
+            target=lambda: lines.put(stdout.readline()), daemon=True, name="adb shell"
         )
         reader.start()
         try:
@@ -232,7 +236,7 @@ class AndroidDevice:
                 check_abi(pathlib.Path(path), abis, str(self.adb))
 
     def _bring_program(self) -> BenchmarkProgram:
-        path = self.bring(self.files.benchmark_model, "benchmark_model")
+        path = self.bring(self._benchmark_model, "benchmark_model")
         for library in self.files.libraries:
             self.adb.push(library, f"{self.folder}/{pathlib.Path(library).name}")
         result = self.adb.shell(path, "--help", timeout=self.files.timeout)
@@ -241,7 +245,7 @@ class AndroidDevice:
         return BenchmarkProgram(path, result.output)
 
     def _size(self) -> int:
-        return pathlib.Path(self.files.benchmark_model).stat().st_size
+        return self._benchmark_model.stat().st_size
 
     def _check(self, result: ShellResult, what: str) -> None:
         """Raises the error that an exit status and its messages stand for."""
@@ -319,3 +323,11 @@ class AndroidModel:
         make = getattr(device.program, kind)
         command = make(self._path, options, self._delegate, device.folder)
         return device.execute(command, self._delegate, self._what)
+
+
+def _pipes(process: subprocess.Popen) -> tuple[IO[str], IO[str], IO[str]]:
+    """Input, output and error stream of what `Adb.keep` started, which opens all three."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return process.stdin, process.stdout, process.stderr

@@ -5,10 +5,11 @@ import pathlib
 import platform
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from tflite_tools.benchmarking.delegates import find_delegate, kernel_set_of
+from tflite_tools.benchmarking.delegates import UnknownDelegateError, find_delegate, kernel_set_of
 from tflite_tools.benchmarking.memory_probe import measure_peak_memory
 from tflite_tools.benchmarking.options import BenchmarkOptions
 from tflite_tools.devices.device import DeviceInfo, Round
@@ -52,7 +53,7 @@ class HostDevice:
 
     def peak_memory_mb(self, flatbuffer: bytes, options: BenchmarkOptions) -> float | None:
         """Of loading a model and running it once, in a process of its own; None if unknown."""
-        kernels = kernel_set_of(find_delegate(options.delegate))
+        kernels = _kernel_set(options)
         return measure_peak_memory(flatbuffer, kernels, options.num_threads)
 
     def close(self) -> None:
@@ -68,16 +69,15 @@ class HostModel:
     """
 
     def __init__(self, flatbuffer: bytes, options: BenchmarkOptions):
-        delegate = find_delegate(options.delegate)
-        delegate.flags_for("host")
+        kernel_set = _kernel_set(options)
         start = time.perf_counter()
-        self._interpreter = runtime.load(flatbuffer, kernel_set_of(delegate), options.num_threads)
+        self._interpreter = runtime.load(flatbuffer, kernel_set, options.num_threads)
         self._interpreter.allocate_tensors()
         init_ms = (time.perf_counter() - start) * 1e3
         fill_inputs(self._interpreter)
         first_ms = _timed_ms(self._interpreter.invoke, _clock(options))
         operators, partitions = runtime.describe(self._interpreter)
-        self._loading = {
+        self._loading: dict[str, Any] = {
             "init_ms": init_ms,
             "first_ms": first_ms,
             "partitions": partitions,
@@ -114,6 +114,22 @@ def host_processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _kernel_set(options: BenchmarkOptions) -> runtime.KernelSet:
+    """The CPU kernels that are asked for.
+
+    Raises:
+      UnknownDelegateError: There is no such delegate, or it is not available on this computer.
+    """
+    delegate = find_delegate(options.delegate)
+    delegate.flags_for("host")
+    kernel_set = kernel_set_of(delegate)
+    if kernel_set is None:
+        raise UnknownDelegateError(
+            f"The delegate {delegate.name!r} ({delegate.title}) has no kernels on this computer."
+        )
+    return kernel_set
+
+
 def _clock(options: BenchmarkOptions) -> Callable[[], float]:
     return time.thread_time if options.clock == "cpu" else time.perf_counter
 
@@ -126,7 +142,8 @@ def _timed_ms(call: Callable[[], None], clock: Callable[[], float]) -> float:
 
 def _measure(call: Callable[[], None], options: BenchmarkOptions) -> np.ndarray:
     """Times of at least num_runs calls over at least min_seconds, in milliseconds."""
-    times, clock = [], _clock(options)
+    times: list[float] = []
+    clock = _clock(options)
     start = time.perf_counter()
     while len(times) < options.num_runs or time.perf_counter() - start < options.min_seconds:
         times.append(_timed_ms(call, clock))

@@ -216,7 +216,7 @@ class _Reader:
         sizes = {**constants, **self._widened(inputs)}
         weights = [i for i in sizes if self.described(i)[1] not in _SETTING_TYPES]
         if weights:
-            largest = max(weights, key=sizes.get)
+            largest = max(weights, key=sizes.__getitem__)
             tensor_name, weight_type, _ = self.described(largest)
             layer = tensor_name.removesuffix(".weight")
             weight_bits, activation_bits = bits.get(layer, (_bits_of(weight_type), None))

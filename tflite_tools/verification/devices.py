@@ -61,7 +61,7 @@ class DeviceComparison:
             steps = "" if self.largest_steps is None else f" ({self.largest_steps:g} steps)"
             text += f", by {self.largest_difference:g} at most{steps}"
         text += f"; the largest output is the same on {100 * self.top1_agreement:.2f} %"
-        if self.accuracy is not None:
+        if self.accuracy is not None and self.reference_accuracy is not None:
             text += (
                 f"; accuracy {100 * self.accuracy:.2f} %, here "
                 f"{100 * self.reference_accuracy:.2f} %"

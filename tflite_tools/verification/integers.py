@@ -180,9 +180,8 @@ def _compare_kernel_set(
 ) -> KernelSetComparison:
     deployed, debug = models.deployed(kernel_set), models.debug(kernel_set)
     produced = [name for name in graph.activation_names if name not in graph.inputs]
-    tensors = {name: [] for name in produced}
-    outputs = {name: [] for name in graph.outputs}
-    result = None
+    tensors: dict[str, list[TensorComparison]] = {name: [] for name in produced}
+    outputs: dict[str, list[TensorComparison]] = {name: [] for name in graph.outputs}
     for chunk in _chunks(inputs, chunk_size):
         expected = interpret(graph, chunk, kernel_set, num_threads)
         seen = runtime.run(debug, chunk, kernel_set, num_threads).outputs
@@ -202,7 +201,7 @@ def _compare_kernel_set(
 
 def _float_operators(graph: IntegerGraph) -> tuple[str, ...]:
     """The operators that layers in float add to a graph, without changes of type."""
-    found = {}
+    found: dict[str, str] = {}
     for node in graph.operations:
         source, output = (graph.tensor(name) for name in (node.inputs[0], node.outputs[0]))
         if DataType.FLOAT32 is source.dtype is output.dtype and (

@@ -234,7 +234,7 @@ def grid_of(wrapped: WrappedModel, name: str, is_wide: bool = False) -> tuple[fl
 
     `is_wide` tells whether it is INT16, as 16-bit readers do not change what they read.
     """
-    last = name
+    last: str | None = name
     while last is not None and not wrapped.output_quantizer(last):
         reader = wrapped.graph.sole_reader(last)
         last = None if reader is None else reader.name

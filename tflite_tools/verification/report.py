@@ -159,11 +159,11 @@ def verify(
     same = ours.reshape(len(images), -1).argmax(-1) == keras_outputs.reshape(
         len(images), -1
     ).argmax(-1)
-    accuracies = (None, None)
+    accuracies: list[float | None] = [None, None]
     if labels is not None:
-        accuracies = tuple(
+        accuracies = [
             float(np.mean(outputs.argmax(-1) == labels)) for outputs in (keras_outputs, ours)
-        )
+        ]
     return VerificationReport(
         integers=integers,
         layers=layers,

@@ -1,6 +1,6 @@
 """The interface of a strategy."""
 
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from qfa_tf.search.problem import SearchProblem
 
@@ -17,6 +17,7 @@ class Strategy(Protocol):
     """
 
     name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def evaluations(self) -> int:

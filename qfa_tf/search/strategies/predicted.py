@@ -13,6 +13,7 @@ from qfa_tf.search.predictor_quality import fit_and_judge
 from qfa_tf.search.predictors import Predictor
 from qfa_tf.search.problem import SearchProblem
 from qfa_tf.search.strategies.exact import require_at_least
+from quantize_configs.errors import StateError
 
 
 def fit_to(problem: SearchProblem, kind: str, genomes: np.ndarray, accuracy: np.ndarray) -> None:
@@ -54,11 +55,17 @@ def predicted_front(
       generations: How many.
       seeds: Genomes that open the first population.
       number: Of the call, for its randomness.
+
+    Raises:
+      StateError: The problem has no predictor yet.
     """
+    predictor = problem.predictor
+    if predictor is None:
+        raise StateError("Nothing predicts yet: fit a predictor to measurements first.")
     with _one_thread():
         return evolve(
             problem.subspace,
-            lambda genomes: problem.score(genomes, problem.predictor.predict),
+            lambda genomes: problem.score(genomes, predictor.predict),
             problem.affordable,
             population=population,
             generations=generations,
@@ -85,7 +92,8 @@ def measured_layers(problem: SearchProblem, n: int) -> np.ndarray:
     genomes = np.array([candidate.genome for candidate in candidates], np.int32)
     accuracy = np.array([candidate.accuracy for candidate in candidates])
     cost = np.array([candidate.costs[problem.objective] for candidate in candidates])
-    left, layers = np.arange(len(candidates)), []
+    left = np.arange(len(candidates))
+    layers: list[np.ndarray] = []
     while len(left) and sum(map(len, layers)) < n:
         front = non_dominated(accuracy[left], cost[left])
         layers.append(left[front])
