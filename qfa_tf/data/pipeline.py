@@ -57,7 +57,7 @@ def training_batches(
         key = tf.stack([seed + (stream << 30), step])
         return tf.random.stateless_uniform([batch_size, *shape], key, **kwargs)[first:last]
 
-    region = FixedRegion(split.resolution, split.eval_crop)
+    region: FixedRegion | RandomRegion = FixedRegion(split.resolution, split.eval_crop)
     if augmentation.random_resized_crop is not None:
         region = RandomRegion(augmentation.random_resized_crop)
         requests = requests.map(

@@ -107,7 +107,7 @@ def _source(builder: Any, split: str, channels: int | None) -> RecordImages:
     import tensorflow_datasets as tfds
 
     info = builder.info
-    keys = info.supervised_keys or ()
+    keys = tuple(info.supervised_keys or ())
     parts = [info.features[key] for key in keys if key in info.features]
     if (
         len(parts) != 2
@@ -125,12 +125,14 @@ def _source(builder: Any, split: str, channels: int | None) -> RecordImages:
             f"Convert it: tfds convert_format --dataset_dir={builder.data_dir} "
             "--out_file_format=tfrecord."
         )
+    image_key, label_key = keys
     stored = info.splits[split]
     declared = {1: 1, 3: 3, 4: 3}.get(parts[0].shape[-1])
     return RecordImages(
         f"{info.full_name} {split}",
         stored.filepaths,
         stored.shard_lengths,
-        *keys,
+        image_key,
+        label_key,
         channels or declared,
     )

@@ -232,7 +232,7 @@ def build_training(
             TrainingStage(tuple(bits), *rest)
             for bits, *rest in zip(settings.stage_bits, settings.stage_steps, subnets, strict=True)
         ]
-        make = QFATraining
+        make: Callable[..., QFATraining] = QFATraining
         if settings.method == "oqa":
             make = functools.partial(OQATraining, inheritance=settings.inheritance)
         recipe = make(

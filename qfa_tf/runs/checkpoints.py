@@ -3,7 +3,9 @@
 import hashlib
 import pathlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from qfa_tf.runs.building import build_net
 from qfa_tf.runs.commands import command
@@ -37,7 +39,7 @@ class TrainingState:
         self._checkpoint = tf.train.Checkpoint(
             net=net, optimizer=net.optimizer, progress=self._progress
         )
-        self._first = None
+        self._first: list[tuple[Any, np.ndarray]] | None = None
         self._manager = None
         if writes:
             self._manager = tf.train.CheckpointManager(
@@ -73,7 +75,7 @@ class TrainingState:
         """
         progress = self.resume()
         if progress is None:
-            for variable, value in self._first:
+            for variable, value in self._first or ():
                 variable.assign(value)
         return progress
 
@@ -159,7 +161,10 @@ def require_newest(workdir: Workdir) -> pathlib.Path:
 
 def step_of(prefix: pathlib.Path) -> int:
     """The training step at which a checkpoint was written."""
-    return _number(prefix.name)
+    number = _number(prefix.name)
+    if number is None:
+        raise CheckpointError(f"{prefix} is no checkpoint of a training.")
+    return number
 
 
 def key_of(prefix: pathlib.Path) -> str:

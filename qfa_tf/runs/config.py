@@ -188,7 +188,7 @@ def _plain(config: ConfigDict) -> dict:
 
 def _flatten(config: Mapping | ConfigDict, prefix: str = "") -> dict[str, Any]:
     """Maps dotted keys to values; `space` may be a mapping and stays whole."""
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping | ConfigDict) and name != "space":

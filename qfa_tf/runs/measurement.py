@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from qfa_tf.search.abandonment import is_hopeless
 from qfa_tf.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from qfa_tf.data import DataSplits, Split
     from qfa_tf.supernet import Calibration, QFASupernet
 
@@ -64,7 +66,7 @@ class SupernetEvaluator:
         self.images = len(data.search_validation)
         self._space = space
         self._load_net = load_net
-        self._net = None
+        self._net: QFASupernet | None = None
         self._measurement = Measurement(data, batch_size, calibration_batches)
         self.calibration_images = self._measurement.calibration_images
 
@@ -78,16 +80,23 @@ class SupernetEvaluator:
         """Returns one Evaluation per genome of int32[n, n_genes], in order; see `Evaluator`."""
         if self._net is None:
             self._net = self._load_net()
+        net = self._net
         rivals = [None] * len(genomes) if to_beat is None else to_beat
         return [
-            self._evaluate_one(self._space.decode(genome), images, rival)
+            self._evaluate_one(net, self._space.decode(genome), images, rival)
             for genome, rival in zip(genomes, rivals, strict=True)
         ]
 
-    def _evaluate_one(self, architecture: Architecture, images, rival) -> Evaluation:
-        calibration = self._measurement.calibrate(self._net, architecture)
+    def _evaluate_one(
+        self,
+        net: "QFASupernet",
+        architecture: Architecture,
+        images: int | None,
+        rival: float | None,
+    ) -> Evaluation:
+        calibration = self._measurement.calibrate(net, architecture)
         result = self._measurement.evaluate(
-            self._net, architecture, calibration, self.split, images=images, to_beat=rival
+            net, architecture, calibration, self.split, images=images, to_beat=rival
         )
         return Evaluation(result["accuracy"], result["loss"], result["images"])
 
@@ -105,7 +114,7 @@ class Measurement:
         self._data = data
         self._batch_size = batch_size
         self._calibration_batches = calibration_batches
-        self._batches = {}
+        self._batches: dict[str, Iterable[tuple[tf.Tensor, ...]]] = {}
 
     @property
     def calibration_images(self) -> int:
@@ -131,7 +140,7 @@ class Measurement:
         *,
         images: int | None = None,
         to_beat: float | None = None,
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Accuracy, loss and number of images on one of the splits.
 
         Args:
@@ -146,11 +155,12 @@ class Measurement:
             self._batches[split] = _tensors(getattr(self._data, split), EVALUATION_BATCH_SIZE)
         total = len(getattr(self._data, split))
         wanted = total if images is None else min(images, total)
-        correct, loss, seen = 0, 0.0, 0
+        correct, seen = 0, 0
+        loss = 0.0
         for batch in self._batches[split]:
             part = tuple(tensor[: wanted - seen] for tensor in batch)
             result = net.evaluate_architecture(architecture, [part], calibration)
-            count = result["images"]
+            count = int(result["images"])
             correct += round(result["accuracy"] * count)
             loss += result["loss"] * count
             seen += count

@@ -109,13 +109,13 @@ def selected(folder: SearchFolder, result: SearchResult, position: int, source: 
 
 def say_search(selection: Selection, console: rich.console.Console) -> None:
     """Tells which search a subnet comes from, where it comes from one."""
-    if selection.result is None:
+    search, result = selection.search, selection.result
+    if search is None or result is None:
         return
-    result = selection.result
     terms = ", ".join(map(str, result.constraints)) or "no constraint"
     say(
         console,
-        f"Search {selection.search.name!r}: {terms}, front of {len(result.front)} against "
+        f"Search {search.name!r}: {terms}, front of {len(result.front)} against "
         f"{result.objective}, weights {result.checkpoint_key}.",
     )
 

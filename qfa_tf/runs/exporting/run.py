@@ -179,10 +179,15 @@ def export_model(
         plot = model_path(workdir, name).with_suffix(".layers.png")
         report.layers.plot(plot)
         say(console, f"{report.layers}\nDifferences by tensor: {plot}")
+    measured = {
+        "supernet": supernet["accuracy"],
+        "Keras": report.keras_accuracy,
+        "LiteRT": report.litert_accuracy,
+    }
+    shown = ", ".join(f"{what} {100 * value:.2f} %" for what, value in measured.items())
     say(
         console,
-        f"Accuracy on test: supernet {100 * supernet['accuracy']:.2f} %, Keras "
-        f"{100 * report.keras_accuracy:.2f} %, LiteRT {100 * report.litert_accuracy:.2f} %\n"
+        f"Accuracy on test: {shown}\n"
         f"Wrote {model_path(workdir, name)} ({len(flatbuffer):,} bytes) in "
         f"{time.perf_counter() - began:.0f} s\n"
         f"Next: {command('benchmark', workdir=workdir)}",

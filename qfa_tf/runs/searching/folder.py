@@ -209,7 +209,7 @@ def _unnamed(workdir: Workdir) -> Iterator[SearchFolder]:
 
 
 def _check_request(folder: SearchFolder, request: Mapping[str, Any]) -> None:
-    there = folder.request()
+    there = folder.request() or {}
     if there == request:
         return
     key = next(key for key in {**request, **there} if there.get(key) != request.get(key))

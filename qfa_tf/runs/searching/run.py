@@ -7,6 +7,7 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import rich.console
@@ -47,7 +48,8 @@ from qfa_tf.search import (
 )
 from qfa_tf.search.constraints import resolve_constraints
 from qfa_tf.search.report import ReportDetails
-from qfa_tf.search.sensitivity import sensitivity
+from qfa_tf.search.sensitivity import Change, sensitivity
+from qfa_tf.search.worker_pool import WorkerPool
 from qfa_tf.space import SearchSpace
 
 BACKENDS = ("processes", "ray")
@@ -118,7 +120,7 @@ def search_workdir(
         f"bits {', '.join(map(str, bits))}{', uniform' if settings.uniform_bits else ''}, "
         f"{settings.budget} evaluations, seed {settings.seed}",
     )
-    wanted = {
+    wanted: dict[str, Any] = {
         "constraints": constraints,
         "objective": objective,
         "minimize": settings.minimize,
@@ -131,12 +133,14 @@ def search_workdir(
         folder = stack.enter_context(claimed_search(workdir, request, name))
         say(console, f"Search {folder.name!r} in {folder}")
         display = SearchDisplay(console)
+        evaluator: Evaluator
+        evaluations: int | None = None
+        stored: StoredEvaluator | None = None
         if settings.strategy == "predicted":
             evaluator, strategy = _predicting(workdir, settings, space, predictor_of, console)
-            budget, stored = None, None
         else:
             _say_if_older(folder, key_of(require_newest(workdir)), console)
-            strategy, budget = settings.build_strategy(), settings.budget
+            strategy, evaluations = settings.build_strategy(), settings.budget
             store = stack.enter_context(EvaluationStore(workdir.evaluations, space))
             stored = evaluator = StoredEvaluator(
                 stack.enter_context(_measuring(workdir, space, workers, backend)), store
@@ -147,7 +151,7 @@ def search_workdir(
                 cost,
                 evaluator,
                 strategy=strategy,
-                evaluations=budget,
+                evaluations=evaluations,
                 on_progress=display,
                 on_predictor=lambda predictor: predictor.save(folder.predictor),
                 **wanted,
@@ -155,7 +159,7 @@ def search_workdir(
         began = time.perf_counter()
         references = _uniform_references(space, cost, evaluator, objective, console)
         display.seconds["references"] = time.perf_counter() - began
-        changes = ()
+        changes: tuple[Change, ...] = ()
         if settings.sensitivity and result.chosen is not None:
             began = time.perf_counter()
             say(console, "Measuring the chosen subnet with each bit-width changed ...")
@@ -220,10 +224,12 @@ def _measuring(workdir: Workdir, space, workers: int, backend: str) -> Iterator[
         single_threaded_evaluator, str(workdir.path.absolute()), reference.checkpoint_key
     )
     if backend == "ray":
-        from qfa_tf.search.ray_pool import RayPool as Pool
+        from qfa_tf.search.ray_pool import RayPool
+
+        pool: RayPool | WorkerPool = RayPool(factory, workers, reference)
     else:
-        from qfa_tf.search.worker_pool import WorkerPool as Pool
-    with Pool(factory, workers, reference) as pool:
+        pool = WorkerPool(factory, workers, reference)
+    with pool:
         yield pool
 
 

@@ -40,10 +40,11 @@ def check_weights(
     """
     if stale not in STALE:
         raise RunError(f"stale must be one of {STALE}. Received: {stale!r}.")
-    if stale == "ok" or not is_stale(selection, checkpoint_key):
+    search, result = selection.search, selection.result
+    if stale == "ok" or search is None or result is None or not is_stale(selection, checkpoint_key):
         return
     raise WorkdirError(
-        f"The search {selection.search.name!r} is of {weights_of(selection.result.checkpoint_key)},"
+        f"The search {search.name!r} is of {weights_of(result.checkpoint_key)},"
         f" the weights of {workdir} are of {weights_of(checkpoint_key)}: its accuracies are not "
         f"theirs. Search again ({command('search', workdir=workdir)}), or take the subnet all the "
         "same with --stale=ok, which measures it anew first."
@@ -59,20 +60,24 @@ def measured_anew(
     """The candidate with its accuracy under the present weights, from the store where it can be.
 
     Raises:
+      RunError: It comes from no search.
       CheckpointError: It is damaged.
       StoreError, StoreWriteError: The store is damaged, or cannot be written.
     """
     from qfa_tf.runs.measurement import workdir_evaluator
 
-    before, space = selection.candidate, selection.result.space
+    search, found, before = selection.search, selection.result, selection.candidate
+    if search is None or found is None or before is None:
+        raise RunError(f"The subnet ({selection.source}) comes from no search.")
+    space = found.space
     with EvaluationStore(workdir.evaluations, space) as store:
         evaluator = StoredEvaluator(workdir_evaluator(workdir, space, data), store)
         result = evaluator.evaluate(space.encode(selection.architecture)[None])[0]
     say(
         console,
-        f"The search {selection.search.name!r} is of other weights. This subnet had "
-        f"{100 * before.accuracy:.2f} % on {selection.result.split} with "
-        f"{weights_of(selection.result.checkpoint_key)} and has {100 * result.accuracy:.2f} % with "
+        f"The search {search.name!r} is of other weights. This subnet had "
+        f"{100 * before.accuracy:.2f} % on {found.split} with "
+        f"{weights_of(found.checkpoint_key)} and has {100 * result.accuracy:.2f} % with "
         f"{weights_of(evaluator.checkpoint_key)}.",
     )
     return dataclasses.replace(

@@ -26,7 +26,7 @@ def find_layer(
 
     from qfa_tf.layers import Mode
 
-    found = []
+    found: list[tuple[str, str]] = []
     with contextlib.ExitStack() as stack:
         for site in net.space.sites:
             stack.enter_context(_watched(net.site_layer(site.name), found))

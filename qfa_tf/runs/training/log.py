@@ -1,6 +1,7 @@
 """The logs of a training: CSV files, and TensorBoard scalars in the same folder."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from qfa_tf.runs.training.csv_table import CsvTable
 from qfa_tf.runs.workdir import Workdir
@@ -46,7 +47,7 @@ class TrainingLog:
         self._epochs.append([{"step": step, **values}])
         self._write_scalars(step, {_tag(key): value for key, value in values.items()})
 
-    def write_probes(self, step: int, rows: Iterable[Mapping[str, object]]) -> None:
+    def write_probes(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Adds the probes of a step, rows with `subnet`, `bits`, `accuracy` and `loss`."""
         rows = list(rows)
         self._probes.append({"step": step, **row} for row in rows)

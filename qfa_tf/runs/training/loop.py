@@ -234,7 +234,7 @@ class TrainingLoop:
         """Repeats the steps since the last checkpoint, then looks into the one that went wrong."""
         step = self.progress.step
         headline = f"Training diverged at step {step + 1}: {reason}."
-        if grid_error and self._workers.task.count > 1:  # the others cannot follow any more
+        if grid_error and self._workers.task.processes > 1:  # the others cannot follow any more
             return DivergedError(f"{headline} {ADVICE}")
         progress = self._state.rewind()
         start = 0 if progress is None else progress.step

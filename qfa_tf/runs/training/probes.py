@@ -1,7 +1,8 @@
 """The same few subnets measured again and again during a training."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -15,7 +16,7 @@ from qfa_tf.space import FLOAT_BITS, Architecture
 
 if TYPE_CHECKING:
     from qfa_tf.data import DataSplits
-    from qfa_tf.supernet import QFASupernet
+    from qfa_tf.supernet import Calibration, QFASupernet
 
 CALIBRATION_BATCHES = 8
 IMAGES = 2000
@@ -39,8 +40,8 @@ class TrainingProbes:
     """
 
     def __init__(self, config: ConfigDict, data: "DataSplits"):
-        self.rows: list[dict[str, object]] = []
-        self.quantizers: list[dict[str, object]] = []
+        self.rows: list[dict[str, Any]] = []
+        self.quantizers: list[dict[str, Any]] = []
         self._config = config
         self._space = build_space(config)
         self._alone = build_architecture(config)
@@ -52,7 +53,8 @@ class TrainingProbes:
 
     def measure(self, net: "QFASupernet", stage: int) -> None:
         """Fills `rows` and `quantizers` from the weights as a stage has left them."""
-        self.rows, calibrations = [], {}
+        self.rows = []
+        calibrations: dict[int | str, Calibration] = {}
         for name, bits, architecture in self._subnets(is_float_stage(self._config, stage)):
             calibration = self._measurement.calibrate(net, architecture)
             result = self._measurement.evaluate(net, architecture, calibration, SEARCH_SPLIT)
@@ -90,7 +92,7 @@ class TrainingProbes:
         return f"probes: {'  '.join(parts)}"
 
 
-def _belongs_to(architecture: Architecture, row: dict[str, object]) -> bool:
+def _belongs_to(architecture: Architecture, row: Mapping[str, Any]) -> bool:
     """Whether a subnet has the site, the bits and the kernel size of a row of `quantizer_rows`."""
     site, size = row["site"], row["kernel_size"]
     if row["bits"] not in architecture.site_bits.get(site, ()):

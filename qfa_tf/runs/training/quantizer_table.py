@@ -1,7 +1,7 @@
 """The learned scales and measured ranges of every site as rows of a table."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 def quantizer_rows(
-    net: "QFASupernet", calibrations: Mapping[int, "Calibration"]
-) -> Iterator[dict[str, object]]:
+    net: "QFASupernet", calibrations: Mapping[int | str, "Calibration"]
+) -> Iterator[dict[str, Any]]:
     """One row per site, bit-width and kernel size.
 
     Columns: `site`, `bits`, `kernel_size` (empty at sites with one), `weight_step` (empty where

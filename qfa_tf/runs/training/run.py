@@ -63,7 +63,10 @@ def train(
     build_space(config)
     task = cluster_task(strategy)
     if not task.is_chief:
-        say(console, f"Process {task.index + 1} of {task.count}; the first one tells and writes.")
+        say(
+            console,
+            f"Process {task.rank + 1} of {task.processes}; the first one tells and writes.",
+        )
         if workdir.config_file.is_file() and is_finished(workdir, config):
             return
         _train(config, workdir, rich.console.Console(quiet=True), strategy)
@@ -94,7 +97,7 @@ def _train(config: ConfigDict, workdir: Workdir, console, strategy: str) -> None
         workers.any(False)  # the chief has written the config now
         if not workdir.config_file.is_file():
             raise WorkerError(
-                f"{workdir} is not there for process {workers.task.index + 1}. All processes need "
+                f"{workdir} is not there for process {workers.task.rank + 1}. All processes need "
                 "the same --workdir on a file system that they share."
             )
         workdir.claim(config)

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qfa_tf.runs.errors import ConfigError, WorkerError
 
@@ -22,13 +22,13 @@ PROCESSES = ("chief", "worker")
 class ClusterTask(NamedTuple):
     """Which process of a training this one is."""
 
-    index: int
-    count: int
+    rank: int
+    processes: int
 
     @property
     def is_chief(self) -> bool:
         """Whether this process writes logs and checkpoints."""
-        return self.index == 0
+        return self.rank == 0
 
 
 def cluster_task(strategy: str) -> ClusterTask:
@@ -71,7 +71,7 @@ class Workers:
 
     def __init__(self, strategy: str = "default"):
         self.task = cluster_task(strategy)
-        self.strategy = None
+        self.strategy: Any = None
         self.replicas = 1
         if strategy != "default":
             import tensorflow as tf
@@ -118,7 +118,7 @@ class Workers:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process; all processes must ask."""
-        return flag if self.task.count == 1 else bool(self._total(float(flag)) > 0)
+        return flag if self.task.processes == 1 else bool(self._total(float(flag)) > 0)
 
     def require_equal(self, value: int, what: str) -> None:
         """Raises WorkerError in all processes when they have different values.
@@ -127,7 +127,7 @@ class Workers:
           value: Of this process.
           what: For the message.
         """
-        if self.task.count == 1:
+        if self.task.processes == 1:
             return
         differs = float(value) * self.replicas != float(self._total(float(value)))
         if self.any(differs):
@@ -139,7 +139,7 @@ class Workers:
     @contextlib.contextmanager
     def report_lost(self) -> Iterator[None]:
         """Turns what TensorFlow raises when another process ends into a WorkerError."""
-        if self.task.count == 1:
+        if self.task.processes == 1:
             yield
             return
         import tensorflow as tf
@@ -155,8 +155,8 @@ class Workers:
         ) as error:
             reason = str(error.message).strip().split("\n")[0]
             raise WorkerError(
-                f"Process {self.task.index + 1} of {self.task.count} lost another one ({reason}). "
-                "Stop all of them, then start them again: they resume at the last checkpoint."
+                f"Process {self.task.rank + 1} of {self.task.processes} lost another one "
+                f"({reason}). Stop all of them, then start them again: they resume at the last checkpoint."
             ) from error
 
     @functools.cached_property
