@@ -1,5 +1,5 @@
 #!/bin/sh
-# The whole gate: lint, format, rules of imports, tests but the slow ones. Arguments go to pytest: -m slow, for example.
+# The whole gate: lint, format, rules of imports, types, tests but the slow ones. Arguments go to pytest: -m slow, for example.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
@@ -7,4 +7,5 @@ environment test
 ruff check .
 ruff format --check .
 lint-imports --no-logo
+mypy
 exec python -m pytest -n 2 --dist loadgroup -q "$@"

@@ -156,7 +156,8 @@ class Workers:
             reason = str(error.message).strip().split("\n")[0]
             raise WorkerError(
                 f"Process {self.task.rank + 1} of {self.task.processes} lost another one "
-                f"({reason}). Stop all of them, then start them again: they resume at the last checkpoint."
+                f"({reason}). Stop all of them, then start them again: they resume at the last "
+                "checkpoint."
             ) from error
 
     @functools.cached_property
