@@ -1,13 +1,15 @@
 """BatchQuant: activations quantized on the range of the current batch."""
 
-from collections.abc import Iterable
+import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
 
 from quantize_configs import range_estimation
-from quantize_configs.bit_widths import WIDE_BITS, BitWidths
+from quantize_configs.bit_widths import WIDE_BITS
+from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.fake_quantization import (
     code_limits,
     fake_quantize,
@@ -19,11 +21,22 @@ from quantize_configs.fractional_quantization import (
     quantize_fractional,
 )
 from quantize_configs.keras_backend import keras
+from quantize_configs.quantizer_options import BatchOptions
 
-ZERO_POINTS = ("integer", "fractional")
+
+@dataclasses.dataclass(frozen=True)
+class BatchChoice:
+    """The grid of an input but for its range: `factor` (gamma), `offset` (beta) and limits."""
+
+    factor: Any
+    offset: Any
+    qmin: Any
+    qmax: Any
+    enabled: Any
 
 
-class BatchQuantizer(Quantizer):
+@dataclasses.dataclass
+class BatchQuantizer(BatchOptions, ElasticQuantizer):
     """Activation quantizer of the QFA paper (NeurIPS 2021), for one or several bit-widths.
 
     The step and zero point come from the range of the batch; per bit-width, a learned factor
@@ -51,29 +64,55 @@ class BatchQuantizer(Quantizer):
         depthwise convolution).
     """
 
-    def __init__(
-        self,
-        num_bits: int | Iterable[int] = 4,
-        zero_point: str = "integer",
-        estimator: str = "channel_mean",
-        signed: bool = False,
-        learned: bool = True,
-        banks: int = 1,
-    ):
-        self.bit_widths = BitWidths.parse(num_bits)
-        if zero_point not in ZERO_POINTS:
-            raise ValueError(f"zero_point must be one of {ZERO_POINTS}. Received: {zero_point!r}.")
+    needs_range = True
+    Choice = BatchChoice
+
+    def __post_init__(self):
+        """Checks the options.
+
+        Raises:
+          InvalidInputError: One is unknown, or they do not fit together.
+        """
+        super().__post_init__()
         self.is_symmetric = self.bit_widths.choices == (WIDE_BITS,)
-        if self.is_symmetric and (learned or not signed):
-            raise ValueError(
+        if self.is_symmetric and (self.learned or not self.signed):
+            raise InvalidInputError(
                 f"{WIDE_BITS} bits need signed=True and learned=False: integer kernels know zero "
-                f"point 0 only. Received: signed={signed}, learned={learned}."
+                f"point 0 only. Received: signed={self.signed}, learned={self.learned}."
             )
-        self.zero_point = zero_point
-        self.estimator = range_estimation.check_estimator(estimator)
-        self.signed = signed
-        self.learned = learned
-        self.banks = banks
+
+    @property
+    def learned_values(self) -> dict[str, LearnedValue]:
+        """`theta` and `beta`; nothing when `learned` is false."""
+        roles = ("theta", "beta") if self.learned else ()
+        return dict.fromkeys(roles, LearnedValue(0.0))
+
+    def start(self, values) -> dict[str, np.ndarray]:
+        """Zeros: the range brings what the data tells."""
+        return {
+            role: np.zeros(len(self.bit_widths.choices), np.float32) for role in self.learned_values
+        }
+
+    def used(self, values, gradient_factors):
+        """(gamma, beta) of (theta, beta)."""
+        theta, beta = values
+        return self.factor(theta), beta
+
+    def quantize_choice(self, inputs, choice, measured=None) -> tf.Tensor:
+        """Quantizes `inputs` on the grid of the range `measured`."""
+        low, high = measured
+        grid = self.grid_from(low, high, choice.qmin, choice.qmax, choice.factor, choice.offset)
+        return self.quantize_on(inputs, grid, choice.enabled)
+
+    def narrowed(self, values, source_bits, bits, rule) -> list[np.ndarray]:
+        """The same factor, and the offset, which counts steps, in the steps of `bits`."""
+        theta, beta = values
+        return [theta, beta * (2**bits - 1) / (2**source_bits - 1)]
+
+    def readable(self, values) -> dict[str, np.ndarray]:
+        """`gamma` and `beta`."""
+        theta, beta = values
+        return {"gamma": learned_factor(theta).numpy(), "beta": beta}
 
     def build(self, tensor_shape, name, layer) -> dict[str, tf.Variable]:
         """Creates the learned parameters on `layer`, and the stored range.
@@ -91,8 +130,6 @@ class BatchQuantizer(Quantizer):
 
     def build_learned(self, name, layer) -> dict[str, tf.Variable]:
         """Creates only the learned parameters, for callers that bring the range themselves."""
-        if not self.learned:
-            return {}
         shape = [self.banks * len(self.bit_widths.choices)]
         return {
             role: layer.add_weight(
@@ -102,7 +139,7 @@ class BatchQuantizer(Quantizer):
                 initializer=keras.initializers.Zeros(),
                 trainable=True,
             )
-            for role in ("theta", "beta")
+            for role in self.learned_values
         }
 
     @tf.autograph.experimental.do_not_convert
@@ -225,22 +262,6 @@ class BatchQuantizer(Quantizer):
             counted = weights["samples"].assign_add(added)
         with tf.control_dependencies([counted]):
             return tf.identity(low), tf.identity(high)
-
-    def get_config(self):
-        """Constructor arguments."""
-        return {
-            "num_bits": self.bit_widths.config(),
-            "zero_point": self.zero_point,
-            "estimator": self.estimator,
-            "signed": self.signed,
-            "learned": self.learned,
-            "banks": self.banks,
-        }
-
-    def __eq__(self, other):
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    __hash__ = None
 
 
 def learned_factor(theta: tf.Tensor) -> tf.Tensor:

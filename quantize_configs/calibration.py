@@ -4,17 +4,17 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
-from quantize_configs.batch_quantizer import BatchQuantizer
+from quantize_configs.elastic_quantizer import ElasticQuantizer
 from quantize_configs.forward import forward_function
 from quantize_configs.keras_backend import keras, require_functional
 
 
-def batch_quantizers(model: keras.Model) -> Iterator[tuple[BatchQuantizer, dict]]:
-    """The activation quantizers of a quantized model, each with its variables."""
+def batch_quantizers(model: keras.Model) -> Iterator[tuple[ElasticQuantizer, dict]]:
+    """The quantizers of activations that need a range, each with its variables."""
     for layer in model.layers:
         config = getattr(layer, "quantize_config", None)
         quantizer = getattr(config, "output_quantizer", None)
-        if isinstance(quantizer, BatchQuantizer):
+        if quantizer is not None and quantizer.needs_range:
             yield quantizer, layer._output_quantizer_vars
 
 

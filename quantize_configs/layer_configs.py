@@ -2,14 +2,8 @@
 
 import tensorflow_model_optimization as tfmot
 
-from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES, UnsupportedLayerError
-from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
-from quantize_configs.lsq_quantizer import LSQQuantizer
-
-QUANTIZERS = {
-    kind.__name__: kind for kind in (BatchQuantizer, LSQActivationQuantizer, LSQQuantizer)
-}
+from quantize_configs.quantizer_registry import deserialized, serialized
 
 
 class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
@@ -53,9 +47,7 @@ class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
     def get_config(self):
         """Class names and constructor arguments of the quantizers, and the bits of floats."""
         quantizers = {
-            role: None
-            if quantizer is None
-            else {"class_name": type(quantizer).__name__, "config": quantizer.get_config()}
+            role: serialized(quantizer)
             for role, quantizer in vars(self).items()
             if role != "float_bits"
         }
@@ -65,9 +57,7 @@ class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
     def from_config(cls, config):
         """Rebuilds the configuration from `get_config`."""
         quantizers = {
-            role: None
-            if entry is None or not isinstance(entry, dict)
-            else QUANTIZERS[entry["class_name"]].from_config(entry["config"])
+            role: deserialized(entry if isinstance(entry, dict) else None)
             for role, entry in config.items()
             if role != "float_bits"
         }

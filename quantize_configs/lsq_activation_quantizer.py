@@ -1,27 +1,39 @@
 """LSQ, LSQ+ and PACT: activations quantized on a grid that is learned and kept."""
 
-from collections.abc import Iterable
+import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
 
-from quantize_configs.bit_widths import BitWidths
+from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.fake_quantization import (
     code_limits,
     fake_quantize,
     round_straight_through,
     scale_gradient,
 )
+from quantize_configs.inherited_grids import inherited_low, inherited_step
 from quantize_configs.keras_backend import keras
+from quantize_configs.quantizer_options import LSQActivationOptions
 
-GRIDS = ("unsigned", "signed", "offset")
-RULES = ("lsq", "pact")
 _SAMPLED_VALUES = 1 << 16
 _SHARES_OF_RANGE = np.linspace(0.05, 1.0, 39)
 
 
-class LSQActivationQuantizer(Quantizer):
+@dataclasses.dataclass(frozen=True)
+class GridChoice:
+    """The grid of an input as it is learned: `step`, lower end `low`, and limits."""
+
+    step: Any
+    low: Any
+    qmin: Any
+    qmax: Any
+    enabled: Any
+
+
+@dataclasses.dataclass
+class LSQActivationQuantizer(LSQActivationOptions, ElasticQuantizer):
     """Activations on a grid with a learned step, for one or several bit-widths.
 
         q = round(clip(x / |s| + z, qmin, qmax)),   x_hat = (q - z) |s|
@@ -42,34 +54,62 @@ class LSQActivationQuantizer(Quantizer):
       banks: Number of independent sets of learned parameters.
     """
 
+    needs_start = True
+    Choice = GridChoice
     zero_point = "integer"
     learned = True
     is_symmetric = False
 
-    def __init__(
-        self,
-        num_bits: int | Iterable[int] = 4,
-        grid: str = "unsigned",
-        rule: str = "lsq",
-        banks: int = 1,
-    ):
-        for name, value, allowed in (("grid", grid, GRIDS), ("rule", rule, RULES)):
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}. Received: {value!r}.")
-        self.bit_widths = BitWidths.parse(num_bits)
-        self.grid_kind = grid
-        self.rule = rule
-        self.banks = banks
+    @property
+    def grid_kind(self) -> str:
+        """The option `grid`."""
+        return self.grid
+
+    @property
+    def kind_of_grid(self) -> tuple:
+        """Learned values fit where the grids are of one kind."""
+        return (type(self).__name__, self.grid)
+
+    @property
+    def learned_values(self) -> dict[str, LearnedValue]:
+        """`step` and `low`."""
+        return {"step": LearnedValue(1.0), "low": LearnedValue(0.0, self.has_offset)}
+
+    def start(self, values) -> dict[str, np.ndarray]:
+        """`initial_values` by role."""
+        return dict(zip(("step", "low"), self.initial_values(values), strict=True))
+
+    def used(self, values, gradient_factors):
+        """(step, low) as they are; `quantize_on` scales their gradients."""
+        step, low = values
+        return step, low
+
+    def quantize_choice(self, inputs, choice, measured=None) -> tf.Tensor:
+        """Quantizes `inputs` on a learned grid."""
+        learned = choice.step, choice.low, choice.qmin, choice.qmax
+        return self.quantize_on(inputs, learned, choice.enabled)
+
+    def narrowed(self, values, source_bits, bits, rule) -> list[np.ndarray]:
+        """See `inherited_step` and `inherited_low`."""
+        step, low = np.abs(values[0]), values[1]
+        if self.has_offset:
+            low = inherited_low(low, step, source_bits, bits, rule)
+        return [inherited_step(step, self.signed, source_bits, bits, rule), low]
+
+    def readable(self, values) -> dict[str, np.ndarray]:
+        """`input_step`, positive, and `input_low`."""
+        step, low = values
+        return {"input_step": np.abs(step), "input_low": low}
 
     @property
     def signed(self) -> bool:
         """Whether codes are signed."""
-        return self.grid_kind == "signed"
+        return self.grid == "signed"
 
     @property
     def has_offset(self) -> bool:
         """Whether the lower end of the grid is learned."""
-        return self.grid_kind == "offset"
+        return self.grid == "offset"
 
     def build(self, tensor_shape, name, layer) -> dict[str, tf.Variable]:
         """Creates the learned parameters on `layer`.
@@ -209,20 +249,6 @@ class LSQActivationQuantizer(Quantizer):
             self.bit_widths.parameter(weights[role], bits, bank) for role in ("step", "low")
         )
         return self.grid_from(step, low, *code_limits(bits, signed=self.signed))
-
-    def get_config(self):
-        """Constructor arguments."""
-        return {
-            "num_bits": self.bit_widths.config(),
-            "grid": self.grid_kind,
-            "rule": self.rule,
-            "banks": self.banks,
-        }
-
-    def __eq__(self, other):
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    __hash__ = None
 
 
 def _least_error(sampled, values, qmax: int, whole: bool) -> tuple[float, float]:

@@ -1,17 +1,30 @@
 """LSQ: weights quantized with a learned step per bit-width."""
 
-from collections.abc import Iterable
+import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_model_optimization.python.core.quantization.keras.quantizers import Quantizer
 
-from quantize_configs.bit_widths import BitWidths
+from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.fake_quantization import code_limits, fake_quantize, scale_gradient
+from quantize_configs.inherited_grids import inherited_step
 from quantize_configs.keras_backend import keras
+from quantize_configs.quantizer_options import LSQOptions
 
 
-class LSQQuantizer(Quantizer):
+@dataclasses.dataclass(frozen=True)
+class WeightChoice:
+    """The grid of a kernel: float32 scalars `step` (positive), `qmin`, `qmax`; bool `enabled`."""
+
+    step: Any
+    qmin: Any
+    qmax: Any
+    enabled: Any
+
+
+@dataclasses.dataclass
+class LSQQuantizer(LSQOptions, ElasticQuantizer):
     """Learned step size quantization (Esser et al., ICLR 2020), for one or several bit-widths.
 
         w_hat = round(clip(w / |s|, Qn, Qp)) |s|,   gradient of s multiplied by 1 / sqrt(n Qp)
@@ -29,17 +42,46 @@ class LSQQuantizer(Quantizer):
       banks: Number of independent sets of steps.
     """
 
-    def __init__(
-        self,
-        num_bits: int | Iterable[int] = 4,
-        signed: bool = True,
-        narrow_bits: Iterable[int] = (8,),
-        banks: int = 1,
-    ):
-        self.bit_widths = BitWidths.parse(num_bits)
-        self.signed = signed
-        self.narrow_bits = tuple(narrow_bits)
-        self.banks = banks
+    Choice = WeightChoice
+    zero_point = "integer"
+    learned = True
+    is_symmetric = True
+
+    def __post_init__(self):
+        """Checks the options; raises InvalidInputError."""
+        super().__post_init__()
+        self.narrow_bits = tuple(self.narrow_bits)
+
+    @property
+    def learned_values(self) -> dict[str, LearnedValue]:
+        """`step`."""
+        return {"step": LearnedValue(1.0)}
+
+    def start(self, values) -> dict[str, np.ndarray]:
+        """`initial_steps` by role."""
+        return {"step": self.initial_steps(values)}
+
+    def used(self, values, gradient_factors):
+        """The step, positive, with LSQ's gradient."""
+        (step,) = values
+        return (scale_gradient(tf.abs(step), gradient_factors),)
+
+    def quantize_choice(self, inputs, choice, measured=None) -> tf.Tensor:
+        """Quantizes `inputs`, a weight tensor."""
+        return self.quantize_on(inputs, (choice.step, choice.qmin, choice.qmax), choice.enabled)
+
+    def narrowed(self, values, source_bits, bits, rule) -> list[np.ndarray]:
+        """See `inherited_step`."""
+        return [inherited_step(np.abs(values[0]), self.signed, source_bits, bits, rule)]
+
+    def readable(self, values) -> dict[str, np.ndarray]:
+        """`weight_step`, positive."""
+        return {"weight_step": np.abs(values[0])}
+
+    def limits(self, bits: int) -> tuple[float, float]:
+        """Smallest and largest code; the most negative one is left out at `narrow_bits`."""
+        low, high = super().limits(bits)
+        return low + (self.signed and bits in self.narrow_bits), high
 
     def build(self, tensor_shape, name, layer) -> dict[str, tf.Variable]:
         """Creates the steps on `layer`.
@@ -111,17 +153,3 @@ class LSQQuantizer(Quantizer):
         step = self.bit_widths.parameter(weights["step"], bits, bank)
         qmin, qmax = code_limits(bits, signed=self.signed, narrow_bits=self.narrow_bits)
         return tf.abs(step), qmin, qmax
-
-    def get_config(self):
-        """Constructor arguments."""
-        return {
-            "num_bits": self.bit_widths.config(),
-            "signed": self.signed,
-            "narrow_bits": list(self.narrow_bits),
-            "banks": self.banks,
-        }
-
-    def __eq__(self, other):
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    __hash__ = None

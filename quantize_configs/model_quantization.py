@@ -11,6 +11,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.bit_widths import WIDE_BITS, is_float_pair
+from quantize_configs.elastic_quantizer import ElasticQuantizer
 from quantize_configs.grid_placement import TENSOR_BITS, GridPlacement
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_configs import LayerQuantizeConfig
@@ -19,7 +20,6 @@ from quantize_configs.layer_roles import (
     Role,
     UnsupportedLayerError,
 )
-from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
 from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.model_graph import ModelGraph
 from quantize_configs.rewriting import as_quantizable, copied
@@ -35,7 +35,7 @@ def quantize(
     estimator: str = "channel_mean",
     tensor_quantizers: bool = True,
     float_layers: Collection[str] = (),
-    input_quantizers: Mapping[str, LSQActivationQuantizer] = MappingProxyType({}),
+    input_quantizers: Mapping[str, ElasticQuantizer] = MappingProxyType({}),
     take_layers: bool = False,
 ) -> keras.Model:
     """Makes a trainable quantized copy of a functional model.

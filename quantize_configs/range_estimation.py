@@ -5,13 +5,12 @@ import tensorflow as tf
 
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.ordered_sums import ordered_means
+from quantize_configs.quantizer_options import ESTIMATORS
 
 _SMALLEST_STEP = 2.0**-23
 """Machine epsilon of float32."""
 
 _SMALLEST_NORMAL = 2.0**-126
-
-ESTIMATORS = ("channel_mean", "sample_mean", "min_max")
 
 
 def estimate_range(

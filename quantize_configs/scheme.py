@@ -12,11 +12,10 @@ from tensorflow_model_optimization.python.core.quantization.keras import (
 )
 
 from quantize_configs.activations import HardSigmoid, HardSwish
-from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.layer_configs import LayerQuantizeConfig
 from quantize_configs.layer_roles import ROLES, Role, role_of
-from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
 from quantize_configs.lsq_quantizer import LSQQuantizer
+from quantize_configs.quantizer_registry import QUANTIZERS
 
 
 class KeepLayout(quantize_layout_transform.QuantizeLayoutTransform):
@@ -54,6 +53,5 @@ class BitWidthScheme(quantize_scheme.QuantizeScheme):
 
 def quantize_scope():
     """TFMOT's `quantize_scope` with this package's classes, needed to rebuild quantized models."""
-    quantizers = (BatchQuantizer, LSQActivationQuantizer, LSQQuantizer)
-    kinds = (LayerQuantizeConfig, *quantizers, HardSigmoid, HardSwish)
+    kinds = (LayerQuantizeConfig, *QUANTIZERS.values(), HardSigmoid, HardSwish)
     return tfmot.quantization.keras.quantize_scope({kind.__name__: kind for kind in kinds})

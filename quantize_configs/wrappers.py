@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from quantize_configs.batch_quantizer import BatchQuantizer
+from quantize_configs.elastic_quantizer import ElasticQuantizer
 from quantize_configs.errors import StateError
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES
@@ -56,7 +56,7 @@ class WrappedModel:
         step = tf.maximum(largest / qmax, np.finfo(np.float32).eps)
         variables["step"].assign(tf.fill(variables["step"].shape, step))
 
-    def output_quantizer(self, name: str) -> BatchQuantizer | None:
+    def output_quantizer(self, name: str) -> ElasticQuantizer | None:
         """The quantizer of a layer's output, None when it has none."""
         return getattr(
             getattr(self.wrapper(name), "quantize_config", None), "output_quantizer", None

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from qfa_tf.layers.activations import extremes
+from qfa_tf.layers.observing import Observer, observed
 from qfa_tf.layers.site import ElasticSite, SiteChoice
 from qfa_tf.layers.squeeze_excite import SqueezeExcite
 from qfa_tf.layers.statistics import Mode, StatisticsLayout
@@ -34,7 +35,14 @@ class ElasticBlock(keras.layers.Layer):
         self.squeeze_excite = squeeze_excite
         self._layout = layout
 
-    def call(self, x, choices: dict[str, SiteChoice], mode: Mode, statistics=None):
+    def call(
+        self,
+        x,
+        choices: dict[str, SiteChoice],
+        mode: Mode,
+        statistics=None,
+        observer: Observer | None = None,
+    ):
         """Runs the block.
 
         Args:
@@ -42,6 +50,7 @@ class ElasticBlock(keras.layers.Layer):
           choices: Choice per site, by the keys of `sites`.
           mode: Where statistics come from.
           statistics: In FROZEN mode, the whole vector of the subnet.
+          observer: Of the layers of the block.
 
         Returns:
           (output, recorded): in CALIBRATE mode `recorded` is the block's part of the statistics
@@ -50,11 +59,13 @@ class ElasticBlock(keras.layers.Layer):
         source = x
         recorded = {}
         for key, site in self.sites.items():
-            x, entries = run_site(site, x, choices[key], mode, self._layout, statistics)
+            x, entries = run_site(site, x, choices[key], mode, self._layout, statistics, observer)
             recorded |= entries
             if key == "depthwise" and self.squeeze_excite is not None:
                 shape = choices[key].squeeze
-                x, parts = self.squeeze_excite(x, shape, record=mode is Mode.CALIBRATE)
+                x, parts = observed(
+                    observer, self.squeeze_excite, x, shape, record=mode is Mode.CALIBRATE
+                )
                 recorded |= {f"{self.name}.se.{part}": value for part, value in parts.items()}
         if self.has_residual:
             x += source
@@ -70,11 +81,19 @@ class ElasticBlock(keras.layers.Layer):
         return tf.identity(x), tf.zeros([size])
 
 
-def run_site(site: ElasticSite, x, choice, mode: Mode, layout: StatisticsLayout, statistics):
+def run_site(
+    site: ElasticSite,
+    x,
+    choice,
+    mode: Mode,
+    layout: StatisticsLayout,
+    statistics,
+    observer: Observer | None = None,
+):
     """Runs one site; recorded entries carry the site's name."""
 
     def stored(entry):
         return layout.read(statistics, f"{site.name}.{entry}")
 
-    x, recorded = site(x, choice, mode, stored)
+    x, recorded = observed(observer, site, x, choice, mode, stored)
     return x, {f"{site.name}.{entry}": value for entry, value in recorded.items()}

@@ -3,11 +3,9 @@
 from qfa_tf.layers.statistics import activation_of
 from qfa_tf.space import SearchSpace
 
-SIGNED_INPUTS = ("offset", "signed", "clip")
-
 
 def input_grid(space: SearchSpace, site, signed_inputs: str) -> str:
-    """The grid of `LSQActivationQuantizer` for the input of a site.
+    """The grid of a learned quantizer for the input of a site.
 
     Args:
       space: Search space.

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from quantize_configs import BatchQuantizer, LSQQuantizer
-from quantize_configs.batch_quantizer import learned_factor
-from quantize_configs.fake_quantization import FLOAT_BITS, scale_gradient
+from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
+from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
-from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
 
 BATCH_ROLES = ("theta", "beta")
-GRID_ROLES = ("activation_step", "activation_low")
-"""Learned vectors of inputs: of BatchQuant, and of grids that are learned themselves."""
+_VECTORS = {"step": "activation_step", "low": "activation_low"}
+"""Names of the vectors of inputs whose role is also one of weights; checkpoints know them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,42 +33,10 @@ class SiteQuantizers:
       elements: Number of weights per kernel size, for the gradient of the steps.
     """
 
-    weight: LSQQuantizer | None
-    activation: BatchQuantizer | LSQActivationQuantizer | None
+    weight: ElasticQuantizer | None
+    activation: ElasticQuantizer | None
     kernel_sizes: tuple[int, ...]
     elements: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class WeightPrecision:
-    """The grid of a kernel: float32 scalars `step` (positive), `qmin`, `qmax`; bool `enabled`."""
-
-    step: Any
-    qmin: Any
-    qmax: Any
-    enabled: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class ActivationPrecision:
-    """The grid of an input but for its range: `factor` (gamma), `offset` (beta) and limits."""
-
-    factor: Any
-    offset: Any
-    qmin: Any
-    qmax: Any
-    enabled: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class LearnedGrid:
-    """The grid of an input as it is learned: `step`, lower end `low`, and limits."""
-
-    step: Any
-    low: Any
-    qmin: Any
-    qmax: Any
-    enabled: Any
 
 
 class PrecisionBank(keras.layers.Layer):
@@ -92,43 +58,37 @@ class PrecisionBank(keras.layers.Layer):
         self.sites = dict(sites)
         self._weights = _Tables({name: (site.weight, site) for name, site in sites.items()})
         self._activations = _Tables({name: (site.activation, site) for name, site in sites.items()})
-        inputs = [site.activation for site in sites.values() if site.activation is not None]
-        self.learns_grids = bool(inputs) and isinstance(inputs[0], LSQActivationQuantizer)
-        self.activation_roles = GRID_ROLES if self.learns_grids else BATCH_ROLES
-        self._has_offsets = any(getattr(one, "has_offset", False) for one in inputs)
-        if not self.learns_grids:
-            self._factor = inputs[0].factor if inputs else learned_factor  # the same at all sites
+        self.learns_grids = self._activations.needs_start
+        roles = self._activations.learned_values or dict.fromkeys(BATCH_ROLES, LearnedValue(0.0))
+        self._activation_values = {_VECTORS.get(role, role): one for role, one in roles.items()}
+        self.activation_roles = tuple(self._activation_values)
 
     def build(self, input_shape=None):
-        """Creates float32 vectors: `step` (ones), `theta` and `beta` (zeros).
+        """Creates float32 vectors: `step` (ones), and `activation_roles` for inputs.
 
-        Where grids are learned, `activation_step` (ones), `activation_low` (zeros) and
-        `activation_started` (zeros: which of them have a value from data) in place of the last two.
+        Where grids are learned, also `activation_started` (zeros: which have a value from data).
         """
 
-        def vector(name, size, initializer, trainable=True):
+        def vector(name, size, initial, trainable=True):
             return self.add_weight(
                 name=name,
                 shape=(size,),
                 dtype=tf.float32,
-                initializer=initializer,
+                initializer="zeros" if initial == 0 else keras.initializers.Constant(initial),
                 trainable=trainable,
             )
 
-        self.step = vector("step", self._weights.size, "ones")
+        self.step = vector("step", self._weights.size, 1.0)
         size = self._activations.size
+        for name, one in self._activation_values.items():
+            setattr(self, name, vector(name, size, one.initial, one.trainable))
         if self.learns_grids:
-            self.activation_step = vector("activation_step", size, "ones")
-            self.activation_low = vector("activation_low", size, "zeros", self._has_offsets)
-            self.activation_started = vector("activation_started", size, "zeros", False)
-        else:
-            self.theta = vector("theta", size, "zeros")
-            self.beta = vector("beta", size, "zeros")
+            self.activation_started = vector("activation_started", size, 0.0, False)
         super().build(input_shape)
 
     def read(
         self, weight_bits: tf.Tensor, activation_bits: tf.Tensor, kernel_sizes: tf.Tensor
-    ) -> dict[str, tuple[WeightPrecision | None, ActivationPrecision | LearnedGrid | None]]:
+    ) -> dict[str, tuple[Any, Any]]:
         """What every site uses for its bits and kernel.
 
         Args:
@@ -136,20 +96,14 @@ class PrecisionBank(keras.layers.Layer):
             blocks, read as its narrowest.
           activation_bits: The same for the inputs.
           kernel_sizes: int32 [sites].
+
+        Returns:
+          By site, the `Choice` of the quantizer of its weight and of its input; None where the
+          site is in float.
         """
-        weights, activations = self._weights, self._activations
-        index, qmin, qmax, enabled = weights.look_up(weight_bits, kernel_sizes)
-        factors = tf.gather(weights.gradient_factors, index)
-        step = scale_gradient(tf.abs(tf.gather(self.step, index)), factors)
-        kernels = weights.unstack(WeightPrecision, (step, qmin, qmax), enabled)
-        index, qmin, qmax, enabled = activations.look_up(activation_bits, kernel_sizes)
-        if self.learns_grids:
-            kind = LearnedGrid
-            learned = [tf.gather(getattr(self, role), index) for role in GRID_ROLES]
-        else:
-            kind = ActivationPrecision
-            learned = [self._factor(tf.gather(self.theta, index)), tf.gather(self.beta, index)]
-        inputs = activations.unstack(kind, (*learned, qmin, qmax), enabled)
+        kernels = self._weights.read([self.step], weight_bits, kernel_sizes)
+        vectors = [getattr(self, role) for role in self.activation_roles]
+        inputs = self._activations.read(vectors, activation_bits, kernel_sizes)
         return {name: (kernels.get(name), inputs.get(name)) for name in self.sites}
 
     def weight_step(self, site: str, bits: int, kernel_size: int | None = None) -> float:
@@ -163,6 +117,10 @@ class PrecisionBank(keras.layers.Layer):
         position = self._activations.position(site, bits, kernel_size)
         first, second = (float(getattr(self, role)[position]) for role in self.activation_roles)
         return first, second
+
+    def readable_activations(self) -> dict[str, np.ndarray]:
+        """The learned vectors of inputs as people read them, by name."""
+        return self._activations.readable([getattr(self, role) for role in self.activation_roles])
 
     def steps_of(self, site: str) -> slice:
         """Where the steps of a site stand in `step`: by kernel size, then by bits."""
@@ -180,9 +138,8 @@ class PrecisionBank(keras.layers.Layer):
 
     def reset_activations(self) -> None:
         """Forgets what was learned about inputs: all vectors as `build` makes them."""
-        first, second = (getattr(self, role) for role in self.activation_roles)
-        first.assign(tf.ones_like(first) if self.learns_grids else tf.zeros_like(first))
-        second.assign(tf.zeros_like(second))
+        for name, one in self._activation_values.items():
+            getattr(self, name).assign(tf.fill([self._activations.size], one.initial))
         if self.learns_grids:
             self.activation_started.assign(tf.zeros_like(self.activation_started))
 
@@ -194,23 +151,23 @@ class PrecisionBank(keras.layers.Layer):
         return self.activation_started.numpy() == 0
 
     def start_activations(
-        self, values: Mapping[str, tuple[np.ndarray, np.ndarray]], replace: bool
+        self, values: Mapping[str, Mapping[str, np.ndarray]], replace: bool
     ) -> None:
         """Gives learned grids their first values.
 
         Args:
-          values: By site, steps and lower ends by bits; all kernel sizes start with them.
+          values: By site, what `ElasticQuantizer.start` found; all kernel sizes start with it.
           replace: Whether grids that have values already get these, too.
         """
         wanted = np.ones(self._activations.size, bool) if replace else self.unstarted
-        for role, column in zip(GRID_ROLES, range(2), strict=True):
-            vector = getattr(self, role).numpy()
-            for site, arrays in values.items():
+        for role in self._activations.learned_values:
+            variable = getattr(self, _VECTORS.get(role, role))
+            vector = variable.numpy()
+            for site, found in values.items():
                 place = self.activations_of(site)
-                repeats = len(vector[place]) // len(arrays[column])
-                fresh = np.tile(arrays[column], repeats)
+                fresh = np.tile(found[role], len(vector[place]) // len(found[role]))
                 vector[place] = np.where(wanted[place], fresh, vector[place])
-            getattr(self, role).assign(vector)
+            variable.assign(vector)
         started = self.activation_started.numpy()
         for site in values:
             started[self.activations_of(site)] = 1.0
@@ -218,7 +175,10 @@ class PrecisionBank(keras.layers.Layer):
 
 
 class _Tables:
-    """Positions and code limits of the parameters of one kind, by site, bits and kernel."""
+    """Positions and code limits of the parameters of one kind, by site, bits and kernel.
+
+    The quantizers are of one class and have one zero point, so that one of them reads for all.
+    """
 
     def __init__(self, quantizers: Mapping[str, tuple[Any, SiteQuantizers]]):
         self.names = [name for name, (quantizer, _) in quantizers.items() if quantizer is not None]
@@ -253,7 +213,7 @@ class _Tables:
         ).reshape(-1, largest + 1)
         self.limits = np.array(
             [
-                _code_limits(quantizer, bits)
+                quantizer.limits(bits)
                 for quantizer, site in zip(self._quantizers, self._sites, strict=True)
                 for _ in site.kernel_sizes
                 for bits in quantizer.bit_widths.choices
@@ -270,6 +230,38 @@ class _Tables:
             1.0 / np.sqrt(np.array(elements, np.float64) * self.limits[:, 1])
         ).astype(np.float32)
 
+    @property
+    def needs_start(self) -> bool:
+        """Whether learned values have no sense before data."""
+        return any(quantizer.needs_start for quantizer in self._quantizers)
+
+    @property
+    def learned_values(self) -> dict[str, LearnedValue]:
+        """What is learned, by role; trainable where it is at any site."""
+        found = {}
+        for quantizer in self._quantizers:
+            for role, one in quantizer.learned_values.items():
+                before = found.get(role, one)
+                found[role] = LearnedValue(one.initial, one.trainable or before.trainable)
+        return found
+
+    def readable(self, vectors: Sequence[tf.Variable]) -> dict[str, np.ndarray]:
+        """Vectors of learned values as people read them, by name."""
+        if not self.names:
+            return {}
+        return self._quantizers[0].readable([vector.numpy() for vector in vectors])
+
+    def read(
+        self, vectors: Sequence[tf.Variable], bits: tf.Tensor, kernel_sizes: tf.Tensor
+    ) -> dict[str, Any]:
+        """The `Choice` of each site of `names`, from int32 vectors of all sites."""
+        if not self.names:
+            return {}
+        index, qmin, qmax, enabled = self.look_up(bits, kernel_sizes)
+        first, factors = self._quantizers[0], tf.gather(self.gradient_factors, index)
+        learned = first.used([tf.gather(vector, index) for vector in vectors], factors)
+        return self.unstack(first.Choice, (*learned, qmin, qmax), enabled)
+
     def look_up(self, bits: tf.Tensor, kernel_sizes: tf.Tensor):
         """(position, qmin, qmax, enabled) per site of `names`, from int32 vectors of all sites."""
         bits = tf.gather(bits, self.rows)
@@ -283,8 +275,6 @@ class _Tables:
 
     def unstack(self, kind: type, columns: Sequence[tf.Tensor], enabled: tf.Tensor) -> dict:
         """One `kind` of scalars per site."""
-        if not self.names:
-            return {}
         rows = zip(*(tf.unstack(column) for column in columns), strict=True)
         switches = [
             switch if quantizer.bit_widths.allow_float else None
@@ -305,12 +295,3 @@ class _Tables:
         """Where all parameters of a site stand."""
         row = self.names.index(site)
         return slice(int(self._starts[row]), int(self._starts[row + 1]))
-
-
-def _code_limits(quantizer, bits: int) -> tuple[float, float]:
-    """Smallest and largest code; see `quantize_configs.fake_quantization.code_limits`."""
-    if not quantizer.signed:
-        return 0.0, 2.0**bits - 1.0
-    half = 2.0 ** (bits - 1)
-    narrow = isinstance(quantizer, LSQQuantizer) and bits in quantizer.narrow_bits
-    return narrow - half, half - 1.0

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,20 +11,13 @@ from qfa_tf.layers.activations import extremes
 from qfa_tf.layers.arithmetic import arithmetic_of
 from qfa_tf.layers.depthwise import depthwise_convolution
 from qfa_tf.layers.kernel_transform import KernelTransform
-from qfa_tf.layers.precision import (
-    ActivationPrecision,
-    LearnedGrid,
-    SiteQuantizers,
-    WeightPrecision,
-)
+from qfa_tf.layers.precision import SiteQuantizers
 from qfa_tf.layers.statistics import Mode
-from quantize_configs import BatchQuantizer, LSQQuantizer
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
-from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
+from quantize_configs.lsq_quantizer import LSQQuantizer
+from quantize_configs.quantizer_registry import activation_quantizer as make_quantizer
 
-PADDINGS = ("same", "symmetric")
-ACTIVATION_QUANTIZERS = ("batch", "lsq", "lsq_plus", "pact")
 SMALLEST_GAMMA = 1e-3
 
 
@@ -51,16 +45,16 @@ class SiteChoice:
     """What a genome chose for a site.
 
     Attributes:
-      weight: Grid of the kernel; None at a float site.
-      activation: Grid of the input, but for its range where that decides; None at a float site.
+      weight: `Choice` of the quantizer of the kernel; None at a float site.
+      activation: `Choice` of the quantizer of the input; None at a float site.
       shape: int32 [2], active input and output channels.
       output_width: int32 [1], active output channels.
       squeeze: int32 [2], output channels and the middle channels of a squeeze-excite behind them.
       kernel_size: int32 scalar, kernel of a depthwise site; other sites have one kernel size.
     """
 
-    weight: WeightPrecision | None
-    activation: ActivationPrecision | LearnedGrid | None
+    weight: Any
+    activation: Any
     shape: tf.Tensor
     output_width: tf.Tensor
     squeeze: tf.Tensor
@@ -92,9 +86,8 @@ class ElasticSite(keras.layers.Layer):
       signed_input: Whether the codes of the input are signed.
       estimator: See `BatchQuantizer`.
       narrow_bits: See `LSQQuantizer`.
-      activation_quantizer: "batch" (`BatchQuantizer`), or "lsq", "lsq_plus" or "pact"
-        (`LSQActivationQuantizer`, which knows no estimator).
-      input_grid: Of an `LSQActivationQuantizer`.
+      activation_quantizer: One of `quantize_configs.quantizer_options.ACTIVATION_KINDS`.
+      input_grid: The grid of a quantizer that learns its grid.
       shared_step: Whether all kernel sizes share the learned parameters of their bits.
       epsilon: Of the normalization.
     """
@@ -144,19 +137,15 @@ class ElasticSite(keras.layers.Layer):
             )
         if tuple(activation_bits) == (FLOAT_BITS,):
             return
-        if activation_quantizer == "batch":
-            self.activation_quantizer = BatchQuantizer(
-                _with_float(activation_bits),
-                zero_point=zero_point,
-                estimator=estimator,
-                signed=signed_input,
-                banks=banks,
-            )
-        else:
-            rule = "pact" if activation_quantizer == "pact" else "lsq"
-            self.activation_quantizer = LSQActivationQuantizer(
-                _with_float(activation_bits), input_grid, rule, banks=banks
-            )
+        self.activation_quantizer = make_quantizer(
+            activation_quantizer,
+            _with_float(activation_bits),
+            zero_point=zero_point,
+            estimator=estimator,
+            signed=signed_input,
+            grid=input_grid,
+            banks=banks,
+        )
 
     def build(self, input_shape=None):
         """Creates the weights; initial kernels as in Once-for-All."""
@@ -255,21 +244,17 @@ class ElasticSite(keras.layers.Layer):
     def _quantized_input(self, x, precision, mode, stored):
         """(quantized input, low, high): ranges are those of the grid, or, to be recorded, of x."""
         low = high = tf.zeros([])
-        if precision is None or isinstance(precision, LearnedGrid):
-            if mode is Mode.CALIBRATE:  # of a float site, for the 8 bits it has on the device
-                low, high = tf.unstack(extremes(x))
-            if precision is not None:
-                learned = precision.step, precision.low, precision.qmin, precision.qmax
-                x = self.activation_quantizer.quantize_on(x, learned, precision.enabled)
-            return x, low, high
-        if mode is Mode.FROZEN:
-            low, high = tf.unstack(stored("range"))
-        else:
-            low, high = self.activation_quantizer.batch_range(x)
-        grid = self.activation_quantizer.grid_from(
-            low, high, precision.qmin, precision.qmax, precision.factor, precision.offset
-        )
-        return self.activation_quantizer.quantize_on(x, grid, precision.enabled), low, high
+        quantizer = self.activation_quantizer
+        if precision is not None and quantizer.needs_range:
+            if mode is Mode.FROZEN:
+                low, high = tf.unstack(stored("range"))
+            else:
+                low, high = quantizer.batch_range(x)
+        elif mode is Mode.CALIBRATE:  # of a float site, for the 8 bits it has on the device
+            low, high = tf.unstack(extremes(x))
+        if precision is not None:
+            x = quantizer.quantize_choice(x, precision, (low, high))
+        return x, low, high
 
     def _quantized_kernel(self, choice) -> tf.Tensor:
         """The active part of the kernel, quantized.
@@ -288,8 +273,7 @@ class ElasticSite(keras.layers.Layer):
         precision = choice.weight
         if precision is None:
             return kernel
-        grid = precision.step, precision.qmin, precision.qmax
-        return self.weight_quantizer.quantize_on(kernel, grid, precision.enabled)
+        return self.weight_quantizer.quantize_choice(kernel, precision)
 
     def _convolve(self, x, kernel, choice):
         kernel, padding = tf.cast(kernel, x.dtype), "SAME"

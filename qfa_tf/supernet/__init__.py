@@ -1,7 +1,5 @@
-"""The weight-sharing quantized supernet."""
+"""The weight-sharing quantized supernet. TensorFlow is imported with the first name."""
 
-from qfa_tf.supernet.calibration import Calibration
-from qfa_tf.supernet.inheritance import INHERITANCES, inherit
-from qfa_tf.supernet.supernet import QFASupernet
+import lazy_loader
 
-__all__ = ["INHERITANCES", "Calibration", "QFASupernet", "inherit"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,12 +1,11 @@
 """First values of learned activation grids, from what the sites of a subnet read."""
 
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from qfa_tf.layers import Mode
+from qfa_tf.layers import ElasticSite, Mode
 from qfa_tf.space import Architecture
 
 if TYPE_CHECKING:
@@ -21,29 +20,26 @@ def start_activations(
     The largest subnet, then `architecture`, run in float: the grids of all bits start from the same
     activations, and a grid that has no sense yet disturbs no other.
     """
-    values = {}
-    with contextlib.ExitStack() as stack:
-        for site in net.space.sites:
-            stack.enter_context(_in_float(net.site_layer(site.name), values))
-        net.run_subnet(Mode.TRAIN, images, net.as_genome(net.space.largest()))
-        if architecture is not None:  # its sites note their values over those of the largest
-            net.run_subnet(Mode.TRAIN, images, net.as_genome(architecture))
-    net.precision.start_activations(values, replace)
+    starts = _Starts()
+    net.run_subnet(Mode.TRAIN, images, net.as_genome(net.space.largest()), observer=starts)
+    if architecture is not None:  # its sites note their values over those of the largest
+        net.run_subnet(Mode.TRAIN, images, net.as_genome(architecture), observer=starts)
+    net.precision.start_activations(starts.values, replace)
 
 
-@contextlib.contextmanager
-def _in_float(layer, values):
-    """Runs a site without quantizers, and notes where the grids of its input would start."""
-    call = layer.call
+class _Starts:
+    """Runs sites without quantizers, and notes where the grids of their inputs would start."""
 
-    def noting(x, choice, *arguments, **keywords):
+    def __init__(self):
+        self.values = {}
+
+    def before(self, layer, x, choice):
+        """Notes the start; the choice without grids."""
+        if not isinstance(layer, ElasticSite):
+            return choice
         if layer.activation_quantizer is not None:
-            values[layer.name] = layer.activation_quantizer.initial_values(x.numpy())
-        choice = dataclasses.replace(choice, weight=None, activation=None)
-        return call(x, choice, *arguments, **keywords)
+            self.values[layer.name] = layer.activation_quantizer.start(x.numpy())
+        return dataclasses.replace(choice, weight=None, activation=None)
 
-    layer.call = noting
-    try:
-        yield
-    finally:
-        layer.call = call
+    def after(self, layer, y):
+        """Nothing to note."""

@@ -11,10 +11,10 @@ from quantize_configs.activations import HardSigmoid, HardSwish
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.bit_widths import FLOAT_PAIRS, is_float_pair
 from quantize_configs.deployment import prepare_for_deployment
+from quantize_configs.elastic_quantizer import ElasticQuantizer
 from quantize_configs.errors import UnsupportedError
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
-from quantize_configs.lsq_activation_quantizer import LSQActivationQuantizer
 from quantize_configs.model_quantization import TENSOR_BITS, quantize
 from quantize_configs.wrappers import WrappedModel
 
@@ -61,7 +61,7 @@ def extract(
         zero_point=net.zero_point,
         estimator=net.estimator,
         tensor_quantizers=deployment_grids,
-        input_quantizers=_learned_quantizers(net, bits),
+        input_quantizers=_input_quantizers(net, bits),
         float_layers=() if deployment_grids else in_float,
         take_layers=True,
     )
@@ -113,16 +113,14 @@ def _deployed_bits(net, arch, deployment_grids, float_sites) -> dict[str, tuple[
     return bits | dict.fromkeys(floating, FLOAT_SITE_PAIRS[float_sites])
 
 
-def _learned_quantizers(net, bits) -> dict[str, LSQActivationQuantizer]:
-    """Quantizers of inputs by site, where their grids are learned."""
-    quantizers = {}
-    for name, (_, activation_bits) in bits.items():
-        quantizer = net.site_layer(name).activation_quantizer
-        if isinstance(quantizer, LSQActivationQuantizer):
-            quantizers[name] = LSQActivationQuantizer(
-                activation_bits, quantizer.grid_kind, quantizer.rule
-            )
-    return quantizers
+def _input_quantizers(net, bits) -> dict[str, ElasticQuantizer]:
+    """Quantizers of inputs by site: those of the sites, with the bits of the subnet."""
+    quantizers = {name: net.site_layer(name).activation_quantizer for name in bits}
+    return {
+        name: quantizer.fixed(bits[name][1])
+        for name, quantizer in quantizers.items()
+        if quantizer is not None
+    }
 
 
 def _named_blocks(arch):
@@ -233,11 +231,9 @@ def _fill_site(net, wrapped, calibration, name, bits, kernel_size) -> None:
     if source.activation_quantizer is not None:
         variables = wrapped.output_variables(f"{name}.input")
         learned = net.precision.activation_parameters(name, activation_bits, kernel_size)
-        is_grid = isinstance(source.activation_quantizer, LSQActivationQuantizer)
-        roles = ("step", "low") if is_grid else ("theta", "beta")
-        for role, value in zip(roles, learned, strict=True):
+        for role, value in zip(source.activation_quantizer.learned_values, learned, strict=True):
             variables[role].assign([value])
-        if is_grid:
+        if not source.activation_quantizer.needs_range:
             variables["samples"].assign(float(calibration.images))
 
 

@@ -3,15 +3,13 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from qfa_tf.space import BITS, Architecture
-from quantize_configs.batch_quantizer import BatchQuantizer
+from quantize_configs.inherited_grids import INHERITANCES, inherited_low, inherited_step
+
+__all__ = ["INHERITANCES", "check_rule", "inherit", "inherited_low", "inherited_step"]
 
 if TYPE_CHECKING:
     from qfa_tf.supernet.supernet import QFASupernet
-
-INHERITANCES = ("equal_bits", "double", "keep_range", "power_of_two")
 
 
 def inherit(
@@ -64,23 +62,6 @@ def check_rule(rule: str) -> None:
         raise ValueError(f"inheritance must be one of {INHERITANCES}. Received: {rule!r}.")
 
 
-def inherited_step(step, signed: bool, source_bits: int, bits: int, rule: str):
-    """A learned step of `source_bits` as the first one of fewer `bits`; floats or arrays."""
-    if rule == "double":
-        return step * 2.0 ** (source_bits - bits)
-    step = step * (2 ** (source_bits - signed) - 1) / (2 ** (bits - signed) - 1)
-    return 2.0 ** np.round(np.log2(step)) if rule == "power_of_two" else step
-
-
-def inherited_low(low, step, source_bits: int, bits: int, rule: str):
-    """The lower end of an offset grid with `step` > 0 of `source_bits` as that of fewer `bits`."""
-    if rule != "double":
-        return low
-    narrowing = 2.0 ** (source_bits - bits)
-    zero_point = np.clip(np.round(-low / step), 0, 2**source_bits - 1)
-    return -np.floor(zero_point / narrowing) * narrowing * step
-
-
 def _copy_weights(source, target) -> None:
     """Everything but quantizers; both nets list their weights in the same order."""
     pairs = list(zip(_plain_weights(source), _plain_weights(target), strict=False))
@@ -127,7 +108,7 @@ def _inherit_kind(source, target, kind, rule, trained, fixed) -> None:
     for site in target.sites:
         pair = [bank.sites[site] for bank in (source, target)]
         quantizers = [getattr(one, kind) for one in pair]
-        if None in quantizers or _grid(quantizers[0]) != _grid(quantizers[1]):
+        if None in quantizers or len({quantizer.kind_of_grid for quantizer in quantizers}) > 1:
             continue
         places = [
             bank.steps_of(site) if kind == "weight" else bank.activations_of(site)
@@ -146,7 +127,7 @@ def _inherit_kind(source, target, kind, rule, trained, fixed) -> None:
                 continue
             parent = [array[:, offered.index(wider[0])] for array in learned]
             if wider[0] > bits:
-                parent = _narrowed(quantizers[0], parent, wider[0], bits, rule)
+                parent = quantizers[0].narrowed(parent, wider[0], bits, rule)
             for array, new in zip(values, parent, strict=True):
                 array[:, column] = new
             if kind == "activation" and started is not None:
@@ -157,26 +138,6 @@ def _inherit_kind(source, target, kind, rule, trained, fixed) -> None:
         target.activation_started.assign(started)
 
 
-def _grid(quantizer) -> str:
-    """What two quantizers must have in common to inherit."""
-    return getattr(quantizer, "grid_kind", type(quantizer).__name__)
-
-
 def _rows(there: tuple[int, ...], here: tuple[int, ...]) -> list[int]:
     """For each kernel size with parameters here, the row of the source: its own or the largest."""
     return [there.index(size) if size in there else len(there) - 1 for size in here]
-
-
-def _narrowed(quantizer, values, source_bits, bits, rule) -> list[np.ndarray]:
-    """The learned values of `bits` that a rule makes of those of `source_bits`."""
-    if isinstance(quantizer, BatchQuantizer):
-        theta, beta = values
-        return [theta, beta * (2**bits - 1) / (2**source_bits - 1)]
-    step = np.abs(values[0])
-    steps = [inherited_step(step, quantizer.signed, source_bits, bits, rule)]
-    if len(values) == 1:
-        return steps
-    low = values[1]
-    if getattr(quantizer, "has_offset", False):
-        low = inherited_low(low, step, source_bits, bits, rule)
-    return [*steps, low]

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 from qfa_tf.layers import ElasticBlock, ElasticSite, SqueezeExcite
-from qfa_tf.layers.input_grids import SIGNED_INPUTS, input_grid
-from qfa_tf.layers.site import ACTIVATION_QUANTIZERS
+from qfa_tf.layers.input_grids import input_grid
 from qfa_tf.layers.statistics import activation_of, has_normalization, input_width, output_width
+from qfa_tf.supernet.options import SupernetOptions
+from quantize_configs.options import options_of
 
 if TYPE_CHECKING:
     from qfa_tf.supernet.supernet import QFASupernet
@@ -13,17 +14,8 @@ if TYPE_CHECKING:
 
 def check_options(net: "QFASupernet") -> None:
     """Raises ValueError unless the options about quantizers exist and fit together."""
-    for name, allowed in (
-        ("activation_quantizer", ACTIVATION_QUANTIZERS),
-        ("signed_inputs", SIGNED_INPUTS),
-    ):
-        if getattr(net, name) not in allowed:
-            raise ValueError(f"{name} must be one of {allowed}. Received: {getattr(net, name)!r}.")
-    if net.activation_quantizer != "batch" and net.zero_point != "integer":
-        raise ValueError(
-            f"activation_quantizer={net.activation_quantizer!r} has integer zero points; "
-            f"fractional ones belong to 'batch'. Received: zero_point={net.zero_point!r}."
-        )
+    given = {name: getattr(net, name) for name in options_of(SupernetOptions)}
+    SupernetOptions(**given)
 
 
 def build_sites(net: "QFASupernet") -> dict[str, ElasticSite]:

@@ -15,13 +15,16 @@ from qfa_tf.layers import (
 )
 from qfa_tf.layers.arithmetic import arithmetic_of
 from qfa_tf.layers.block import run_site
+from qfa_tf.layers.observing import Observer
 from qfa_tf.layers.precision import PrecisionBank
 from qfa_tf.layers.statistics import group_of
 from qfa_tf.space import Architecture, SearchSpace
 from qfa_tf.supernet import activation_start, extraction, measuring, site_layers
 from qfa_tf.supernet.calibration import Calibration
 from qfa_tf.supernet.choices import ChoiceTables
+from qfa_tf.supernet.options import SupernetOptions
 from quantize_configs.keras_backend import keras, require_tf_keras
+from quantize_configs.options import options_of
 
 CALIBRATION_BATCHES = 30
 
@@ -89,9 +92,9 @@ class QFASupernet(keras.Model):
         self.activation_quantizer = activation_quantizer
         self.shared_step = shared_step
         self.signed_inputs = signed_inputs
+        self.dropout = dropout
         site_layers.check_options(self)
         self.arithmetic = arithmetic_of(zero_point)
-        self.dropout = dropout
         self.layout = StatisticsLayout(space)
         self.training_method = None
         self._build_layers()
@@ -203,7 +206,15 @@ class QFASupernet(keras.Model):
             self.space.validate(np.asarray(genome)[None])
         return tf.ensure_shape(tf.cast(genome, tf.int32), [self.space.n_genes])
 
-    def run_subnet(self, mode: Mode, images, genome, statistics=None, dropout_seed=None):
+    def run_subnet(
+        self,
+        mode: Mode,
+        images,
+        genome,
+        statistics=None,
+        dropout_seed=None,
+        observer: Observer | None = None,
+    ):
         """The forward pass that everything else compiles.
 
         Args:
@@ -213,6 +224,7 @@ class QFASupernet(keras.Model):
           statistics: float32 [layout.size] in FROZEN mode.
           dropout_seed: int64 [2]; with it the classifier's inputs are dropped at the rate of the
             net.
+          observer: Of sites and squeeze-excites, in an eager pass.
 
         Returns:
           (logits [N, num_classes], statistics): the vector that was measured in CALIBRATE mode,
@@ -227,14 +239,16 @@ class QFASupernet(keras.Model):
             if site.stage is not None:
                 if site.name.endswith(".project"):
                     name = f"s{site.stage}.b{site.block}"
-                    x, parts[name] = self._run_block(name, x, choices, genome, mode, statistics)
+                    x, parts[name] = self._run_block(
+                        name, x, choices, genome, mode, statistics, observer
+                    )
                 continue
             if site.name in ("head.mix", "classifier"):
                 x = self.arithmetic.spatial_mean(x)[:, None, None, :]
             if site.name == "classifier" and self.dropout and dropout_seed is not None:
                 x = tf.nn.experimental.stateless_dropout(x, self.dropout, dropout_seed)
             layer = self._sites[site.name]
-            x, entries = run_site(layer, x, choices[site.name], mode, layout, statistics)
+            x, entries = run_site(layer, x, choices[site.name], mode, layout, statistics, observer)
             recorded[group_of(site)] |= entries
         logits = tf.reshape(x, [-1, space.num_classes])
         if mode is not Mode.CALIBRATE:
@@ -242,13 +256,13 @@ class QFASupernet(keras.Model):
         parts |= {group: layout.pack(group, entries) for group, entries in recorded.items()}
         return logits, tf.concat([parts[group] for group in layout.groups], 0)
 
-    def _run_block(self, name, x, choices, genome, mode, statistics):
+    def _run_block(self, name, x, choices, genome, mode, statistics, observer):
         block = self._blocks[name]
         stage, index = (int(part[1:]) for part in name.split("."))
         own = {key: choices[f"{name}.{key}"] for key in block.sites}
 
         def run():
-            return block(x, own, mode, statistics)
+            return block(x, own, mode, statistics, observer)
 
         if index < self.space.stages[stage].depths[0]:
             return run()
@@ -395,17 +409,12 @@ class QFASupernet(keras.Model):
 
     def get_config(self):
         """Constructor arguments."""
-        return {
-            "space": self.space.to_json(),
-            "zero_point": self.zero_point,
-            "estimator": self.estimator,
-            "padding": self.padding,
-            "narrow_bits": list(self.narrow_bits),
-            "activation_quantizer": self.activation_quantizer,
-            "shared_step": self.shared_step,
-            "signed_inputs": self.signed_inputs,
-            "dropout": self.dropout,
+        options = {name: getattr(self, name) for name in options_of(SupernetOptions)}
+        plain = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in options.items()
         }
+        return {"space": self.space.to_json(), **plain}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -1,7 +1,5 @@
 """Finding the first layer of a subnet whose input or output is not finite."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,43 +24,35 @@ def find_layer(
 
     from qfa_tf.layers import Mode
 
-    found: list[tuple[str, str]] = []
-    with contextlib.ExitStack() as stack:
-        for site in net.space.sites:
-            stack.enter_context(_watched(net.site_layer(site.name), found))
-            if site.name.endswith(".depthwise"):
-                excite = net.block_layer(site.name.rpartition(".")[0]).squeeze_excite
-                if excite is not None:
-                    stack.enter_context(_watched(excite, found))
-        # Quantizing to a grid that is not finite is an error of TensorFlow.
-        with contextlib.suppress(tf.errors.InvalidArgumentError):
-            net.run_subnet(Mode.TRAIN, images, genome)
-    return found[0] if found else (None, None)
-
-
-@contextlib.contextmanager
-def _watched(layer, found: list[tuple[str, str]]) -> Iterator[None]:
-    """Notes what is not finite in the calls of a layer."""
-    import tensorflow as tf
-
-    call = layer.call
-
-    def look(role, tensor):
-        if not np.isfinite(np.asarray(tensor, np.float32)).all():
-            found.append((layer.name, f"the {role} of {layer.name}"))
-
-    def watching(x, *arguments, **keywords):
-        look("input", x)
-        try:
-            result = call(x, *arguments, **keywords)
-        except tf.errors.InvalidArgumentError:
-            found.append((layer.name, f"the grid of a quantizer of {layer.name}"))
-            raise
-        look("output", result[0])
-        return result
-
-    layer.call = watching
+    watch = _Watch()
+    # Quantizing to a grid that is not finite is an error of TensorFlow.
     try:
-        yield
-    finally:
-        layer.call = call
+        net.run_subnet(Mode.TRAIN, images, genome, observer=watch)
+    except tf.errors.InvalidArgumentError:
+        if watch.running is None:
+            raise
+        watch.found.append((watch.running, f"the grid of a quantizer of {watch.running}"))
+    return watch.found[0] if watch.found else (None, None)
+
+
+class _Watch:
+    """Notes what is not finite."""
+
+    def __init__(self):
+        self.found: list[tuple[str, str]] = []
+        self.running: str | None = None
+
+    def before(self, layer, x, choice):
+        """Looks at the input of a layer."""
+        self.running = layer.name
+        self._look(layer, "input", x)
+        return choice
+
+    def after(self, layer, y):
+        """Looks at the output of a layer."""
+        self.running = None
+        self._look(layer, "output", y)
+
+    def _look(self, layer, role, tensor):
+        if not np.isfinite(np.asarray(tensor, np.float32)).all():
+            self.found.append((layer.name, f"the {role} of {layer.name}"))

@@ -25,27 +25,31 @@ def quantizer_rows(
     """
     bank = net.precision
     steps = bank.step.numpy()
-    firsts, seconds = (getattr(bank, role).numpy() for role in bank.activation_roles)
-    first, second = ("input_step", "input_low") if bank.learns_grids else ("gamma", "beta")
-    convert = np.abs if bank.learns_grids else _gamma
+    learned = bank.readable_activations()
     for site, quantizers in bank.sites.items():
-        weights, gammas, offsets = {}, {}, {}
+        weights, inputs = {}, {name: {} for name in learned}
         if quantizers.weight is not None:
             weights = _by_bits(quantizers.weight, steps[bank.steps_of(site)])
         if quantizers.activation is not None:
             place = bank.activations_of(site)
-            gammas = _by_bits(quantizers.activation, convert(firsts[place]))
-            offsets = _by_bits(quantizers.activation, seconds[place])
+            inputs = {
+                name: _by_bits(quantizers.activation, values[place])
+                for name, values in learned.items()
+            }
         sizes = quantizers.kernel_sizes
         for row, size in enumerate(sizes):
-            for bits in sorted({*weights, *gammas}):
+            for bits in sorted(
+                {*weights, *(bits for values in inputs.values() for bits in values)}
+            ):
                 yield {
                     "site": site,
                     "bits": bits,
                     "kernel_size": size if len(sizes) > 1 else "",
                     "weight_step": abs(float(weights[bits][row])) if bits in weights else "",
-                    first: float(gammas[bits][row]) if bits in gammas else "",
-                    second: float(offsets[bits][row]) if bits in offsets else "",
+                    **{
+                        name: float(values[bits][row]) if bits in values else ""
+                        for name, values in inputs.items()
+                    },
                 } | _range(net, site, bits, size, calibrations)
 
 
@@ -53,12 +57,6 @@ def _by_bits(quantizer, values: np.ndarray) -> dict[int, np.ndarray]:
     """Learned values, one per kernel size, by bit-width."""
     choices = quantizer.bit_widths.choices
     return dict(zip(choices, values.reshape(-1, len(choices)).T, strict=True))
-
-
-def _gamma(theta: np.ndarray) -> np.ndarray:
-    from quantize_configs.batch_quantizer import learned_factor
-
-    return learned_factor(theta).numpy()
 
 
 def _range(net, site, bits, kernel_size, calibrations) -> dict[str, object]:

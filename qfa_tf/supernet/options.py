@@ -1,0 +1,51 @@
+"""The options of a supernet, declared once, without TensorFlow.
+
+`QFASupernet` checks them and writes its configuration from here; a recipe has them as
+`config.supernet.*` with these defaults and choices.
+"""
+
+import dataclasses
+
+from quantize_configs.errors import InvalidInputError
+from quantize_configs.options import check_options, option, same_option
+from quantize_configs.quantizer_options import ACTIVATION_KINDS, BatchOptions, LSQOptions
+
+PADDINGS = ("same", "symmetric")
+SIGNED_INPUTS = ("offset", "signed", "clip")
+
+
+@dataclasses.dataclass(frozen=True)
+class SupernetOptions:
+    """How a supernet quantizes, normalizes and pads.
+
+    Raises:
+      InvalidInputError: A value is not allowed, or two do not fit together.
+    """
+
+    zero_point: str = same_option(BatchOptions, "zero_point")
+    estimator: str = same_option(BatchOptions, "estimator")
+    padding: str = option(
+        "same", "SAME, or k // 2 zeros on all sides as in the official releases", choices=PADDINGS
+    )
+    narrow_bits: tuple[int, ...] = same_option(LSQOptions, "narrow_bits")
+    activation_quantizer: str = option(
+        "batch",
+        "; ".join(f'"{name}": {kind.help}' for name, kind in ACTIVATION_KINDS.items()),
+        choices=tuple(ACTIVATION_KINDS),
+    )
+    shared_step: bool = option(
+        False, "whether all kernel sizes of a site share their learned quantizer values"
+    )
+    signed_inputs: str = option(
+        "offset", "learned grids of inputs that can be negative", choices=SIGNED_INPUTS
+    )
+    dropout: float = option(0.0, "share of the classifier's inputs that training drops", minimum=0)
+
+    def __post_init__(self):
+        """Checks the options."""
+        check_options(self)
+        if self.activation_quantizer != "batch" and self.zero_point != "integer":
+            raise InvalidInputError(
+                f"activation_quantizer={self.activation_quantizer!r} has integer zero points; "
+                f"fractional ones belong to 'batch'. Received: zero_point={self.zero_point!r}."
+            )

@@ -1,0 +1,110 @@
+"""Options that are declared once: name, default, allowed values and what they mean.
+
+A class with options is a dataclass whose fields are made by `option`. Its constructor, its checks,
+its `get_config`, the keys of a recipe, `--help` and the tables of the documentation all read them
+from there. Nothing here, nor in `quantizer_options`, imports TensorFlow.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from quantize_configs.errors import InvalidInputError
+
+_KEY = "option"
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes:
+      name: Of the argument, the attribute and the key of a recipe.
+      default: Its value when it is not given.
+      help: What it decides, one phrase without a full stop.
+      choices: Every value it may have; None when it is no choice of names.
+      minimum: Smallest value of a number; None for no bound.
+    """
+
+    name: str
+    default: Any
+    help: str
+    choices: tuple[str, ...] | None = None
+    minimum: float | None = None
+
+    def check(self, value: Any) -> None:
+        """Raises InvalidInputError unless `value` is allowed."""
+        if self.choices is not None and value not in self.choices:
+            raise InvalidInputError(
+                f"{self.name} must be one of {self.choices}. Received: {value!r}."
+            )
+        if self.minimum is not None and value < self.minimum:
+            raise InvalidInputError(
+                f"{self.name} must be at least {self.minimum}. Received: {value!r}."
+            )
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values for people."""
+        if self.choices is not None:
+            return ", ".join(f'"{choice}"' for choice in self.choices)
+        bound = "" if self.minimum is None else f", at least {self.minimum}"
+        return f"{type(self.default).__name__}{bound}"
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    minimum: float | None = None,
+) -> Any:
+    """A dataclass field that is an option; see `Option`."""
+    metadata = {_KEY: {"help": help, "choices": choices, "minimum": minimum}}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def same_option(owner: type, name: str) -> Any:
+    """A dataclass field like an option of another class."""
+    declared = options_of(owner)[name]
+    return option(
+        declared.default, declared.help, choices=declared.choices, minimum=declared.minimum
+    )
+
+
+def options_of(owner: object) -> Mapping[str, Option]:
+    """The options of a dataclass or of an instance of one, by name, in order."""
+    return {
+        field.name: Option(field.name, field.default, **field.metadata[_KEY])
+        for field in dataclasses.fields(owner)
+        if _KEY in field.metadata
+    }
+
+
+def check_options(instance: object) -> None:
+    """Raises InvalidInputError unless every option of a dataclass instance is allowed."""
+    for name, declared in options_of(instance).items():
+        declared.check(getattr(instance, name))
+
+
+def option_table(owner: type, prefix: str = "") -> str:
+    """The options of a class as a Markdown table.
+
+    Args:
+      owner: Dataclass.
+      prefix: In front of each name, such as "supernet.".
+    """
+    rows = ["| option | default | allowed | meaning |", "|---|---|---|---|"]
+    for name, one in options_of(owner).items():
+        default = f'"{one.default}"' if isinstance(one.default, str) else str(one.default)
+        rows.append(f"| `{prefix}{name}` | `{default}` | {one.allowed} | {one.help} |")
+    return "\n".join(rows)
+
+
+def help_text(owner: type) -> str:
+    """The options of a class as lines of help for a program."""
+    lines = []
+    for name, one in options_of(owner).items():
+        lines.append(f"  {name}: {one.help} ({one.allowed}; {one.default!r} by default)")
+    return "\n".join([inspect.cleandoc(owner.__doc__ or "").split("\n", 1)[0], *lines])
