@@ -1,5 +1,6 @@
 #!/bin/sh
-# The whole gate: lint, format, rules of imports, types, tests but the slow ones. Arguments go to pytest: -m slow, for example.
+# The whole gate: lint, format, rules of imports, types, tests but the slow ones. Arguments go to
+# pytest: -m slow, for example. docs/development.md says what each part checks.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
