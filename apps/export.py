@@ -86,10 +86,12 @@ def main():
         search=SEARCH.value,
         stale=STALE.value,
         name=NAME.value,
-        weight_container=WEIGHT_CONTAINER.value,
-        input_type=INPUT_TYPE.value,
-        output_type=OUTPUT_TYPE.value,
-        float_sites=FLOAT_SITES.value,
+        options=runs.ExportOptions(
+            weight_container=WEIGHT_CONTAINER.value,
+            input_type=INPUT_TYPE.value,
+            output_type=OUTPUT_TYPE.value,
+            float_sites=FLOAT_SITES.value,
+        ),
     )
 
 

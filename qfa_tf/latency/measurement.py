@@ -12,6 +12,7 @@ import numpy as np
 import rich.console
 
 from qfa_tf.cost import CostModel, LatencyTable, LatencyTableError, OperatorKey
+from qfa_tf.cost.device_label import device_label
 from qfa_tf.cost.latency_table import MICROSECONDS_PER_MILLISECOND, occurrences
 from qfa_tf.latency.progress import TableProgress
 from qfa_tf.runs.messages import say
@@ -337,7 +338,6 @@ def _shared(options: BenchmarkOptions) -> dict:
 
 def _blank(path: pathlib.Path, info, options: BenchmarkOptions) -> LatencyTable:
     """An empty table of this device."""
-    parts = [info.name, info.soc, info.abi, options.delegate, f"{options.num_threads} thread(s)"]
     versions = {
         "runtime": info.runtime,
         "system": info.system,
@@ -346,7 +346,7 @@ def _blank(path: pathlib.Path, info, options: BenchmarkOptions) -> LatencyTable:
     }
     return LatencyTable(
         name=path.name.removesuffix(".json"),
-        device=", ".join(filter(None, parts)),
+        device=device_label(info.name, info.soc, info.abi, options.delegate, options.num_threads),
         versions={name: value for name, value in versions.items() if value},
         date=datetime.date.today().isoformat(),
         rows={},

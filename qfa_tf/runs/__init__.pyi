@@ -13,8 +13,10 @@ from .errors import (
     WorkerError,
 )
 from .evaluation_run import evaluate_selection
+from .exporting.inspection import print_inspection, print_support
+from .exporting.options import ExportOptions
 from .exporting.records import ModelRecord, ModelRecordError
-from .exporting.run import export_model, print_inspection, print_support
+from .exporting.run import export_model
 from .import_run import import_official
 from .measurement import SupernetEvaluator
 from .searching.run import search_workdir
@@ -28,6 +30,7 @@ __all__ = [
     "CheckpointWriteError",
     "ConfigError",
     "DivergedError",
+    "ExportOptions",
     "ModelRecord",
     "ModelRecordError",
     "RunError",

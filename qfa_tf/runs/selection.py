@@ -17,27 +17,38 @@ from qfa_tf.space import Architecture, SearchSpace
 
 
 @dataclasses.dataclass(frozen=True)
+class Member:
+    """A candidate of a search.
+
+    Attributes:
+      search: Where that search stands.
+      result: Of that search.
+      position: In its candidates.
+    """
+
+    search: SearchFolder
+    result: SearchResult
+    position: int
+
+    @property
+    def candidate(self) -> Candidate:
+        """What the search measured."""
+        return self.result.candidates[self.position]
+
+
+@dataclasses.dataclass(frozen=True)
 class Selection:
     """An architecture and where it comes from.
 
     Attributes:
       architecture: Of the space of the workdir.
       source: For people, for example "chosen", "front 3" or "trained alone".
-      search: Which search it comes from; None when it is not from one.
-      result: Of that search.
-      position: In the candidates of that search.
+      member: Of which search; None when it is not from one.
     """
 
     architecture: Architecture
     source: str
-    search: SearchFolder | None = None
-    result: SearchResult | None = None
-    position: int | None = None
-
-    @property
-    def candidate(self) -> Candidate | None:
-        """What the search measured."""
-        return None if self.result is None else self.result.candidates[self.position]
+    member: Member | None = None
 
 
 def select(
@@ -98,24 +109,23 @@ def select(
         )
     else:
         source, position = f"front {index}", result.front_indices[index]
-    return selected(folder, result, position, source)
+    return selected(Member(folder, result, position), source)
 
 
-def selected(folder: SearchFolder, result: SearchResult, position: int, source: str) -> Selection:
-    """The candidate of a search at a position."""
-    architecture = result.architecture(result.candidates[position])
-    return Selection(architecture, source, folder, result, position)
+def selected(member: Member, source: str) -> Selection:
+    """The selection of a member of a search."""
+    return Selection(member.result.architecture(member.candidate), source, member)
 
 
 def say_search(selection: Selection, console: rich.console.Console) -> None:
     """Tells which search a subnet comes from, where it comes from one."""
-    search, result = selection.search, selection.result
-    if search is None or result is None:
+    if selection.member is None:
         return
+    result = selection.member.result
     terms = ", ".join(map(str, result.constraints)) or "no constraint"
     say(
         console,
-        f"Search {search.name!r}: {terms}, front of {len(result.front)} against "
+        f"Search {selection.member.search.name!r}: {terms}, front of {len(result.front)} against "
         f"{result.objective}, weights {result.checkpoint_key}.",
     )
 

@@ -126,9 +126,10 @@ class SearchResult:
         cheapest, and of equally cheap ones the most accurate. Of equal ones the first evaluated.
         """
         allowed = [i for i, candidate in enumerate(self.candidates) if self.meets(candidate)]
-        return min(allowed, key=self._preference, default=None)
+        return min(allowed, key=self.preference, default=None)
 
-    def _preference(self, index: int) -> tuple[float, float]:
+    def preference(self, index: int) -> tuple[float, float]:
+        """Sorts candidates by their positions, the one to choose first."""
         candidate = self.candidates[index]
         preference = -candidate.accuracy, candidate.costs[self.objective]
         return preference[::-1] if self.minimize else preference

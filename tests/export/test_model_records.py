@@ -5,9 +5,13 @@ import json
 
 import pytest
 
-from qfa_tf.runs.exporting.records import ModelRecord, read_record, record_path
-from qfa_tf.runs.exporting.run import _identity
-from qfa_tf.runs.selection import Selection
+from qfa_tf.runs.exporting.records import (
+    ExportOptions,
+    ModelRecord,
+    model_identity,
+    read_record,
+    record_path,
+)
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import SearchSpace
 
@@ -47,9 +51,10 @@ def test_float_sites_are_kept_and_older_records_are_read(record, tmp_path):
 
 
 def test_identity_tells_float_sites_apart(record):
-    selection = Selection(record.architecture, "chosen")
     identities = {
-        name: _identity(selection, "weights", "images", {"input_type": "uint8"}, name)
+        name: model_identity(
+            record.architecture, "weights", "images", ExportOptions(float_sites=name)
+        )
         for name in ("int8", "float32", "float16")
     }
     assert len(set(identities.values())) == 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qfa_tf.data import Split
-from qfa_tf.runs.exporting import run as export_run
+from qfa_tf.runs.exporting import promises
 
 
 def split(count, size=8):
@@ -14,16 +14,16 @@ def split(count, size=8):
 
 def test_all_images_where_they_fit():
     whole = split(50)
-    assert export_run.verified_sample(whole, 8) is whole
+    assert promises.verified_sample(whole, 8) is whole
 
 
 @pytest.mark.parametrize(("resolution", "expected"), [(8, 20), (4, 20), (16, 5)])
 def test_evenly_spaced_ones_otherwise(monkeypatch, resolution, expected):
     """The larger of the two sizes counts: that in the data and that of the subnet."""
-    monkeypatch.setattr(export_run, "VERIFIED_BYTES", 20 * 8 * 8 * 4)
-    sample = export_run.verified_sample(split(1000), resolution)
+    monkeypatch.setattr(promises, "VERIFIED_BYTES", 20 * 8 * 8 * 4)
+    sample = promises.verified_sample(split(1000), resolution)
     assert len(sample) == expected
-    assert sample.read_images().nbytes <= export_run.VERIFIED_BYTES
+    assert sample.read_images().nbytes <= promises.VERIFIED_BYTES
     steps = np.diff(sample.labels)
     assert sample.labels[0] == 0
     assert sample.labels[-1] == 999
@@ -31,5 +31,5 @@ def test_evenly_spaced_ones_otherwise(monkeypatch, resolution, expected):
 
 
 def test_at_least_one(monkeypatch):
-    monkeypatch.setattr(export_run, "VERIFIED_BYTES", 1)
-    assert len(export_run.verified_sample(split(3), 8)) == 1
+    monkeypatch.setattr(promises, "VERIFIED_BYTES", 1)
+    assert len(promises.verified_sample(split(3), 8)) == 1

@@ -56,3 +56,22 @@ def run_copy(finished_run, tmp_path):
 
     shutil.copytree(finished_run, tmp_path / "copy")
     return Workdir(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def _restored(finished_run):
+    from qfa_tf.runs import Workdir, restore
+
+    return restore(Workdir(finished_run))
+
+
+@pytest.fixture
+def restored_once(_restored, monkeypatch):
+    """Gives all tests one restored net, so that it is traced once."""
+    import qfa_tf.runs.evaluation_run
+    import qfa_tf.runs.exporting.building
+    import qfa_tf.runs.measurement
+
+    runs = qfa_tf.runs
+    for module in (runs.measurement, runs.exporting.building, runs.evaluation_run):
+        monkeypatch.setattr(module, "restore", lambda workdir: _restored)

@@ -123,16 +123,16 @@ def test_the_newest_search_is_the_default(workdir, result, tiny_space, console):
     with pytest.raises(WorkdirError, match=r"no finished search 'c'; it has \., a, b\."):
         find_search(workdir, "c")
     selection = select(workdir, tiny_space, search="a", index=0)
-    assert (selection.search.name, selection.source) == ("a", "front 0")
-    assert selection.candidate == result.front[0]
-    assert select(workdir, tiny_space).search.name == "b"
+    assert (selection.member.search.name, selection.source) == ("a", "front 0")
+    assert selection.member.candidate == result.front[0]
+    assert select(workdir, tiny_space).member.search.name == "b"
     say_search(selection, console)
     assert "Search 'a': mflops_8bit<=0.03, front of" in console.file.getvalue()
     with pytest.raises(RunError, match="Give --architecture, or --search"):
         select(workdir, tiny_space, search="a", architecture_file="x.json")
 
 
-def test_a_search_of_other_weights_is_refused(run_copy, result, tiny_space, console):
+def test_a_search_of_other_weights_is_refused(restored_once, run_copy, result, tiny_space, console):
     write(search_folder(run_copy, "old"), result, 1000)
     selection = select(run_copy, tiny_space)
     check_weights(run_copy, selection, result.checkpoint_key)
@@ -145,12 +145,12 @@ def test_a_search_of_other_weights_is_refused(run_copy, result, tiny_space, cons
 
     from qfa_tf.runs.building import build_data
 
-    anew = measured_anew(run_copy, selection, build_data(run_copy.config()), console)
+    anew = measured_anew(run_copy, selection.member, build_data(run_copy.config()), console)
     evaluated = evaluate_selection(run_copy, search="old", console=console)
     assert (anew.accuracy, anew.images) == (evaluated["accuracy"], 52)
-    assert anew.costs == selection.candidate.costs
+    assert anew.costs == selection.member.candidate.costs
     told = console.file.getvalue().replace("\n", " ")
-    assert f"had {100 * selection.candidate.accuracy:.2f} %" in told
+    assert f"had {100 * selection.member.candidate.accuracy:.2f} %" in told
     assert f"has {100 * anew.accuracy:.2f} %" in told
 
 
@@ -169,7 +169,7 @@ def test_one_process_at_a_time_and_none_after_a_kill(workdir):
     assert claim(workdir, {"seed": 1}, "a") == "a"
 
 
-def test_evaluations_are_shared(run_copy, monkeypatch, console):
+def test_evaluations_are_shared(restored_once, run_copy, monkeypatch, console):
     from qfa_tf.runs import search_workdir
 
     settings = SearchSettings.from_config(run_copy.config(), sensitivity=False)

@@ -7,6 +7,7 @@ import pytest
 
 from qfa_tf.cost import CostModel, CostUnavailableError
 from qfa_tf.runs import (
+    ExportOptions,
     ModelRecordError,
     RunError,
     SearchSettings,
@@ -33,22 +34,6 @@ def refuse(*arguments, **keywords):
 
 def settings_of(workdir, **changes):
     return SearchSettings.from_config(workdir.config(), **changes)
-
-
-@pytest.fixture
-def restored_once(finished_run, monkeypatch):
-    """Gives all tests of the module one restored net, so that it is traced once."""
-    import qfa_tf.runs.exporting.run
-    import qfa_tf.runs.measurement
-    from qfa_tf.runs import Workdir, restore
-
-    if not _nets:
-        _nets.append(restore(Workdir(finished_run)))
-    for module in (qfa_tf.runs.measurement, qfa_tf.runs.exporting.run, qfa_tf.runs.evaluation_run):
-        monkeypatch.setattr(module, "restore", lambda workdir: _nets[0])
-
-
-_nets = []
 
 
 def test_evaluator_and_store(restored_once, run_copy, tiny_space, monkeypatch):
@@ -110,10 +95,11 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
     assert evaluated["accuracy"] == record.accuracy["supernet"]
 
     # An exported model is kept, another one under its name is refused, a damaged one as well.
-    monkeypatch.setattr("qfa_tf.runs.exporting.run.restore", refuse)
+    monkeypatch.setattr("qfa_tf.runs.exporting.building.restore", refuse)
     assert export_model(run_copy, console=console) == record
+    in_bytes = ExportOptions(weight_container="int8")
     with pytest.raises(ModelRecordError, match=r"is another model .*choose another --name"):
-        export_model(run_copy, name=record.name, weight_container="int8", console=console)
+        export_model(run_copy, name=record.name, options=in_bytes, console=console)
 
     measured = benchmark_models(run_copy, console=console)
     report = measured[0].benchmarks["host-1"]

@@ -3,7 +3,8 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import rich.console
@@ -15,9 +16,12 @@ from qfa_tf.runs.benchmarking.files import (
     save_report,
 )
 from qfa_tf.runs.errors import RunError
+from qfa_tf.runs.exporting.budget import read_tables, with_latency
 from qfa_tf.runs.exporting.records import ModelRecord, read_record, read_records
 from qfa_tf.runs.exporting.table import print_models
+from qfa_tf.runs.exporting.terms import broken_terms
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.searching.folder import search_folder
 from qfa_tf.runs.workdir import Workdir
 from tflite_tools.benchmarking.options import BenchmarkOptions, DeviceFiles
 
@@ -64,13 +68,27 @@ def benchmark_models(
         with open_device(device, files) as opened:
             reports = benchmark_all({name: contents[name] for name in missing}, opened, options)
         for name, report in reports.items():
-            benchmarks = {**records[name].benchmarks, key: report.as_dict()}
-            records[name] = dataclasses.replace(records[name], benchmarks=benchmarks)
+            records[name] = with_benchmark(workdir, records[name], key, report.as_dict())
             records[name].write(workdir)
             path = save_report(folder_of(workdir), name, key, report)
             say(console, f"{name}: {report}\nReport and log: {path}")
+            for term in broken_terms(records[name].budget):
+                say(console, f"Warning: {name}: {term}", style="bold red")
     print_models(list(records.values()), key, console)
     return list(records.values())
+
+
+def with_benchmark(
+    workdir: Workdir, record: ModelRecord, key: str, report: Mapping[str, Any]
+) -> ModelRecord:
+    """A record with a report, and with the latencies of its budget that this measured."""
+    budget = record.budget
+    if record.search is not None and budget:
+        request = search_folder(workdir, record.search).request() or {}
+        tables = read_tables(request.get("latency_tables", ()))
+        budget = with_latency(budget, key, report, tables)
+    benchmarks = {**record.benchmarks, key: report}
+    return dataclasses.replace(record, benchmarks=benchmarks, budget=budget)
 
 
 def benchmark_flatbuffers(
@@ -223,7 +241,7 @@ def images_of_model(workdir: Workdir, name: str, content: bytes, count: int) -> 
       RunError: The data set cannot be loaded.
     """
     from qfa_tf.runs.building import build_data
-    from qfa_tf.runs.exporting.run import resized_images
+    from qfa_tf.runs.exporting.promises import resized_images
     from tflite_tools.verification.devices import as_inputs
 
     record = read_record(workdir, name)

@@ -4,18 +4,19 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import RunError
+from qfa_tf.runs.exporting.options import DEFAULT_FLOAT_SITES, ExportOptions
+from qfa_tf.runs.exporting.terms import PassedOver, Term
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import Architecture
 from quantize_configs.errors import DamagedFileError
 from quantize_configs.files import write_text
 
 SCHEMA_VERSION = 1
-DEFAULT_FLOAT_SITES = "int8"
 
 
 class ModelRecordError(RunError, DamagedFileError):
@@ -42,6 +43,9 @@ class ModelRecord:
       file_sha256: Digest of the flatbuffer.
       versions: Of the packages that took part.
       float_sites: What sites became that the space keeps in float, see `QFASupernet.extract`.
+      search: Name of the search that it comes from; None when it is not from one.
+      budget: The constraints of that search, measured.
+      passed_over: Better members of that front whose files would have broken the budget.
       benchmarks: Reports by device and threads, such as "host-1".
     """
 
@@ -54,12 +58,15 @@ class ModelRecord:
     checkpoint_key: str
     calibration_key: str
     conversion: Mapping[str, str]
-    accuracy: Mapping[str, float]
+    accuracy: Mapping[str, Any]
     verification: Mapping[str, Any]
     file_bytes: int
     file_sha256: str
     versions: Mapping[str, str]
     float_sites: str = DEFAULT_FLOAT_SITES  # also of records that were written without it
+    search: str | None = None
+    budget: tuple[Term, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
     benchmarks: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def write(self, workdir: Workdir) -> None:
@@ -70,6 +77,8 @@ class ModelRecord:
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["architecture"] = json.loads(self.architecture.to_json())
+        for name in ("budget", "passed_over"):
+            fields[name] = [dataclasses.asdict(item) for item in fields[name]]
         content = {"schema_version": SCHEMA_VERSION, **fields}
         path = record_path(workdir, self.name)
         write_text(path, json.dumps(content, indent=1, default=_as_plain) + "\n")
@@ -120,6 +129,11 @@ def read_record(workdir: Workdir, name: str) -> ModelRecord:
         version = fields.pop("schema_version", None)
         if version == SCHEMA_VERSION:
             fields["architecture"] = Architecture.from_json(json.dumps(fields["architecture"]))
+            fields["budget"] = _terms(fields.get("budget", []))
+            fields["passed_over"] = tuple(
+                PassedOver(**{**item, "terms": _terms(item["terms"])})
+                for item in fields.get("passed_over", [])
+            )
             return ModelRecord(**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelRecordError(
@@ -143,6 +157,56 @@ def read_records(workdir: Workdir) -> list[ModelRecord]:
             f"{workdir} has no models yet. Export one: {command('export', workdir=workdir)}"
         )
     return [read_record(workdir, name) for name in names]
+
+
+def existing_record(
+    workdir: Workdir, name: str, identity: str, passed: Sequence[str] = ()
+) -> ModelRecord | None:
+    """The record of a model that was exported before under this name, None when there is none.
+
+    Args:
+      workdir: Of the run.
+      name: Of the files.
+      identity: Of the model; it also counts as exported where it was passed over for another one.
+      passed: Identities that were passed over before it.
+
+    Raises:
+      ModelRecordError: There is another model of that name, or it is damaged.
+    """
+    if not record_path(workdir, name).is_file():
+        return None
+    record = read_record(workdir, name)
+    over = [item.identity for item in record.passed_over]
+    if record.identity != identity and over[: len(passed) + 1] != [*passed, identity]:
+        raise ModelRecordError(
+            f"{model_path(workdir, name)} is another model ({record.source}, weights "
+            f"{record.checkpoint_key}). It was left as it is; choose another --name, or remove it."
+        )
+    record.check_file(workdir)
+    return record
+
+
+def known_sizes(workdir: Workdir) -> dict[str, int]:
+    """Bytes of the files that were made, but passed over for others, by identity."""
+    return {
+        item.identity: item.file_bytes
+        for path in sorted(workdir.models.glob("*.json"))
+        for item in read_record(workdir, path.stem).passed_over
+    }
+
+
+def model_identity(
+    architecture: Architecture, checkpoint_key: str, calibration_key: str, options: ExportOptions
+) -> str:
+    """Digest of everything that determines a flatbuffer."""
+    parts = [architecture.to_json(), checkpoint_key, calibration_key, options.conversion]
+    if options.float_sites != DEFAULT_FLOAT_SITES:  # digests without the choice stay as they were
+        parts.append({"float_sites": options.float_sites})
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _terms(items: Sequence[Mapping[str, Any]]) -> tuple[Term, ...]:
+    return tuple(Term(**item) for item in items)
 
 
 def _as_plain(value: Any) -> Any:

@@ -3,45 +3,40 @@
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import os
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
 import rich.console
 
 from qfa_tf.cost import CostModel
-from qfa_tf.data import Split
 from qfa_tf.runs.building import build_data, build_space
-from qfa_tf.runs.checkpoints import key_of, require_newest, restore
+from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
-from qfa_tf.runs.config import calibration_batch_size
-from qfa_tf.runs.errors import RunError
+from qfa_tf.runs.exporting.budget import members_in_turn, none_holds, terms_of_file
+from qfa_tf.runs.exporting.building import Draft, ModelBuilder, VerifiedModel
+from qfa_tf.runs.exporting.options import ExportOptions
+from qfa_tf.runs.exporting.promises import broken_promises
 from qfa_tf.runs.exporting.records import (
-    DEFAULT_FLOAT_SITES,
     ModelRecord,
-    ModelRecordError,
+    existing_record,
+    known_sizes,
+    model_identity,
     model_path,
     read_record,
-    record_path,
 )
-from qfa_tf.runs.measurement import Measurement, calibration_key
+from qfa_tf.runs.exporting.terms import PassedOver, Term, broken_terms
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.searching.staleness import check_weights, is_stale, measured_anew
-from qfa_tf.runs.selection import Selection, say_search, select
+from qfa_tf.runs.selection import Member, Selection, say_search, select
 from qfa_tf.runs.workdir import Workdir
-from qfa_tf.space import SearchSpace
-from quantize_configs.bit_widths import is_float_pair
+from qfa_tf.space import Architecture, SearchSpace
 from quantize_configs.files import write_bytes
 
-PIXEL_RANGE = (0.0, 1.0)
-"""Of the images that training sees, see `qfa_tf.data`."""
+if TYPE_CHECKING:
+    from qfa_tf.data import DataSplits
 
-VERIFIED_BYTES = 1 << 30
-"""Most bytes of test images that are verified; LiteRT and Keras hold them in memory."""
-
-MIN_AGREEMENT = 0.995
-MAX_ACCURACY_DIFFERENCE = 0.002
 _PACKAGES = ("qfa_tf", "tensorflow", "tf-keras", "ai-edge-litert")
 
 
@@ -53,13 +48,14 @@ def export_model(
     search: str | None = None,
     stale: str = "refuse",
     name: str | None = None,
-    weight_container: str = "auto",
-    input_type: str = "uint8",
-    output_type: str = "float32",
-    float_sites: str = DEFAULT_FLOAT_SITES,
+    options: ExportOptions | None = None,
     console: rich.console.Console | None = None,
 ) -> ModelRecord:
     """Extracts, converts and verifies one subnet; a model that was exported before is kept.
+
+    The budget of the search is measured on the file. Where the subnet that the search chose does
+    not keep it, the next best member of the front that does is exported instead; one that was
+    asked for by its index is exported all the same, and what it breaks is said.
 
     Args:
       workdir: Of a trained supernet.
@@ -68,14 +64,12 @@ def export_model(
       search: Name of the search; the only or the newest one by default.
       stale: "ok" to take a subnet of a search of other weights, after measuring it anew.
       name: Of the files; by default the space and a digest of the model.
-      weight_container: See `tflite_tools.convert`.
-      input_type: See `tflite_tools.convert`; images of bytes stand for 0 to 1, as in training.
-      output_type: See `tflite_tools.convert`.
-      float_sites: What sites become that the space keeps in float; see `QFASupernet.extract`.
+      options: How it becomes a file.
       console: For progress.
 
     Raises:
-      RunError: Something is missing, damaged or in the way.
+      RunError: Something is missing, damaged or in the way, or no member of the front keeps the
+        budget.
       UnsupportedCombinationError: LiteRT cannot compute the subnet exactly.
       FileWriteError: The files cannot be written.
     """
@@ -88,202 +82,176 @@ def export_model(
     checkpoint_key = key_of(require_newest(workdir))
     say_search(selection, console)
     check_weights(workdir, selection, checkpoint_key, stale)
-    if float_sites != DEFAULT_FLOAT_SITES and not _has_float_sites(space):
-        say(console, f"The space {space.name!r} keeps nothing in float; float_sites has no effect.")
-        float_sites = DEFAULT_FLOAT_SITES
+    options = _fitting(options or ExportOptions(), space, console)
     data = build_data(config)
-    if is_stale(selection, checkpoint_key):
-        measured_anew(workdir, selection, data, console)
-    settings = (calibration_batch_size(config), config.data.calibration_batches)
-    data_key = calibration_key(data, *settings)
-    conversion = {
-        "weight_container": weight_container,
-        "input_type": input_type,
-        "output_type": output_type,
-    }
-    identity = _identity(selection, checkpoint_key, data_key, conversion, float_sites)
-    name = name or f"{space.name}-{identity[:8]}"
-    existing = _existing(workdir, name, identity)
-    if existing is not None:
-        say(console, f"{model_path(workdir, name)} is exported already.")
-        return existing
+    if selection.member is not None and is_stale(selection, checkpoint_key):
+        measured_anew(workdir, selection.member, data, console)
+    export = _Export(workdir, space, checkpoint_key, data, options, name, console)
+    if index is not None or selection.member is None:
+        return export.one(selection)
+    return export.first_within_budget(selection.member, selection.source)
 
-    import tflite_tools
 
-    began = time.perf_counter()
-    architecture = selection.architecture
-    say(console, f"Exporting ({selection.source}) {architecture.describe()}")
-    net, _ = restore(workdir)
-    measurement = Measurement(data, *settings)
-    calibration = measurement.calibrate(net, architecture)
-    supernet = measurement.evaluate(net, architecture, calibration, "test")
-    subnet = net.extract(
-        architecture, calibration, weight_container=weight_container, float_sites=float_sites
-    )
-    metadata = {
-        "name": name,
-        "architecture": json.loads(architecture.to_json()),
-        "checkpoint": checkpoint_key,
-    }
-    flatbuffer = tflite_tools.convert(
-        subnet,
-        metadata=metadata,
-        labels=data.class_names or None,
-        pixel_range=None if input_type == "float32" else PIXEL_RANGE,
-        **conversion,
-    )
-    sample = verified_sample(data.test, architecture.resolution)
-    if len(sample) < len(data.test):
+def _fitting(
+    options: ExportOptions, space: SearchSpace, console: rich.console.Console
+) -> ExportOptions:
+    fitting = options.for_space(space)
+    if fitting != options:
+        say(console, f"The space {space.name!r} keeps nothing in float; float_sites has no effect.")
+    return fitting
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """A subnet on its way to a file."""
+
+    selection: Selection
+    identity: str
+    name: str
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.selection.architecture
+
+    def terms(self, file_bytes: int) -> tuple[Term, ...]:
+        """What its search asked for, and whether a file of this size keeps it."""
+        member = self.selection.member
+        return () if member is None else terms_of_file(member, file_bytes)
+
+
+class _Export:
+    """Exports subnets of one workdir in one way."""
+
+    def __init__(
+        self,
+        workdir: Workdir,
+        space: SearchSpace,
+        checkpoint_key: str,
+        data: "DataSplits",
+        options: ExportOptions,
+        name: str | None,
+        console: rich.console.Console,
+    ):
+        self._workdir = workdir
+        self._space = space
+        self._checkpoint_key = checkpoint_key
+        self._options = options
+        self._name = name
+        self._console = console
+        self._builder = ModelBuilder(workdir, workdir.config(), data, options, console)
+        self._began = time.perf_counter()
+
+    def one(self, selection: Selection) -> ModelRecord:
+        """Exports a subnet, whether or not it keeps a budget."""
+        candidate = self._candidate(selection)
+        existing = existing_record(self._workdir, candidate.name, candidate.identity)
+        if existing is not None:
+            return self._kept(existing)
+        model = self._builder.verify(self._draft(candidate))
+        for term in broken_terms(candidate.terms(len(model.flatbuffer))):
+            say(self._console, f"Warning: {term}", style="bold red")
+        return self._write(candidate, model)
+
+    def first_within_budget(self, member: Member, source: str) -> ModelRecord:
+        """Exports a subnet, or the next best member of its front that keeps the budget."""
+        passed: list[PassedOver] = []
+        known = known_sizes(self._workdir)
+        for selection in members_in_turn(member, source):
+            candidate = self._candidate(selection)
+            existing = existing_record(
+                self._workdir, candidate.name, candidate.identity, [one.identity for one in passed]
+            )
+            if existing is not None and not broken_terms(candidate.terms(existing.file_bytes)):
+                return self._kept(existing)
+            size, model = known.get(candidate.identity), None
+            if size is None or not broken_terms(candidate.terms(size)):
+                draft = self._draft(candidate)
+                size = len(draft.flatbuffer)
+                if not broken_terms(candidate.terms(size)):  # so far: accuracies will be added
+                    model = self._builder.verify(draft)
+                    size = len(model.flatbuffer)
+            terms = candidate.terms(size)
+            if model is not None and not broken_terms(terms):
+                return self._write(candidate, model, passed)
+            passed.append(PassedOver(candidate.identity, selection.source, size, terms))
+            told = ", ".join(map(str, broken_terms(terms)))
+            say(self._console, f"({selection.source}) as a file: {told}.", style="bold red")
+        raise none_holds(member.search.name, [one.terms for one in passed])
+
+    def _candidate(self, selection: Selection) -> _Candidate:
+        identity = model_identity(
+            selection.architecture,
+            self._checkpoint_key,
+            self._builder.calibration_key,
+            self._options,
+        )
+        return _Candidate(selection, identity, self._name or f"{self._space.name}-{identity[:8]}")
+
+    def _draft(self, candidate: _Candidate) -> Draft:
+        told = candidate.architecture.describe()
+        say(self._console, f"Exporting ({candidate.selection.source}) {told}")
+        return self._builder.draft(candidate.architecture, candidate.name)
+
+    def _kept(self, record: ModelRecord) -> ModelRecord:
+        say(self._console, f"{model_path(self._workdir, record.name)} is exported already.")
+        return record
+
+    def _write(
+        self, candidate: _Candidate, model: VerifiedModel, passed: Sequence[PassedOver] = ()
+    ) -> ModelRecord:
+        """Writes file and record, and tells what came out."""
+        genome = self._space.encode(candidate.architecture)
+        costs = CostModel(self._space).evaluate(genome[None])
+        source, member = candidate.selection.source, candidate.selection.member
+        record = ModelRecord(
+            name=candidate.name,
+            identity=candidate.identity,
+            source=f"{source}, in place of {passed[0].source}" if passed else source,
+            architecture=candidate.architecture,
+            resolution=candidate.architecture.resolution,
+            cost={metric: float(values[0]) for metric, values in costs.items()},
+            checkpoint_key=self._checkpoint_key,
+            calibration_key=self._builder.calibration_key,
+            conversion=self._options.conversion,
+            float_sites=self._options.float_sites,
+            accuracy=model.accuracy,
+            verification=model.report.as_dict(),
+            file_bytes=len(model.flatbuffer),
+            file_sha256=hashlib.sha256(model.flatbuffer).hexdigest(),
+            versions={package: importlib.metadata.version(package) for package in _PACKAGES},
+            search=None if member is None else member.search.name,
+            budget=candidate.terms(len(model.flatbuffer)),
+            passed_over=tuple(passed),
+        )
+        write_bytes(model_path(self._workdir, record.name), model.flatbuffer)
+        record.write(self._workdir)  # last: a model without its record is written again
+        self._tell(record, model)
+        return read_record(self._workdir, record.name)
+
+    def _tell(self, record: ModelRecord, model: VerifiedModel) -> None:
+        path = model_path(self._workdir, record.name)
+        say(self._console, str(model.report))
+        warnings = broken_promises(record)
+        for warning in warnings:
+            say(self._console, f"Warning: {warning}", style="bold red")
+        if warnings:
+            plot = path.with_suffix(".layers.png")
+            model.report.layers.plot(plot)
+            say(self._console, f"{model.report.layers}\nDifferences by tensor: {plot}")
+        for term in record.budget:
+            say(self._console, f"Budget: {term}")
+        if record.passed_over:
+            say(self._console, f"Exported {record.source}, which its file would break.")
+        measured = {
+            "supernet": model.accuracy["supernet"],
+            "Keras": model.accuracy["keras"],
+            "LiteRT": model.accuracy["litert"],
+        }
+        shown = ", ".join(f"{what} {100 * value:.2f} %" for what, value in measured.items())
         say(
-            console,
-            f"Verifying on {len(sample):,} of the {len(data.test):,} test images, evenly spaced: "
-            f"as many as fit {VERIFIED_BYTES >> 20} MiB.",
+            self._console,
+            f"Accuracy on test: {shown}\n"
+            f"Wrote {path} ({len(model.flatbuffer):,} bytes) in "
+            f"{time.perf_counter() - self._began:.0f} s\n"
+            f"Next: {command('benchmark', workdir=self._workdir)}",
         )
-    report = tflite_tools.verify(
-        flatbuffer, subnet, resized_images(sample.read_images(), architecture), labels=sample.labels
-    )
-    accuracy = {
-        "split": "test",
-        "images": len(data.test),
-        "verified_images": len(sample),
-        "supernet": supernet["accuracy"],
-        "keras": report.keras_accuracy,
-        "litert": report.litert_accuracy,
-    }
-    flatbuffer = tflite_tools.with_metadata(flatbuffer, {"accuracy": accuracy})
-    costs = CostModel(space).evaluate(space.encode(architecture)[None])
-    record = ModelRecord(
-        name=name,
-        identity=identity,
-        source=selection.source,
-        architecture=architecture,
-        resolution=architecture.resolution,
-        cost={metric: float(values[0]) for metric, values in costs.items()},
-        checkpoint_key=checkpoint_key,
-        calibration_key=data_key,
-        conversion=conversion,
-        float_sites=float_sites,
-        accuracy=accuracy,
-        verification=report.as_dict(),
-        file_bytes=len(flatbuffer),
-        file_sha256=hashlib.sha256(flatbuffer).hexdigest(),
-        versions={package: importlib.metadata.version(package) for package in _PACKAGES},
-    )
-    write_bytes(model_path(workdir, name), flatbuffer)
-    record.write(workdir)  # last: a model without its record is unfinished and written again
-    say(console, str(report))
-    warnings = broken_promises(record)
-    for warning in warnings:
-        say(console, f"Warning: {warning}", style="bold red")
-    if warnings:
-        plot = model_path(workdir, name).with_suffix(".layers.png")
-        report.layers.plot(plot)
-        say(console, f"{report.layers}\nDifferences by tensor: {plot}")
-    measured = {
-        "supernet": supernet["accuracy"],
-        "Keras": report.keras_accuracy,
-        "LiteRT": report.litert_accuracy,
-    }
-    shown = ", ".join(f"{what} {100 * value:.2f} %" for what, value in measured.items())
-    say(
-        console,
-        f"Accuracy on test: {shown}\n"
-        f"Wrote {model_path(workdir, name)} ({len(flatbuffer):,} bytes) in "
-        f"{time.perf_counter() - began:.0f} s\n"
-        f"Next: {command('benchmark', workdir=workdir)}",
-    )
-    return read_record(workdir, name)
-
-
-def verified_sample(split: Split, resolution: int) -> Split:
-    """Evenly spaced images of a split, as many as VERIFIED_BYTES hold at a resolution."""
-    pixels = max(split.resolution, resolution) ** 2
-    most = max(VERIFIED_BYTES // (4 * pixels * split.source.channels), 1)
-    if len(split) <= most:
-        return split
-    chosen = np.linspace(0, len(split) - 1, most).round().astype(int)
-    return dataclasses.replace(split, indices=split.indices[chosen])
-
-
-def print_support() -> None:
-    """Prints the support table: what is exported, what falls back, what is refused and why."""
-    from tflite_tools.support.table import table_rows
-
-    for row in table_rows():
-        weights = "" if row["weights"] == "-" else f" x {row['weights']}"
-        types = f"{row['activation']}{weights} -> {row['output']}"
-        fate = "refused" if row["exported"] == "refused" else f"XNNPACK: {row['XNNPACK']}"
-        print(f"{row['operator']:<18} {types:<26} {fate}")
-        for note in filter(None, row["notes"].split("; ")):
-            print(f"{'':<18}   {note}")
-
-
-def print_inspection(path: str | os.PathLike) -> None:
-    """Prints what is in a .tflite file, of any converter.
-
-    Raises:
-      FlatbufferError: The file is damaged, or no model.
-      RunError: It cannot be read.
-    """
-    import tflite_tools
-
-    try:
-        found = tflite_tools.inspect(path)
-    except OSError as error:
-        raise RunError(f"Cannot read {path}: {error.strerror or error}.") from error
-    print(found)
-    if found.metadata is not None:
-        print(json.dumps(found.metadata, indent=2))
-
-
-def broken_promises(record: ModelRecord) -> list[str]:
-    """What an exported model does not keep of the two promises, as sentences."""
-    report, broken = record.verification, []
-    if report["mismatches"]:
-        broken.append(f"{report['mismatches']} integers of LiteRT differ from the simulation.")
-    if report["top1_agreement"] < MIN_AGREEMENT:
-        broken.append(
-            f"LiteRT and Keras agree on {100 * report['top1_agreement']:.2f} % of the images, less "
-            f"than {100 * MIN_AGREEMENT:.1f} %."
-        )
-    difference = abs(record.accuracy["litert"] - record.accuracy["keras"])
-    if difference > MAX_ACCURACY_DIFFERENCE:
-        broken.append(
-            f"The accuracies of LiteRT and Keras differ by {100 * difference:.2f} points, more "
-            f"than {100 * MAX_ACCURACY_DIFFERENCE:.1f}."
-        )
-    return broken
-
-
-def _identity(selection: Selection, checkpoint_key, data_key, conversion, float_sites: str) -> str:
-    """Digest of everything that determines the flatbuffer."""
-    parts = [selection.architecture.to_json(), checkpoint_key, data_key, conversion]
-    if float_sites != DEFAULT_FLOAT_SITES:  # digests of models without the choice stay as they are
-        parts.append({"float_sites": float_sites})
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _has_float_sites(space: SearchSpace) -> bool:
-    """Whether a site has one pair of bits that stands for float."""
-    return any(is_float_pair(pair) for pair in space.fixed_bits.values())
-
-
-def _existing(workdir: Workdir, name: str, identity: str) -> ModelRecord | None:
-    """The record of this very model, None when there is none."""
-    if not record_path(workdir, name).is_file():
-        return None
-    record = read_record(workdir, name)
-    if record.identity != identity:
-        raise ModelRecordError(
-            f"{model_path(workdir, name)} is another model ({record.source}, weights "
-            f"{record.checkpoint_key}). It was left as it is; choose another --name, or remove it."
-        )
-    record.check_file(workdir)
-    return record
-
-
-def resized_images(images, architecture):
-    """Images as the deployed subnet must be fed."""
-    from qfa_tf.supernet.supernet import resize
-
-    return resize(images, architecture.resolution).numpy()

@@ -3,12 +3,13 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
+import numpy as np
 import rich.console
 
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import RunError, WorkdirError
 from qfa_tf.runs.messages import say
-from qfa_tf.runs.selection import Selection
+from qfa_tf.runs.selection import Member, Selection
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Candidate, EvaluationStore, StoredEvaluator
 
@@ -26,7 +27,8 @@ def weights_of(checkpoint_key: str) -> str:
 
 def is_stale(selection: Selection, checkpoint_key: str) -> bool:
     """Whether the search that a subnet comes from measured other weights than these."""
-    return selection.result is not None and selection.result.checkpoint_key != checkpoint_key
+    member = selection.member
+    return member is not None and member.result.checkpoint_key != checkpoint_key
 
 
 def check_weights(
@@ -40,44 +42,37 @@ def check_weights(
     """
     if stale not in STALE:
         raise RunError(f"stale must be one of {STALE}. Received: {stale!r}.")
-    search, result = selection.search, selection.result
-    if stale == "ok" or search is None or result is None or not is_stale(selection, checkpoint_key):
+    member = selection.member
+    if stale == "ok" or member is None or not is_stale(selection, checkpoint_key):
         return
     raise WorkdirError(
-        f"The search {search.name!r} is of {weights_of(result.checkpoint_key)},"
-        f" the weights of {workdir} are of {weights_of(checkpoint_key)}: its accuracies are not "
-        f"theirs. Search again ({command('search', workdir=workdir)}), or take the subnet all the "
-        "same with --stale=ok, which measures it anew first."
+        f"The search {member.search.name!r} is of {weights_of(member.result.checkpoint_key)}, the "
+        f"weights of {workdir} are of {weights_of(checkpoint_key)}: its accuracies are not theirs. "
+        f"Search again ({command('search', workdir=workdir)}), or take the subnet all the same "
+        "with --stale=ok, which measures it anew first."
     )
 
 
 def measured_anew(
-    workdir: Workdir,
-    selection: Selection,
-    data: "DataSplits",
-    console: rich.console.Console,
+    workdir: Workdir, member: Member, data: "DataSplits", console: rich.console.Console
 ) -> Candidate:
     """The candidate with its accuracy under the present weights, from the store where it can be.
 
     Raises:
-      RunError: It comes from no search.
       CheckpointError: It is damaged.
       StoreError, StoreWriteError: The store is damaged, or cannot be written.
     """
     from qfa_tf.runs.measurement import workdir_evaluator
 
-    search, found, before = selection.search, selection.result, selection.candidate
-    if search is None or found is None or before is None:
-        raise RunError(f"The subnet ({selection.source}) comes from no search.")
-    space = found.space
+    before, space = member.candidate, member.result.space
     with EvaluationStore(workdir.evaluations, space) as store:
         evaluator = StoredEvaluator(workdir_evaluator(workdir, space, data), store)
-        result = evaluator.evaluate(space.encode(selection.architecture)[None])[0]
+        result = evaluator.evaluate(np.array([before.genome], np.int32))[0]
     say(
         console,
-        f"The search {search.name!r} is of other weights. This subnet had "
-        f"{100 * before.accuracy:.2f} % on {found.split} with "
-        f"{weights_of(found.checkpoint_key)} and has {100 * result.accuracy:.2f} % with "
+        f"The search {member.search.name!r} is of other weights. This subnet had "
+        f"{100 * before.accuracy:.2f} % on {member.result.split} with "
+        f"{weights_of(member.result.checkpoint_key)} and has {100 * result.accuracy:.2f} % with "
         f"{weights_of(evaluator.checkpoint_key)}.",
     )
     return dataclasses.replace(

@@ -1,0 +1,158 @@
+"""From a subnet of a workdir to the bytes of a `.tflite` file that was verified."""
+
+import dataclasses
+import functools
+import json
+from typing import TYPE_CHECKING
+
+import rich.console
+from ml_collections import ConfigDict
+
+from qfa_tf.runs.checkpoints import restore
+from qfa_tf.runs.config import calibration_batch_size
+from qfa_tf.runs.exporting.options import ExportOptions
+from qfa_tf.runs.exporting.promises import VERIFIED_BYTES, resized_images, verified_sample
+from qfa_tf.runs.measurement import Measurement, calibration_key
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.workdir import Workdir
+from qfa_tf.space import Architecture
+
+if TYPE_CHECKING:
+    from qfa_tf.data import DataSplits
+    from qfa_tf.supernet import Calibration, QFASupernet
+    from quantize_configs.keras_backend import keras
+    from tflite_tools import VerificationReport
+
+PIXEL_RANGE = (0.0, 1.0)
+"""Of the images that training sees, see `qfa_tf.data`."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draft:
+    """A file that was not verified yet.
+
+    Attributes:
+      architecture: The subnet.
+      calibration: Its statistics.
+      keras_model: What was extracted.
+      flatbuffer: What it was converted to.
+    """
+
+    architecture: Architecture
+    calibration: "Calibration"
+    keras_model: "keras.Model"
+    flatbuffer: bytes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VerifiedModel:
+    """A file with what is known about it.
+
+    Attributes:
+      flatbuffer: As it will be written, accuracies in its metadata.
+      accuracy: On test images: of the supernet, of the Keras model and of LiteRT.
+      report: Of the verification.
+    """
+
+    flatbuffer: bytes
+    accuracy: dict[str, float | int | str]
+    report: "VerificationReport"
+
+
+class ModelBuilder:
+    """Makes files of the subnets of one workdir; the supernet is restored when it is needed.
+
+    Args:
+      workdir: Of a trained supernet.
+      config: Of the run.
+      data: Of the run.
+      options: How subnets become files.
+      console: For progress.
+
+    Attributes:
+      calibration_key: Identifies the images of the calibration.
+    """
+
+    def __init__(
+        self,
+        workdir: Workdir,
+        config: ConfigDict,
+        data: "DataSplits",
+        options: ExportOptions,
+        console: rich.console.Console,
+    ):
+        settings = (calibration_batch_size(config), config.data.calibration_batches)
+        self.calibration_key = calibration_key(data, *settings)
+        self._workdir = workdir
+        self._data = data
+        self._options = options
+        self._console = console
+        self._measurement = Measurement(data, *settings)
+
+    @functools.cached_property
+    def _restored(self) -> tuple["QFASupernet", str]:
+        return restore(self._workdir)
+
+    def draft(self, architecture: Architecture, name: str) -> Draft:
+        """Calibrates, extracts and converts a subnet.
+
+        Args:
+          architecture: Which one.
+          name: For the metadata.
+
+        Raises:
+          CheckpointError: The weights are damaged.
+          UnsupportedCombinationError: LiteRT cannot compute the subnet exactly.
+        """
+        import tflite_tools
+
+        net, checkpoint_key = self._restored
+        options = self._options
+        calibration = self._measurement.calibrate(net, architecture)
+        keras_model = net.extract(
+            architecture,
+            calibration,
+            weight_container=options.weight_container,
+            float_sites=options.float_sites,
+        )
+        flatbuffer = tflite_tools.convert(
+            keras_model,
+            metadata={
+                "name": name,
+                "architecture": json.loads(architecture.to_json()),
+                "checkpoint": checkpoint_key,
+            },
+            labels=self._data.class_names or None,
+            pixel_range=None if options.input_type == "float32" else PIXEL_RANGE,
+            **options.conversion,
+        )
+        return Draft(architecture, calibration, keras_model, flatbuffer)
+
+    def verify(self, draft: Draft) -> VerifiedModel:
+        """Compares a file with the simulation, integer by integer, and measures accuracies."""
+        import tflite_tools
+
+        net, _ = self._restored
+        supernet = self._measurement.evaluate(net, draft.architecture, draft.calibration, "test")
+        test = self._data.test
+        sample = verified_sample(test, draft.architecture.resolution)
+        if len(sample) < len(test):
+            say(
+                self._console,
+                f"Verifying on {len(sample):,} of the {len(test):,} test images, evenly spaced: "
+                f"as many as fit {VERIFIED_BYTES >> 20} MiB.",
+            )
+        images = resized_images(sample.read_images(), draft.architecture)
+        report = tflite_tools.verify(
+            draft.flatbuffer, draft.keras_model, images, labels=sample.labels
+        )
+        accuracy = {
+            "split": "test",
+            "images": len(test),
+            "verified_images": len(sample),
+            "supernet": supernet["accuracy"],
+            "keras": report.keras_accuracy,
+            "litert": report.litert_accuracy,
+        }
+        flatbuffer = tflite_tools.with_metadata(draft.flatbuffer, {"accuracy": accuracy})
+        return VerifiedModel(flatbuffer, accuracy, report)

@@ -1,0 +1,40 @@
+"""How a subnet becomes a file."""
+
+import dataclasses
+
+from qfa_tf.space import SearchSpace
+from quantize_configs.bit_widths import is_float_pair
+
+DEFAULT_FLOAT_SITES = "int8"
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """How a subnet becomes a file.
+
+    Attributes:
+      weight_container: See `tflite_tools.convert`.
+      input_type: See `tflite_tools.convert`; images of bytes stand for 0 to 1, as in training.
+      output_type: See `tflite_tools.convert`.
+      float_sites: What sites become that the space keeps in float; see `QFASupernet.extract`.
+    """
+
+    weight_container: str = "auto"
+    input_type: str = "uint8"
+    output_type: str = "float32"
+    float_sites: str = DEFAULT_FLOAT_SITES
+
+    @property
+    def conversion(self) -> dict[str, str]:
+        """The arguments of `tflite_tools.convert`."""
+        return {
+            "weight_container": self.weight_container,
+            "input_type": self.input_type,
+            "output_type": self.output_type,
+        }
+
+    def for_space(self, space: SearchSpace) -> "ExportOptions":
+        """The options without those that have no effect on the subnets of a space."""
+        if any(is_float_pair(pair) for pair in space.fixed_bits.values()):
+            return self
+        return dataclasses.replace(self, float_sites=DEFAULT_FLOAT_SITES)
