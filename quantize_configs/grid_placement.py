@@ -10,8 +10,7 @@ from collections.abc import Mapping
 
 from quantize_configs.activations import HardSigmoid
 from quantize_configs.bit_widths import WIDE_BITS, is_float_pair
-from quantize_configs.keras_backend import keras
-from quantize_configs.layer_roles import Role, function_of
+from quantize_configs.layer_roles import Role, function_of, kind_of
 from quantize_configs.model_graph import LayerCall, ModelGraph
 
 TENSOR_BITS = 8
@@ -65,9 +64,9 @@ class GridPlacement:
         if reader is None:
             return is_of_float_layer and self._is_end(name)
         is_direct = graph.sole_reader(name) is reader
-        kinds = (keras.layers.Concatenate, keras.layers.Rescaling)
         if reader.role is not Role.LINEAR:
-            return isinstance(reader.layer, kinds) and bits != WIDE_BITS
+            rescales = reader.role is Role.POINTWISE and function_of(reader.layer) == "rescaling"
+            return (rescales or kind_of(reader.layer).shares_grid) and bits != WIDE_BITS
         pair = self._pairs[reader.name]
         if is_float_pair(pair):
             return False  # floats were dealt with above

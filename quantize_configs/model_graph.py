@@ -1,8 +1,8 @@
 """A functional Keras model as a list of layer calls, wrapped by TFMOT or not."""
 
 import dataclasses
+from collections.abc import Collection
 
-import numpy as np
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
     QuantizeWrapper,
 )
@@ -12,7 +12,7 @@ from quantize_configs.layer_roles import (
     Role,
     UnsupportedLayerError,
     activation_of,
-    function_of,
+    kind_of,
     role_of,
 )
 
@@ -69,7 +69,7 @@ class ModelGraph:
             for name in call.inputs:
                 self._readers[name].append(call)
         for call in self.calls:
-            self._check_fusion(call)
+            self._check(call)
 
     def readers(self, name: str) -> list[LayerCall]:
         """Calls that read a tensor."""
@@ -92,56 +92,21 @@ class ModelGraph:
             reader = self.sole_reader(reader.name)
         return reader
 
-    def _check_function(self, call: LayerCall) -> None:
-        """Where a softmax and a rescaling may stand."""
-        function = function_of(call.layer)
-        if function == "softmax":
-            axis = getattr(call.layer, "axis", -1)
-            fits = axis in (-1, len(call.owner.input_shape) - 1)
-            if not fits or call.name not in self.outputs or self.readers(call.name):
-                raise UnsupportedLayerError(
-                    f"The softmax {call.name!r} must be an output of the model that nothing else "
-                    f"reads, over the last axis. Received: axis {axis}, "
-                    f"{len(self.readers(call.name))} readers."
-                )
-        if function == "rescaling":
-            (source,) = call.inputs
-            if self.by_name[source].role is not Role.INPUT or self.sole_reader(source) is not call:
-                raise UnsupportedLayerError(
-                    f"The rescaling {call.name!r} must be the only layer that reads an input of "
-                    f"the model. It reads {source!r}. Elsewhere, change weights or ranges instead."
-                )
-            if np.ndim(call.layer.scale) or np.ndim(call.layer.offset):
-                raise UnsupportedLayerError(
-                    f"The rescaling {call.name!r} must have one scale and one offset. Received: "
-                    f"scale {call.layer.scale}, offset {call.layer.offset}. Fold values per "
-                    "channel into the first convolution."
-                )
+    def require_fusion(self, call: LayerCall, producers: Collection[Role], needs: str) -> None:
+        """Refuses a call that cannot be fused into the operation it reads.
 
-    def _check_fusion(self, call: LayerCall) -> None:
-        if call.role is Role.POINTWISE:
-            self._check_function(call)
-        if call.role in (Role.LINEAR, Role.ACTIVATION):
-            activation = activation_of(call.layer)
-        if call.role is Role.NORMALIZATION:
-            producers, needs = (
-                (Role.LINEAR,),
-                "a Conv2D, DepthwiseConv2D or Dense without activation",
-            )
-        elif call.role is Role.ACTIVATION and activation != "linear":
-            producers = (Role.LINEAR, Role.NORMALIZATION, Role.ARITHMETIC)
-            needs = "a convolution, dense layer, batch normalization, Add, Multiply or pooling"
-            if activation == "hard_sigmoid":
-                producers = (Role.LINEAR, Role.NORMALIZATION)
-                needs = "a convolution, dense layer or batch normalization"
-        else:
-            return
-        if call.role is Role.NORMALIZATION:
-            _check_axis(call)
+        Args:
+          call: Of a normalization or an activation.
+          producers: What it may directly follow.
+          needs: The same in words.
+
+        Raises:
+          UnsupportedLayerError: It follows something else, or something else reads the tensor too.
+        """
         (source,) = call.inputs
         producer = self.by_name[source]
         fits = producer.role in producers and self.sole_reader(source) is call
-        fits = fits and not isinstance(producer.layer, keras.layers.Concatenate)
+        fits = fits and not kind_of(producer.layer).shares_grid
         if fits and producer.role is Role.LINEAR:
             fits = activation_of(producer.layer) == "linear"
         if not fits:
@@ -151,14 +116,11 @@ class ModelGraph:
                 f"({type(producer.layer).__name__}), read by {len(self.readers(source))} layers."
             )
 
-
-def _check_axis(call: LayerCall) -> None:
-    layer, rank = call.layer, len(call.owner.input_shape)
-    if list(layer.axis) != [rank - 1]:
-        raise UnsupportedLayerError(
-            f"Layer {layer.name!r} normalizes axis {list(layer.axis)}; only the last one, the "
-            "channels, folds into the layer before. Use axis=-1."
-        )
+    def _check(self, call: LayerCall) -> None:
+        if call.role is Role.LINEAR:
+            activation_of(call.layer)
+        if check := kind_of(call.layer).check:
+            check(self, call)
 
 
 def _producer(tensor) -> str:

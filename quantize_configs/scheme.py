@@ -13,7 +13,8 @@ from tensorflow_model_optimization.python.core.quantization.keras import (
 
 from quantize_configs.activations import HardSigmoid, HardSwish
 from quantize_configs.layer_configs import LayerQuantizeConfig
-from quantize_configs.layer_roles import ROLES, Role, role_of
+from quantize_configs.layer_roles import Role, role_of
+from quantize_configs.layers.registry import LAYERS
 from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.quantizer_registry import QUANTIZERS
 
@@ -31,7 +32,7 @@ class BitWidthRegistry(quantize_registry.QuantizeRegistry):
 
     def supports(self, layer) -> bool:
         """Whether the layer's class is known."""
-        return type(layer) in ROLES
+        return type(layer) in LAYERS
 
     def get_quantize_config(self, layer):
         """Default configuration of a layer; raises UnsupportedLayerError for unknown classes."""

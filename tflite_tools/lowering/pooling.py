@@ -1,4 +1,4 @@
-"""Pooling and zero padding as integer operations."""
+"""Pools as integer operations."""
 
 import numpy as np
 
@@ -6,33 +6,67 @@ from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import UnsupportedLayerError
 from quantize_configs.model_graph import LayerCall
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
+from tflite_tools.lowering.context import Lowering
+from tflite_tools.lowering.convolution import ACTIVATIONS, padding_of
 from tflite_tools.operators.convolution import DepthwiseConv2D
-from tflite_tools.operators.pooling import Mean
-from tflite_tools.operators.settings import Activation, Padding, window_positions
+from tflite_tools.operators.pooling import MaxPool2D, Mean
+from tflite_tools.operators.settings import Activation, Padding
 
 layers = keras.layers
 
 
-def add_average(
+def lower_max_pool(lowering: Lowering, call: LayerCall) -> None:
+    """MAX_POOL_2D."""
+    layer = call.layer
+    pool = MaxPool2D(tuple(layer.pool_size), tuple(layer.strides), padding_of(layer))
+    lowering.pass_on(call, pool)
+
+
+def lower_global_average(lowering: Lowering, call: LayerCall) -> None:
+    """MEAN.
+
+    Raises:
+      UnsupportedLayerError: An activation follows, which MEAN cannot fuse.
+    """
+    activation, output = lowering.fused_activation(call)
+    source = lowering.clamped(call.inputs[0])
+
+    def add(target: str) -> None:
+        if activation != "linear":
+            raise UnsupportedLayerError(
+                f"Layer {call.name!r} is followed by an activation, which LiteRT cannot fuse into "
+                "MEAN. Put the activation before the pooling."
+            )
+        mean = Mean(keep_dims=bool(call.layer.keepdims))
+        lowering.graph.add_operation(call.name, mean, [source.tensor], [target])
+
+    nonnegative = activation != "linear" or source.nonnegative
+    lowering.write(output, nonnegative, lowering.shape(call), add)
+
+
+def lower_average_pool(lowering: Lowering, call: LayerCall) -> None:
+    """A mean over windows, with the activation that follows it."""
+    activation, output = lowering.fused_activation(call)
+    source = lowering.clamped(call.inputs[0])
+
+    def add(target: str) -> None:
+        _add_average(lowering.graph, call, source.tensor, target, ACTIVATIONS[activation])
+
+    nonnegative = activation != "linear" or source.nonnegative
+    lowering.write(output, nonnegative, lowering.shape(call), add)
+
+
+def _add_average(
     graph: IntegerGraph, call: LayerCall, source: str, target: str, activation: Activation
 ) -> None:
-    """Global pooling as MEAN, others as a depthwise convolution with equal weights.
+    """A depthwise convolution with equal weights.
 
     XNNPACK runs no int8 AVERAGE_POOL_2D; the convolution is exact and stays delegated.
 
     Raises:
-      UnsupportedLayerError: An activation that MEAN cannot fuse, or windows of varying size.
+      UnsupportedLayerError: Windows of varying size.
     """
     layer = call.layer
-    if isinstance(layer, layers.GlobalAveragePooling2D):
-        if activation is Activation.NONE:
-            mean = Mean(keep_dims=bool(layer.keepdims))
-            graph.add_operation(call.name, mean, [source], [target])
-            return
-        raise UnsupportedLayerError(
-            f"Layer {call.name!r} is followed by an activation, which LiteRT cannot fuse into "
-            "MEAN. Put the activation before the pooling."
-        )
     height, width = layer.pool_size
     rows, columns, channels = call.owner.input_shape[1:]
     exact = rows % layer.strides[0] == 0 and columns % layer.strides[1] == 0
@@ -52,19 +86,8 @@ def add_average(
     graph.add_operation(call.name, attributes, [source, weights, bias], [target])
 
 
-def pads_like_same(padding: LayerCall, reader: LayerCall) -> bool:
-    """Whether a ZeroPadding2D adds what SAME padding would in the convolution that reads it."""
-    layer = reader.layer
-    if not isinstance(layer, layers.Conv2D) or layer.padding != "valid":
-        return False
-    if tuple(layer.dilation_rate) != (1, 1):
-        return False
-    sizes = padding.owner.input_shape[1:3]
-    windows = zip(sizes, layer.kernel_size, layer.strides, padding.layer.padding, strict=True)
-    for size, window, stride, sides in windows:
-        outputs, *same = window_positions(size, window, stride, Padding.SAME)
-        padded = size + sum(sides)
-        fits = padded >= window and (padded - window) // stride + 1 == outputs
-        if not fits or tuple(same) != tuple(sides):
-            return False
-    return True
+LOWERINGS = {
+    layers.MaxPooling2D: lower_max_pool,
+    layers.AveragePooling2D: lower_average_pool,
+    layers.GlobalAveragePooling2D: lower_global_average,
+}

@@ -3,13 +3,16 @@
 import numpy as np
 
 from quantize_configs import weight_containers
-from quantize_configs.float_folding import FoldedFloat
-from quantize_configs.folding import FoldedLinear
+from quantize_configs.bit_widths import WIDE_BITS
+from quantize_configs.float_folding import FoldedFloat, fold_float
+from quantize_configs.folding import FoldedLinear, fold_linear
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import UnsupportedLayerError
 from quantize_configs.model_graph import LayerCall
 from tflite_tools.arithmetic.accumulators import shifted_worst_case
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization, Tensor
+from tflite_tools.lowering.context import Lowering
+from tflite_tools.lowering.grids import Value
 from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
 from tflite_tools.operators.settings import Activation, Padding
 
@@ -21,6 +24,61 @@ ACTIVATIONS = {
 }
 CONTAINER_TYPES = {"int8": DataType.INT8, "int4": DataType.INT4, "int2": DataType.INT2}
 INT32_LIMIT = 2**31 - 1
+
+
+def lower_linear(lowering: Lowering, call: LayerCall) -> None:
+    """A convolution or dense layer with everything that is fused into it."""
+    if lowering.wrapped.float_bits(call.name) is not None:
+        _lower_float(lowering, call)
+        return
+    folded = fold_linear(lowering.wrapped, call)
+    container = weight_containers.choose(folded, lowering.options.weight_container)
+    factor = weight_containers.input_factor(folded, container)
+    source = lowering.mover.spread(lowering.values[call.inputs[0]], factor)
+
+    if folded.activation == "hard_sigmoid":
+        _check_hard_sigmoid(lowering, folded.output)
+        if folded.input_bits == WIDE_BITS:
+            raise UnsupportedLayerError(
+                f"The hard-sigmoid {folded.output!r} follows a layer with {WIDE_BITS} bits, "
+                "whose INT16 result no saturation clamps. Give that layer 8 bits or float."
+            )
+
+    def add(target: str) -> None:
+        padding = _padding(lowering, call)
+        add_linear(lowering.graph, folded, source, target, container, padding)
+
+    lowering.write(folded.output, folded.activation != "linear", lowering.shape(call), add)
+
+
+def _lower_float(lowering: Lowering, call: LayerCall) -> None:
+    """A layer in float: DEQUANTIZE in front of it and QUANTIZE behind it, where needed."""
+    folded = fold_float(lowering.wrapped, call)
+    source = lowering.mover.real(lowering.values[call.inputs[0]], f"{call.name}.source")
+    has_grid = bool(lowering.wrapped.output_quantizer(folded.output))
+    if folded.activation == "hard_sigmoid":
+        _check_hard_sigmoid(lowering, folded.output)
+    target = f"{folded.output}.float" if has_grid else folded.output
+    target = lowering.graph.add_tensor(target, lowering.shape(call), DataType.FLOAT32)
+    add_float(lowering.graph, folded, source, target, _padding(lowering, call))
+    value = Value(target, None, folded.activation != "linear")
+    if has_grid:
+        value = lowering.mover.moved(value, lowering.grid(folded.output), folded.output)
+    lowering.register([folded.output], value)
+
+
+def _padding(lowering: Lowering, call: LayerCall) -> Padding | None:
+    return Padding.SAME if call.name in lowering.same_padded else None
+
+
+def _check_hard_sigmoid(lowering: Lowering, name: str) -> None:
+    grid, _ = lowering.target_grid(name)
+    if grid.bits != 8 or grid.zero_point != 0:
+        raise UnsupportedLayerError(
+            f"The hard-sigmoid {name!r} is quantized to {grid.bits} bits with the zero point "
+            f"{grid.zero_point}; it needs 8 bits and zero point 0, where saturation clamps it. "
+            "Give it the quantizer that quantize_configs.quantize does."
+        )
 
 
 def add_linear(
@@ -157,3 +215,12 @@ def _operator(call: LayerCall, codes, activation, packed: bool, padding: Padding
         return FullyConnected(activation, keep_num_dims=True), codes[0, 0].T, 0
     attributes = Conv2D(tuple(layer.strides), padding or padding_of(layer), activation)
     return attributes, codes.transpose(3, 0, 1, 2), 0
+
+
+layers = keras.layers
+
+LOWERINGS = {
+    layers.Conv2D: lower_linear,
+    layers.DepthwiseConv2D: lower_linear,
+    layers.Dense: lower_linear,
+}

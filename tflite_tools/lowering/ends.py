@@ -1,0 +1,111 @@
+"""The ends of a graph: its inputs and its outputs."""
+
+import numpy as np
+
+from quantize_configs.bit_widths import FLOAT_BITS, WIDE_BITS
+from quantize_configs.layer_roles import Role, UnsupportedLayerError, function_of
+from quantize_configs.model_graph import LayerCall
+from tflite_tools.integer_graph.graph import DataType, Quantization
+from tflite_tools.lowering.context import Lowering
+from tflite_tools.lowering.float_flow import stays_float
+from tflite_tools.lowering.grids import Grid, Value
+from tflite_tools.operators.elementwise import Add
+from tflite_tools.operators.grids import Dequantize
+
+SOFTMAX_GRID = Grid(1.0 / 256.0, 0, 8)
+IMAGE_TYPES = {"uint8": DataType.UINT8, "int8": DataType.INT8}
+
+
+def is_rescaling(call: LayerCall) -> bool:
+    """Whether a call turns the bytes of an image into what the model reads."""
+    return call.role is Role.POINTWISE and function_of(call.layer) == "rescaling"
+
+
+def lower_input(lowering: Lowering, call: LayerCall) -> None:
+    """Adds an input of the graph, and its value on a grid or in float."""
+    shape = (1, *call.layer.output_shape[0][1:])
+    if None in shape:
+        raise UnsupportedLayerError(
+            f"The input {call.name!r} has the shape {call.layer.output_shape[0]}; only the "
+            "batch may be open. Build the model with a fixed input shape, set the weights and "
+            "convert it."
+        )
+    if lowering.options.input_type == "float32":
+        tensor = lowering.graph.add_input(call.name, shape, DataType.FLOAT32)
+        lowering.values[call.name] = Value(tensor, None, False)
+        return
+    pixels = _pixels(lowering, call)
+    if pixels is not None:
+        lowering.values[call.name] = _add_image(lowering, call.name, shape, *pixels)
+        return
+    if lowering.options.input_type == "uint8":
+        raise ValueError(
+            "input_type='uint8' needs to know what the bytes 0 and 255 stand for. Pass "
+            "pixel_range=(low, high), for example (0.0, 1.0), or let the model begin with a "
+            "Rescaling layer."
+        )
+    grid, names = (
+        (None, []) if stays_float(lowering.wrapped, call.name) else lowering.target_grid(call.name)
+    )
+    if grid is None or grid.is_wide:
+        raise UnsupportedLayerError(
+            f"The input {call.name!r} is read by a layer in float or with {WIDE_BITS} bits and "
+            "has no INT8 grid. Convert with input_type='float32', or with pixel_range=(low, "
+            "high) for the bytes of an image."
+        )
+    tensor = lowering.graph.add_input(call.name, shape, DataType.INT8, grid.quantization)
+    lowering.register(names, lowering.mover.written(tensor, grid, nonnegative=False))
+
+
+def _pixels(lowering: Lowering, call: LayerCall) -> tuple[float, float] | None:
+    """(scale, offset) from bytes to what the model takes; None when it takes no bytes."""
+    reader = lowering.wrapped.graph.sole_reader(call.name)
+    if reader is not None and is_rescaling(reader):
+        return 1.0, 0.0
+    return lowering.options.pixels
+
+
+def _add_image(
+    lowering: Lowering, name: str, shape: tuple[int, ...], scale: float, offset: float
+) -> Value:
+    """A graph input of bytes (minus 128 as int8), and its real values."""
+    dtype = IMAGE_TYPES[lowering.options.input_type]
+    quantization = Quantization(np.float32(scale), dtype.limits[0])
+    image = lowering.graph.add_input(name, shape, dtype, quantization)
+    real = lowering.graph.add_tensor(f"{name}.float", shape, DataType.FLOAT32)
+    lowering.graph.add_operation(real, Dequantize(), [image], [real])
+    if offset:
+        shift = np.array([offset], np.float32)
+        shift = lowering.graph.add_constant(f"{name}.offset", shift, DataType.FLOAT32)
+        shifted = lowering.graph.add_tensor(f"{name}.shifted", shape, DataType.FLOAT32)
+        lowering.graph.add_operation(shifted, Add(), [real, shift], [shifted])
+        real = shifted
+    return Value(real, None, offset >= 0)
+
+
+def add_output(lowering: Lowering, name: str) -> None:
+    """Makes the value of a tensor an output of the graph."""
+    value = lowering.clamped(name)
+    if lowering.options.output_type == "int8":
+        if value.grid is None and _ends_in_softmax(lowering, name):
+            value = lowering.mover.moved(value, SOFTMAX_GRID, name)
+        if value.grid is None or value.grid.is_wide:
+            bits = FLOAT_BITS if value.grid is None else value.grid.bits
+            raise UnsupportedLayerError(
+                f"The output {name!r} comes from a layer with {bits} bits and has no INT8 "
+                "grid. Convert with output_type='float32', or give that layer 8 bits."
+            )
+        lowering.graph.outputs.append(value.tensor)
+        return
+    shape = lowering.graph.tensor(value.tensor).shape
+    if value.grid is None:
+        lowering.graph.outputs.append(value.tensor)
+        return
+    tensor = lowering.graph.add_tensor(f"{name}.float", shape, DataType.FLOAT32)
+    lowering.graph.add_operation(tensor, Dequantize(), [value.tensor], [tensor])
+    lowering.graph.outputs.append(tensor)
+
+
+def _ends_in_softmax(lowering: Lowering, name: str) -> bool:
+    call = lowering.wrapped.graph.by_name[name]
+    return call.role is Role.POINTWISE and function_of(call.layer) == "softmax"

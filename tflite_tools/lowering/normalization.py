@@ -1,0 +1,12 @@
+"""Normalizations: the layer before them has taken them in."""
+
+from quantize_configs.keras_backend import keras
+from quantize_configs.model_graph import LayerCall
+from tflite_tools.lowering.context import Lowering
+
+
+def skip_folded(lowering: Lowering, call: LayerCall) -> None:
+    """Nothing is left to do."""
+
+
+LOWERINGS = {keras.layers.BatchNormalization: skip_folded}

@@ -1,0 +1,57 @@
+"""Padding and reshaping, and layers that do nothing at inference."""
+
+from quantize_configs.keras_backend import keras
+from quantize_configs.model_graph import LayerCall
+from tflite_tools.lowering.context import Lowering, is_identity
+from tflite_tools.operators.settings import Padding, window_positions
+from tflite_tools.operators.shaping import Pad, Reshape
+
+layers = keras.layers
+
+
+def lower_padding(lowering: Lowering, call: LayerCall) -> None:
+    """PAD, or nothing where it becomes the SAME padding of the convolution that reads it."""
+    reader = lowering.wrapped.graph.sole_reader(call.name)
+    while reader is not None and is_identity(reader):
+        reader = lowering.wrapped.graph.sole_reader(reader.name)
+    if reader is not None and pads_like_same(call, reader):
+        lowering.same_padded.add(reader.name)
+        lowering.pass_on(call, None)
+        return
+    lowering.pass_on(call, Pad(*call.layer.padding))
+
+
+def pads_like_same(padding: LayerCall, reader: LayerCall) -> bool:
+    """Whether a ZeroPadding2D adds what SAME padding would in the convolution that reads it."""
+    layer = reader.layer
+    if not isinstance(layer, layers.Conv2D) or layer.padding != "valid":
+        return False
+    if tuple(layer.dilation_rate) != (1, 1):
+        return False
+    sizes = padding.owner.input_shape[1:3]
+    windows = zip(sizes, layer.kernel_size, layer.strides, padding.layer.padding, strict=True)
+    for size, window, stride, sides in windows:
+        outputs, *same = window_positions(size, window, stride, Padding.SAME)
+        padded = size + sum(sides)
+        fits = padded >= window and (padded - window) // stride + 1 == outputs
+        if not fits or tuple(same) != tuple(sides):
+            return False
+    return True
+
+
+def lower_reshape(lowering: Lowering, call: LayerCall) -> None:
+    """RESHAPE."""
+    lowering.pass_on(call, Reshape())
+
+
+def drop(lowering: Lowering, call: LayerCall) -> None:
+    """Nothing, at inference."""
+    lowering.pass_on(call, None)
+
+
+LOWERINGS = {
+    layers.ZeroPadding2D: lower_padding,
+    layers.Flatten: lower_reshape,
+    layers.Reshape: lower_reshape,
+    layers.Dropout: drop,
+}
