@@ -1,6 +1,5 @@
 """A functional Keras model as a list of layer calls, wrapped by TFMOT or not."""
 
-import dataclasses
 from collections.abc import Collection
 
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
@@ -8,43 +7,10 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 )
 
 from quantize_configs.keras_backend import keras, require_functional
-from quantize_configs.layer_roles import (
-    Role,
-    UnsupportedLayerError,
-    activation_of,
-    kind_of,
-    role_of,
-)
+from quantize_configs.layer_roles import activation_of, kind_of
+from quantize_configs.layers.kinds import LayerCall, Role, UnsupportedLayerError
 
-
-@dataclasses.dataclass(frozen=True)
-class LayerCall:
-    """One call of a layer; its output tensor goes by the layer's name.
-
-    Attributes:
-      owner: The layer of the model, a TFMOT wrapper in a quantized model.
-      inputs: Names of the tensors it reads, in order.
-      node: The Keras node, which knows how the arguments were nested.
-    """
-
-    owner: keras.layers.Layer
-    inputs: tuple[str, ...]
-    node: object
-
-    @property
-    def layer(self) -> keras.layers.Layer:
-        """The layer itself, without a wrapper."""
-        return self.owner.layer if isinstance(self.owner, QuantizeWrapper) else self.owner
-
-    @property
-    def name(self) -> str:
-        """Name of the layer, and of the tensor it makes."""
-        return self.layer.name
-
-    @property
-    def role(self) -> Role:
-        """What the layer does to grids."""
-        return role_of(self.layer)
+__all__ = ["LayerCall", "ModelGraph"]
 
 
 class ModelGraph:
@@ -106,7 +72,7 @@ class ModelGraph:
         (source,) = call.inputs
         producer = self.by_name[source]
         fits = producer.role in producers and self.sole_reader(source) is call
-        fits = fits and not kind_of(producer.layer).shares_grid
+        fits = fits and not producer.kind.shares_grid
         if fits and producer.role is Role.LINEAR:
             fits = activation_of(producer.layer) == "linear"
         if not fits:
@@ -119,13 +85,16 @@ class ModelGraph:
     def _check(self, call: LayerCall) -> None:
         if call.role is Role.LINEAR:
             activation_of(call.layer)
-        if check := kind_of(call.layer).check:
+        if check := call.kind.check:
             check(self, call)
 
 
+def _unwrapped(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return layer.layer if isinstance(layer, QuantizeWrapper) else layer
+
+
 def _producer(tensor) -> str:
-    layer = tensor._keras_history.layer
-    return layer.layer.name if isinstance(layer, QuantizeWrapper) else layer.name
+    return _unwrapped(tensor._keras_history.layer).name
 
 
 def _calls(model):
@@ -145,6 +114,4 @@ def _calls(model):
                 )
             seen.add(layer.name)
             inputs = () if node.is_input else tuple(map(_producer, node.keras_inputs))
-            call = LayerCall(layer, inputs, node)
-            call.role  # noqa: B018 - raises for an unknown layer
-            yield call
+            yield LayerCall(layer, inputs, node, kind_of(_unwrapped(layer)))

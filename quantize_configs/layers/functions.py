@@ -1,17 +1,20 @@
 """Functions of each element: fused into the operation before them, or computed in float."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from quantize_configs.activations import HardSigmoid, HardSwish
 from quantize_configs.editable_graph import EditableGraph, Node, TensorName, new
 from quantize_configs.keras_backend import keras
-from quantize_configs.layers.kinds import LayerKind, Role, UnsupportedLayerError
-
-if TYPE_CHECKING:
-    from quantize_configs.model_graph import LayerCall, ModelGraph
+from quantize_configs.layers.kinds import (
+    CallGraph,
+    LayerCall,
+    LayerKind,
+    Role,
+    UnsupportedLayerError,
+)
 
 layers = keras.layers
 
@@ -64,7 +67,7 @@ def _role_of_activation(layer: keras.layers.Layer) -> Role:
     return Role.POINTWISE if activation_name(layer) in FUNCTION_NAMES else Role.ACTIVATION
 
 
-def _check_fusion(graph: "ModelGraph", call: "LayerCall") -> None:
+def _check_fusion(graph: CallGraph, call: LayerCall) -> None:
     """An activation is fused into the operation it directly follows."""
     activation = activation_of(call.layer)
     if activation == "linear":
@@ -77,7 +80,7 @@ def _check_fusion(graph: "ModelGraph", call: "LayerCall") -> None:
     graph.require_fusion(call, producers, needs)
 
 
-def _check_softmax(graph: "ModelGraph", call: "LayerCall") -> None:
+def _check_softmax(graph: CallGraph, call: LayerCall) -> None:
     axis = getattr(call.layer, "axis", -1)
     fits = axis in (-1, len(call.owner.input_shape) - 1)
     if not fits or call.name not in graph.outputs or graph.readers(call.name):
@@ -88,7 +91,7 @@ def _check_softmax(graph: "ModelGraph", call: "LayerCall") -> None:
         )
 
 
-def _check_activation(graph: "ModelGraph", call: "LayerCall") -> None:
+def _check_activation(graph: CallGraph, call: LayerCall) -> None:
     name = activation_name(call.layer)
     if name == "softmax":
         _check_softmax(graph, call)
@@ -96,7 +99,7 @@ def _check_activation(graph: "ModelGraph", call: "LayerCall") -> None:
         _check_fusion(graph, call)
 
 
-def _check_rescaling(graph: "ModelGraph", call: "LayerCall") -> None:
+def _check_rescaling(graph: CallGraph, call: LayerCall) -> None:
     (source,) = call.inputs
     if graph.by_name[source].role is not Role.INPUT or graph.sole_reader(source) is not call:
         raise UnsupportedLayerError(

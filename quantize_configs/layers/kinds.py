@@ -2,14 +2,15 @@
 
 import dataclasses
 import enum
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
+    QuantizeWrapper,
+)
 
 from quantize_configs.errors import UnsupportedError
 from quantize_configs.keras_backend import keras
-
-if TYPE_CHECKING:
-    from quantize_configs.model_graph import LayerCall, ModelGraph
 
 
 class UnsupportedLayerError(UnsupportedError):
@@ -46,8 +47,61 @@ class LayerKind:
     merges: bool = False
     shares_grid: bool = False
     function: Callable[[keras.layers.Layer], str] | None = None
-    check: "Callable[[ModelGraph, LayerCall], None] | None" = None
+    check: "Callable[[CallGraph, LayerCall], None] | None" = None
 
     def role_of(self, layer: keras.layers.Layer) -> Role:
         """What `layer` does to grids."""
         return self.role if isinstance(self.role, Role) else self.role(layer)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCall:
+    """One call of a layer; its output tensor goes by the layer's name.
+
+    Attributes:
+      owner: The layer of the model, a TFMOT wrapper in a quantized model.
+      inputs: Names of the tensors it reads, in order.
+      node: The Keras node, which knows how the arguments were nested.
+      kind: How layers of its class are treated.
+    """
+
+    owner: keras.layers.Layer
+    inputs: tuple[str, ...]
+    node: Any
+    kind: LayerKind
+
+    @property
+    def layer(self) -> keras.layers.Layer:
+        """The layer itself, without a wrapper."""
+        return self.owner.layer if isinstance(self.owner, QuantizeWrapper) else self.owner
+
+    @property
+    def name(self) -> str:
+        """Name of the layer, and of the tensor it makes."""
+        return self.layer.name
+
+    @property
+    def role(self) -> Role:
+        """What the layer does to grids."""
+        return self.kind.role_of(self.layer)
+
+
+class CallGraph(Protocol):
+    """What the checks of layers see of a model; see `quantize_configs.model_graph.ModelGraph`."""
+
+    @property
+    def by_name(self) -> Mapping[str, LayerCall]:
+        """The calls by name."""
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Names of the tensors the model gives."""
+
+    def readers(self, name: str) -> Sequence[LayerCall]:
+        """Calls that read a tensor."""
+
+    def sole_reader(self, name: str) -> LayerCall | None:
+        """The only call that reads a tensor, None when there are more or it is an output."""
+
+    def require_fusion(self, call: LayerCall, producers: Collection[Role], needs: str) -> None:
+        """Refuses a call that cannot be fused into the operation it reads."""

@@ -1,15 +1,16 @@
 """Normalizations: they fold away into the convolution or dense layer before them."""
 
-from typing import TYPE_CHECKING
-
 from quantize_configs.keras_backend import keras
-from quantize_configs.layers.kinds import LayerKind, Role, UnsupportedLayerError
+from quantize_configs.layers.kinds import (
+    CallGraph,
+    LayerCall,
+    LayerKind,
+    Role,
+    UnsupportedLayerError,
+)
 
-if TYPE_CHECKING:
-    from quantize_configs.model_graph import LayerCall, ModelGraph
 
-
-def _check_batch_normalization(graph: "ModelGraph", call: "LayerCall") -> None:
+def _check_batch_normalization(graph: CallGraph, call: LayerCall) -> None:
     layer, rank = call.layer, len(call.owner.input_shape)
     if list(layer.axis) != [rank - 1]:
         raise UnsupportedLayerError(

@@ -7,12 +7,6 @@ import pytest
 PACKAGES = ("quantize_configs", "tflite_tools", "qfa_tf")
 KNOWN = [
     {
-        "tflite_tools.integer_graph.graph",
-        "tflite_tools.support.rules",
-        "tflite_tools.support.table",
-        "tflite_tools.support.validation",
-    },
-    {
         "qfa_tf.space.codec",
         "qfa_tf.space.genes",
         "qfa_tf.space.members",

@@ -36,7 +36,7 @@ class Node:
     @property
     def input_scale(self) -> np.float32:
         """Scale of the first input."""
-        return self.inputs[0].grid.scale[()]
+        return np.float32(self.inputs[0].grid.scale)
 
     @property
     def input_zero_point(self) -> int:
@@ -46,7 +46,7 @@ class Node:
     @property
     def output_scale(self) -> np.float32:
         """Scale of the output."""
-        return self.output.grid.scale[()]
+        return np.float32(self.output.grid.scale)
 
     @property
     def output_zero_point(self) -> int:

@@ -7,10 +7,14 @@ common.h; gemmlowp fixedpoint.h.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 from tflite_tools.operators.settings import Activation
+
+Numbers = Any
+"""Arrays of NumPy, its scalars, or numbers."""
 
 INT8_MIN, INT8_MAX = -128, 127
 
@@ -23,7 +27,7 @@ LIMITS = {
 }
 
 
-def quantize_multiplier(real: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+def quantize_multiplier(real: Numbers) -> tuple[np.ndarray, np.ndarray]:
     """Splits positive multipliers into (q, exponent), both int64 of the shape of `real`.
 
     `real` is float64. 2**30 <= q < 2**31, or q = 0 for multipliers below 2**-32.
@@ -38,7 +42,7 @@ def quantize_multiplier(real: np.ndarray | float) -> tuple[np.ndarray, np.ndarra
     return np.where(vanishes, 0, multiplier), np.where(vanishes, 0, exponent)
 
 
-def scale_half_up(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+def scale_half_up(values: Numbers, multiplier: Numbers, exponent: Numbers) -> np.ndarray:
     """Multiplies integers by q * 2**(e - 31), both roundings half up.
 
     Args:
@@ -55,7 +59,7 @@ def scale_half_up(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarr
     return high
 
 
-def scale_half_away(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+def scale_half_away(values: Numbers, multiplier: Numbers, exponent: Numbers) -> np.ndarray:
     """As `scale_half_up`, but the second rounding has ties away from zero."""
     high, right = _high_product(values, multiplier, exponent)
     mask = (np.int64(1) << right) - 1
@@ -65,7 +69,9 @@ def scale_half_away(values: np.ndarray, multiplier: np.ndarray, exponent: np.nda
     return high
 
 
-def _high_product(values, multiplier, exponent) -> tuple[np.ndarray, np.ndarray]:
+def _high_product(
+    values: Numbers, multiplier: Numbers, exponent: Numbers
+) -> tuple[np.ndarray, np.ndarray]:
     """(values * 2**max(e, 0) * q * 2**-31, half up, as a new int64 array; max(-e, 0))."""
     shape = np.broadcast_shapes(np.shape(values), np.shape(multiplier), np.shape(exponent))
     product = np.broadcast_to(values, shape).astype(np.int64)
@@ -78,14 +84,14 @@ def _high_product(values, multiplier, exponent) -> tuple[np.ndarray, np.ndarray]
     return product, np.maximum(-exponent, 0)
 
 
-def scale_reduced(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+def scale_reduced(values: Numbers, multiplier: Numbers, exponent: Numbers) -> np.ndarray:
     """Multiplies 64-bit integers by q * 2**(e - 31) with q reduced to 15 bits, half up."""
     reduced = np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
     shift = 15 - exponent
     return (np.asarray(values).astype(np.int64) * reduced + (np.int64(1) << (shift - 1))) >> shift
 
 
-def round_half_away(values: np.ndarray) -> np.ndarray:
+def round_half_away(values: Numbers) -> np.ndarray:
     """Rounds floats to the nearest integer, ties away from zero, in the type of `values`."""
     magnitude = np.abs(values)
     whole = np.trunc(magnitude)
@@ -109,7 +115,7 @@ def plus_half(products: np.ndarray) -> np.ndarray:
 
 
 def saturate(
-    values: np.ndarray, low: float = INT8_MIN, high: float = INT8_MAX, dtype: type = np.int8
+    values: Numbers, low: float = INT8_MIN, high: float = INT8_MAX, dtype: type = np.int8
 ) -> np.ndarray:
     """Clamps codes to [low, high] and stores them as int8, or as `dtype`."""
     return np.clip(values, low, high).astype(dtype)

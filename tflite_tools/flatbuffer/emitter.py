@@ -5,6 +5,7 @@ unchanged. The same graph gives the same bytes.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -88,9 +89,9 @@ class _Emitter:
                 name for name in graph.activation_names if name not in inputs_and_outputs
             ]
         self._buffers = [schema.BufferT()]  # Buffer 0 means "no data".
-        self._tensors = []
-        self._index = {}
-        self._operator_codes = {}
+        self._tensors: list[Any] = []
+        self._index: dict[str, int] = {}
+        self._operator_codes: dict[tuple[str, int], int] = {}
 
     def serialise(self) -> bytes:
         import flatbuffers
@@ -137,12 +138,10 @@ class _Emitter:
 
     def _quantization(self, tensor: Tensor):
         parameters = self._schema.QuantizationParametersT()
-        scales = tensor.quantization.scales
+        scales = tensor.grid.scales
         parameters.scale = scales
-        parameters.zeroPoint = np.full(scales.shape, tensor.quantization.zero_point, np.int64)
-        parameters.quantizedDimension = (
-            tensor.quantization.axis if tensor.quantization.is_per_channel else 0
-        )
+        parameters.zeroPoint = np.full(scales.shape, tensor.grid.zero_point, np.int64)
+        parameters.quantizedDimension = tensor.grid.axis if tensor.grid.is_per_channel else 0
         return parameters
 
     def _add_buffer(self, content: np.ndarray) -> int:
@@ -236,6 +235,6 @@ def _settings(node: Operation, output: Tensor) -> list[Tensor]:
 
 def _stored_bytes(tensor: Tensor) -> np.ndarray:
     if tensor.dtype in (DataType.INT4, DataType.INT2):
-        return pack(tensor.data, tensor.dtype.bits)
-    little_endian = tensor.data.astype(tensor.data.dtype.newbyteorder("<"))
+        return pack(tensor.codes, tensor.dtype.bits)
+    little_endian = tensor.codes.astype(tensor.codes.dtype.newbyteorder("<"))
     return np.frombuffer(little_endian.tobytes(), np.uint8)

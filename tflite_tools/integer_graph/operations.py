@@ -1,9 +1,11 @@
 """One node of the integer graph."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from quantize_configs.errors import InvalidInputError
+from tflite_tools.integer_graph.tensors import Tensor
 
 if TYPE_CHECKING:
     from tflite_tools.operators.operator import Operator
@@ -38,3 +40,26 @@ class Operation:
     def is_linear(self) -> bool:
         """Whether it has weights and a bias."""
         return self.attributes.is_linear
+
+
+class GraphView(Protocol):
+    """What checks see of a graph; see `tflite_tools.integer_graph.graph.IntegerGraph`."""
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Every tensor by name."""
+
+    @property
+    def operations(self) -> Sequence[Operation]:
+        """Operations in execution order."""
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """Names of the graph inputs."""
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Names of the graph outputs."""
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor called `name`."""

@@ -235,9 +235,8 @@ class Conv2D(Linear):
         return math.prod(output) * math.prod(inputs[1][1:])
 
     def sums(self, node: Node) -> np.ndarray:
-        return accumulators.conv_2d(
-            node.values[0], *node.inputs, self.windows(node.inputs[1].shape)
-        )
+        x, weights, bias = node.inputs
+        return accumulators.conv_2d(node.values[0], x, weights, bias, self.windows(weights.shape))
 
     def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
         options = schema.Conv2DOptionsT()
@@ -311,9 +310,10 @@ class DepthwiseConv2D(Linear):
         return math.prod(output) * math.prod(inputs[1][1:3])
 
     def sums(self, node: Node) -> np.ndarray:
-        windows = self.windows(node.inputs[1].shape)
+        x, weights, bias = node.inputs
+        windows = self.windows(weights.shape)
         return accumulators.depthwise_conv_2d(
-            node.values[0], *node.inputs, windows, self.depth_multiplier
+            node.values[0], x, weights, bias, windows, self.depth_multiplier
         )
 
     def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
@@ -372,7 +372,8 @@ class FullyConnected(Linear):
         return math.prod(output) * inputs[1][1]
 
     def sums(self, node: Node) -> np.ndarray:
-        return accumulators.fully_connected(node.values[0], *node.inputs)
+        x, weights, bias = node.inputs
+        return accumulators.fully_connected(node.values[0], x, weights, bias)
 
     def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
         options = schema.FullyConnectedOptionsT()

@@ -36,7 +36,7 @@ def _xnnpack_add(node: Node) -> np.ndarray:
     grids = [tensor.grid for tensor in node.inputs]
     ratios = [grid.scale / node.output_scale for grid in grids]
     shift = 20 - (math.frexp(float(max(ratios)))[1] - 1)
-    total = np.int64(1) << (shift - 1)
+    total: np.ndarray = np.array(1 << (shift - 1), np.int64)
     for codes, grid, ratio in zip(node.values, grids, ratios, strict=True):
         multiplier = int(np.rint(np.ldexp(ratio, shift)))
         total = total + (codes.astype(np.int64) - grid.zero_point) * multiplier
@@ -51,7 +51,7 @@ def _scalar_add(node: Node, scale_input: Scaling = scale_half_away) -> np.ndarra
     """
     scales = [np.float64(tensor.grid.scale) for tensor in node.inputs]
     twice_max = 2.0 * max(scales)
-    total = np.int64(0)
+    total: np.ndarray = np.array(0, np.int64)
     for tensor, codes, scale in zip(node.inputs, node.values, scales, strict=True):
         centred = codes.astype(np.int64) - tensor.grid.zero_point
         total = total + scale_input(
@@ -71,19 +71,17 @@ def _builtin_add(node: Node) -> np.ndarray:
 
 
 def _scale_shifted(values: np.ndarray, multiplier: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-    return scale_half_up(values >> -exponent, multiplier, np.int64(0))
+    return scale_half_up(values >> -exponent, multiplier, 0)
 
 
 def _centred_product(node: Node, dtype: type) -> np.ndarray:
-    left, right = (
-        codes.astype(dtype) - tensor.grid.zero_point
-        for codes, tensor in zip(node.values, node.inputs, strict=True)
-    )
-    return np.multiply(left, right)
+    zero_points = [tensor.grid.zero_point for tensor in node.inputs]
+    left, right = node.values
+    return np.multiply(left.astype(dtype) - zero_points[0], right.astype(dtype) - zero_points[1])
 
 
 def _product_scale(node: Node) -> np.float32:
-    left, right = (tensor.grid.scale[()] for tensor in node.inputs)
+    left, right = (np.float32(tensor.grid.scale) for tensor in node.inputs)
     return left * right / node.output_scale
 
 

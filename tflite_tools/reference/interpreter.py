@@ -46,7 +46,7 @@ def interpret(
             attributes=operation.attributes,
             inputs=tensors,
             values=tuple(
-                tensor.data if tensor.is_constant else values[tensor.name] for tensor in tensors
+                tensor.codes if tensor.is_constant else values[tensor.name] for tensor in tensors
             ),
             output=graph.tensor(operation.outputs[0]),
             num_threads=num_threads,

@@ -1,89 +1,86 @@
 """Predicates behind the conditions of the support table."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tflite_tools.integer_graph.operations import Operation
+from tflite_tools.integer_graph.operations import GraphView, Operation
+from tflite_tools.integer_graph.tensors import Tensor
 
-if TYPE_CHECKING:
-    from tflite_tools.integer_graph.graph import IntegerGraph
-    from tflite_tools.integer_graph.tensors import Tensor
-
-Rule = Callable[["IntegerGraph", Operation, Any], bool]
+Rule = Callable[[GraphView, Operation, Any], bool]
 
 
-def _tensors(graph: "IntegerGraph", operation: Operation) -> tuple[list["Tensor"], "Tensor"]:
+def _tensors(graph: GraphView, operation: Operation) -> tuple[list[Tensor], Tensor]:
     inputs = [graph.tensor(name) for name in operation.inputs]
     return inputs, graph.tensor(operation.outputs[0])
 
 
-def _per_channel_weights(graph: "IntegerGraph", operation: Operation, value: Any) -> bool:
+def _per_channel_weights(graph: GraphView, operation: Operation, value: Any) -> bool:
     weights = graph.tensor(operation.inputs[1])
-    axis = operation.attributes.weight_axis
-    return weights.quantization.is_per_channel and weights.quantization.axis == axis
+    axis = getattr(operation.attributes, "weight_axis", 0)
+    return weights.grid.is_per_channel and weights.grid.axis == axis
 
 
-def _weight_zero_point(graph, operation, value) -> bool:
-    return graph.tensor(operation.inputs[1]).quantization.zero_point == value
+def _weight_zero_point(graph: GraphView, operation: Operation, value: Any) -> bool:
+    return graph.tensor(operation.inputs[1]).grid.zero_point == value
 
 
-def _zero_points_are(graph, operation, value) -> bool:
+def _zero_points_are(graph: GraphView, operation: Operation, value: Any) -> bool:
     tensors = [graph.tensor(name) for name in (operation.inputs[0], operation.outputs[0])]
-    return all(x.quantization is None or x.quantization.zero_point == value for x in tensors)
+    return all(x.quantization is None or x.grid.zero_point == value for x in tensors)
 
 
-def _bias_type(graph, operation, value) -> bool:
+def _bias_type(graph: GraphView, operation: Operation, value: Any) -> bool:
     return graph.tensor(operation.inputs[2]).dtype in value
 
 
-def _weight_code_at_least(graph, operation, value) -> bool:
-    return int(graph.tensor(operation.inputs[1]).data.min()) >= value
+def _weight_code_at_least(graph: GraphView, operation: Operation, value: Any) -> bool:
+    return int(graph.tensor(operation.inputs[1]).codes.min()) >= value
 
 
-def _input_channels_multiple_of(graph, operation, value) -> bool:
+def _input_channels_multiple_of(graph: GraphView, operation: Operation, value: Any) -> bool:
     return graph.tensor(operation.inputs[0]).shape[-1] % value == 0
 
 
-def _multiplier_below(graph, operation, value) -> bool:
+def _multiplier_below(graph: GraphView, operation: Operation, value: Any) -> bool:
     (x, weights, _), output = _tensors(graph, operation)
-    multipliers = x.quantization.scale * weights.quantization.scales / output.quantization.scale
+    multipliers = x.grid.scale * weights.grid.scales / output.grid.scale
     return bool((multipliers < np.float32(value)).all())
 
 
 def _ratios(graph, operation) -> np.ndarray:
     inputs, output = _tensors(graph, operation)
-    scales = np.array([tensor.quantization.scale for tensor in inputs], np.float32)
-    return scales / output.quantization.scale
+    scales = np.array([tensor.grid.scale for tensor in inputs], np.float32)
+    return scales / output.grid.scale
 
 
-def _scale_ratios(graph, operation, value) -> bool:
+def _scale_ratios(graph: GraphView, operation: Operation, value: Any) -> bool:
     low, high = value
     ratios = _ratios(graph, operation)
     return bool((ratios >= low).all() and (ratios < high).all())
 
 
-def _scale_ratios_closed(graph, operation, value) -> bool:
+def _scale_ratios_closed(graph: GraphView, operation: Operation, value: Any) -> bool:
     low, high = value
     ratios = _ratios(graph, operation)
     return bool((ratios >= low).all() and (ratios <= high).all())
 
 
-def _product_scale_ratio(graph, operation, value) -> bool:
+def _product_scale_ratio(graph: GraphView, operation: Operation, value: Any) -> bool:
     (left, right), output = _tensors(graph, operation)
     low, high = value
-    ratio = left.quantization.scale * right.quantization.scale / output.quantization.scale
+    ratio = left.grid.scale * right.grid.scale / output.grid.scale
     return bool(low <= ratio < high)
 
 
-def _same_quantization(graph, operation, value) -> bool:
+def _same_quantization(graph: GraphView, operation: Operation, value: Any) -> bool:
     inputs, output = _tensors(graph, operation)
     return all(x.quantization == output.quantization for x in inputs)
 
 
-def _strides_within_window(graph, operation, value) -> bool:
-    attributes = operation.attributes
+def _strides_within_window(graph: GraphView, operation: Operation, value: Any) -> bool:
+    attributes: Any = operation.attributes
     return all(
         stride <= extent
         for stride, extent in zip(attributes.strides, attributes.window, strict=True)

@@ -11,14 +11,11 @@ import dataclasses
 import functools
 import importlib.resources
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quantize_configs.errors import UnsupportedError
-from tflite_tools.integer_graph.operations import Operation
+from tflite_tools.integer_graph.operations import GraphView, Operation
 from tflite_tools.support.rules import RULES
-
-if TYPE_CHECKING:
-    from tflite_tools.integer_graph.graph import IntegerGraph
 
 
 class UnsupportedCombinationError(UnsupportedError):
@@ -92,7 +89,7 @@ class Row:
 
 
 def check_operation(
-    graph: "IntegerGraph", operation: Operation, *, require_delegation: bool = False
+    graph: GraphView, operation: Operation, *, require_delegation: bool = False
 ) -> Decision:
     """Checks one operation against the support table.
 
@@ -163,7 +160,7 @@ def rows() -> dict[tuple, Row]:
     return parsed
 
 
-def _combination(graph: "IntegerGraph", operation: Operation) -> tuple[str, str, str | None, str]:
+def _combination(graph: GraphView, operation: Operation) -> tuple[str, str, str | None, str]:
     tensors = [graph.tensor(name) for name in operation.inputs]
     weights = str(tensors[1].dtype) if operation.is_linear else None
     output = graph.tensor(operation.outputs[0])

@@ -1,17 +1,12 @@
 """Checks of an integer graph: structure, shapes, types, quantization, and the support table."""
 
-from typing import TYPE_CHECKING
-
-from tflite_tools.integer_graph.operations import GraphError, Operation
+from tflite_tools.integer_graph.operations import GraphError, GraphView, Operation
 from tflite_tools.integer_graph.tensors import DataType, Tensor
 from tflite_tools.operators.settings import RuleError
 from tflite_tools.support import table as support
 
-if TYPE_CHECKING:
-    from tflite_tools.integer_graph.graph import IntegerGraph
 
-
-def validate_graph(graph: "IntegerGraph") -> None:
+def validate_graph(graph: GraphView) -> None:
     """Checks a graph; `IntegerGraph.validate` calls this.
 
     Raises:
@@ -31,7 +26,7 @@ def validate_graph(graph: "IntegerGraph") -> None:
             raise GraphError(f"Graph output {name!r} is produced by no operation.")
 
 
-def _check_names(graph: "IntegerGraph") -> None:
+def _check_names(graph: GraphView) -> None:
     if not graph.inputs or not graph.outputs:
         raise GraphError(
             "A graph needs at least one input and one output; use add_input and append the names "
@@ -76,7 +71,7 @@ def _check_tensor(tensor: Tensor) -> None:
         )
 
 
-def _check_wiring(graph: "IntegerGraph", operation: Operation, available: set[str]) -> None:
+def _check_wiring(graph: GraphView, operation: Operation, available: set[str]) -> None:
     operator = operation.attributes
     count = operator.arity or max(len(operation.inputs), 2)
     if len(operation.inputs) != count or len(operation.outputs) != 1:
@@ -116,7 +111,7 @@ def _check_wiring(graph: "IntegerGraph", operation: Operation, available: set[st
             )
 
 
-def check_operation(graph: "IntegerGraph", operation: Operation) -> None:
+def check_operation(graph: GraphView, operation: Operation) -> None:
     """Checks one operation against the rules of its operator and the support table.
 
     Raises:
