@@ -251,9 +251,13 @@ class SearchSpace:
         choices = self.restrict() if choices is None else choices
         return members.sample_genomes(self, rng, n, choices)
 
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draws one architecture, each gene uniformly."""
-        return self.decode(self.sample_genomes(rng, 1)[0])
+    def sample(self, rng: np.random.Generator | int) -> Architecture:
+        """Draws one architecture, each gene uniformly.
+
+        Args:
+          rng: Source of randomness, or a seed.
+        """
+        return self.decode(self.sample_genomes(np.random.default_rng(rng), 1)[0])
 
     def largest(self, bits: int | None = None) -> Architecture:
         """Returns the architecture with the largest value of every choice.

@@ -19,16 +19,31 @@ from qfa_tf.layers.observing import Observer
 from qfa_tf.layers.precision import PrecisionBank
 from qfa_tf.layers.statistics import group_of
 from qfa_tf.space import Architecture, SearchSpace
-from qfa_tf.supernet import activation_start, extraction, measuring, site_layers
+from qfa_tf.supernet import (
+    activation_start,
+    epoch_means,
+    extraction,
+    fitting,
+    inputs,
+    measuring,
+    saving,
+    site_layers,
+    summary,
+)
 from qfa_tf.supernet.calibration import Calibration
 from qfa_tf.supernet.choices import ChoiceTables
 from qfa_tf.supernet.options import SupernetOptions
+from qfa_tf.supernet.validation import SubnetValidation
+from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.keras_backend import keras, require_tf_keras
 from quantize_configs.options import options_of
 
 CALIBRATION_BATCHES = 30
+_BROUGHT = ("loss", "metrics", "weighted_metrics", "loss_weights", "steps_per_execution")
+_NOT_COMPILED = "Call compile(optimizer=..., training=QFATraining(...)) before fit."
 
 
+@keras.saving.register_keras_serializable(package="qfa_tf")
 class QFASupernet(keras.Model):
     """Weight-sharing supernet over kernel, width, depth, resolution and bits.
 
@@ -97,6 +112,8 @@ class QFASupernet(keras.Model):
         self.arithmetic = arithmetic_of(zero_point)
         self.layout = StatisticsLayout(space)
         self.training_method = None
+        self.fitting = None
+        self.validation = None
         self._build_layers()
         self._compiled = self._compile_modes()
         self.built = True
@@ -342,61 +359,142 @@ class QFASupernet(keras.Model):
         )
 
     def check_images(self, images) -> tf.Tensor:
-        """Images as a tensor; raises ValueError unless they fit the space."""
-        images = tf.convert_to_tensor(images)
-        channels = self.space.input_channels
-        if images.shape.rank != 4 or images.shape[-1] != channels or images.dtype != tf.float32:
-            raise ValueError(
-                f"Images must be float32 with the shape [N, height, width, {channels}]. "
-                f"Received: {images.dtype.name} {list(images.shape)}."
-            )
-        return images
+        """Images as float32, bytes divided by 255.
+
+        Raises:
+          InvalidInputError: They do not fit the space.
+        """
+        return inputs.as_images(images, self.space.input_channels)
 
     # Training.
 
-    def compile(self, optimizer, training, **kwargs) -> None:
+    def compile(self, optimizer="sgd", training=None, **kwargs) -> None:
         """Prepares `fit`.
 
         Args:
-          optimizer: A `tf_keras` optimizer.
-          training: `QFATraining`.
-          **kwargs: As for `keras.Model.compile`, except loss and metrics, which the training
-            method brings.
+          optimizer: A `tf_keras` optimizer, or the name of one.
+          training: `QFATraining` or `OQATraining`.
+          **kwargs: As for `keras.Model.compile`, except loss, metrics and steps_per_execution:
+            the training method brings them.
+
+        Raises:
+          TypeError: The optimizer is one of Keras 3.
+          InvalidInputError: There is no training method, or something that it brings is given.
         """
-        require_tf_keras(optimizer, "optimizer")
+        if not isinstance(optimizer, str):
+            require_tf_keras(optimizer, "optimizer")
+        brought = [name for name in _BROUGHT if kwargs.get(name)]
+        if training is None or brought:
+            raise InvalidInputError(
+                "A supernet is trained by a method, which brings its loss and metrics: "
+                f"compile({optimizer!r}, training=QFATraining()). Received: "
+                + (f"{', '.join(brought)}." if brought else "no training.")
+            )
         super().compile(optimizer=optimizer, **kwargs)
         self.training_method = training.bind(self)
+        self.fitting = fitting.Fitting()
+        self.validation = SubnetValidation(self)
 
-    def fit(self, *args, callbacks=None, **kwargs):
-        """As `keras.Model.fit`; weight steps start anew at the first stage that is not in float."""
+    def fit(self, *args, **kwargs):
+        """As `keras.Model.fit`, with the same arguments.
 
-        def begin(batch, logs=None):
-            if self.training_method is not None:
-                self.training_method.begin_step(int(self.optimizer.iterations))
+        Images are float32 or uint8 (then divided by 255), labels integers or one-hot rows. The
+        history, the callbacks and the progress bar get means over the steps of each epoch: loss
+        and accuracy by role of subnet, and "loss" and "accuracy", their means over all subnets.
+        With `validation_data` the same figures of `evaluate` follow after each epoch, as
+        "val_loss", "val_largest_accuracy" and so on. Weight steps start anew at the first stage
+        that is not in float.
 
-        beginning = keras.callbacks.LambdaCallback(on_train_batch_begin=begin)
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = callbacks.callbacks
-        callbacks = [*tf.nest.flatten(callbacks or []), beginning]
-        if self.training_method is not None:
-            data = args[0] if args else kwargs.get("x")
-            self.training_method.image_source = functools.partial(_first_images, data)
-        return super().fit(*args, callbacks=callbacks, **kwargs)
+        Raises:
+          InvalidInputError: Images or labels do not fit, or a callback cannot save a supernet.
+        """
+        if self.training_method is None:
+            raise StateError(_NOT_COMPILED)
+        return self.fitting.fit(self, super().fit, *args, **kwargs)
+
+    def evaluate(self, *args, calibration_data=None, **kwargs):
+        """As `keras.Model.evaluate`: loss and accuracy of the smallest, the largest and one subnet.
+
+        That one is drawn at random, always the same. The smallest has the fewest bits of the
+        training stage, the largest the most. Each is calibrated first. For one subnet of your
+        choice see `evaluate_architecture`.
+
+        Args:
+          *args: As for `keras.Model.evaluate`.
+          calibration_data: Training images to calibrate on, in any form that `fit` takes; by
+            default the first batches of the last `fit`.
+          **kwargs: As for `keras.Model.evaluate`.
+
+        Raises:
+          InvalidInputError: There are no images to calibrate on, or images or labels do not fit.
+        """
+        if self.training_method is None:
+            raise StateError(_NOT_COMPILED)
+        self.fitting.calibrate(self, calibration_data)
+        self.validation.reset()
+        return self.fitting.evaluate(super().evaluate, *args, **kwargs)
+
+    def make_train_function(self, force=False):
+        """That of Keras; within `fit` it returns means over the epoch so far."""
+        function = epoch_means.without_totals(super().make_train_function(force))
+        means = None if self.fitting is None else self.fitting.means
+        return function if means is None else epoch_means.Accumulating(function, means)
+
+    def make_test_function(self, force=False):
+        """That of Keras, returning means over the images so far."""
+        function = epoch_means.without_totals(super().make_test_function(force))
+        return epoch_means.Accumulating(function, self.validation)
 
     @tf.autograph.experimental.do_not_convert
     def train_step(self, data):
-        """One step of the training method on a batch (images, labels)."""
+        """One step of the training method on a batch (images, labels[, weights])."""
         if self.training_method is None:
-            raise RuntimeError("Call compile(optimizer=..., training=QFATraining(...)) before fit.")
-        images, labels = data
-        return self.training_method.step(images, labels)
+            raise StateError(_NOT_COMPILED)
+        return self.training_method.step(*self._read_batch(data))
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, data):
-        """Not offered: a supernet has no accuracy of its own."""
-        raise NotImplementedError(
-            "A supernet is evaluated one subnet at a time: "
-            "calibrate(dataset, arch), then evaluate_architecture(arch, dataset, calibration)."
-        )
+        """Sums over a batch of what `evaluate` measures."""
+        return self.validation.sums(*self._read_batch(data))
+
+    def _read_batch(self, data):
+        return inputs.read_batch(data, self.space.input_channels, self.space.num_classes)
+
+    def save(self, filepath, overwrite=True, save_format=None, **kwargs) -> None:
+        """Saves the supernet, its optimizer and its training in one `.keras` file.
+
+        `keras.models.load_model(filepath)` reads it.
+
+        Raises:
+          InvalidInputError: The file would be of a format that cannot hold a supernet.
+        """
+        saving.check_path(filepath)
+        super().save(filepath, overwrite=overwrite, save_format=save_format, **kwargs)
+
+    def get_compile_config(self):
+        """See `keras.Model`; None where the recipe has a teacher, which no file holds."""
+        return saving.compile_config(self)
+
+    def compile_from_config(self, config):
+        """See `keras.Model`."""
+        saving.compile_again(self, config)
+
+    def summary(self, *args, print_fn=None, **kwargs) -> None:
+        """Prints what there is to choose, what the subnets cost, and the weights by block.
+
+        Args:
+          *args: Ignored; the layers are no list of one network.
+          print_fn: Prints one line; `print` by default.
+          **kwargs: Ignored, as are those of `keras.Model.summary`.
+        """
+        del args, kwargs
+        for line in summary.summary_lines(self):
+            (print_fn or print)(line)
+
+    @property
+    def metrics_names(self):
+        """Names of what `evaluate` returns, in order."""
+        return [] if self.validation is None else list(self.validation.names)
 
     def trace_counts(self) -> dict[str, int]:
         """How often each compiled function was traced; 1 at most, whatever the subnets."""
@@ -427,11 +525,3 @@ def resize(images: tf.Tensor, resolution) -> tf.Tensor:
     """Bilinear resize to a square; what a deployed subnet must be fed with."""
     size = tf.stack([resolution, resolution])
     return tf.cast(tf.image.resize(images, size), images.dtype)
-
-
-def _first_images(data, step: int):
-    """Images of the first batch of what `fit` was given; None when it cannot be read twice."""
-    if not isinstance(data, tf.data.Dataset):
-        return None
-    images, _ = next(iter(data))
-    return images

@@ -9,11 +9,13 @@ from qfa_tf.training.qfa import QFATraining, TrainingStage
 from qfa_tf.training.step import BoundTraining
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.fake_quantization import FLOAT_BITS
+from quantize_configs.keras_backend import keras
 
 if TYPE_CHECKING:
     from qfa_tf.supernet import QFASupernet
 
 
+@keras.saving.register_keras_serializable(package="qfa_tf")
 @dataclasses.dataclass(frozen=True)
 class OQATraining(QFATraining):
     """Recipe of one phase of OQA (Once Quantization-Aware Training, ICCV 2021).

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,6 +11,7 @@ from qfa_tf.training.step import BoundTraining
 from quantize_configs.bit_widths import BitWidths
 from quantize_configs.errors import InvalidInputError, InvalidTypeError
 from quantize_configs.fake_quantization import FLOAT_BITS
+from quantize_configs.keras_backend import keras
 
 SUBNETS = ("all", "largest")
 DISTILLATIONS = ("in_place", "external", "none")
@@ -55,6 +57,7 @@ class TrainingStage:
         return self.bits == (FLOAT_BITS,)
 
 
+@keras.saving.register_keras_serializable(package="qfa_tf")
 @dataclasses.dataclass(frozen=True)
 class QFATraining:
     """Recipe of one supernet training (Quantized-for-all, NeurIPS 2021).
@@ -127,6 +130,26 @@ class QFATraining:
                 "distillation='external' needs a teacher, a function from images to logits, and "
                 f"nothing else does. Received: {self.distillation!r} and teacher={self.teacher!r}."
             )
+
+    def get_config(self) -> dict[str, Any]:
+        """The fields as plain values, for files of Keras; a teacher is left out."""
+        config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del config["teacher"]
+        config["stages"] = [
+            {**dataclasses.asdict(stage), "bits": list(stage.bits)} for stage in self.stages
+        ]
+        if self.architecture is not None:
+            config["architecture"] = self.architecture.to_json()
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "QFATraining":
+        """The recipe of `get_config`."""
+        fields = dict(config)
+        fields["stages"] = tuple(TrainingStage(**stage) for stage in fields["stages"])
+        if fields["architecture"] is not None:
+            fields["architecture"] = Architecture.from_json(fields["architecture"])
+        return cls(**fields)
 
     def bind(self, net) -> BoundTraining:
         """The training of one supernet.

@@ -53,16 +53,21 @@ class BoundTraining:
             total += stage.steps
             ends.append(total)
         self._stage_ends = tf.constant(ends, tf.int64, shape=[len(ends)])
+        signature = [
+            tf.TensorSpec([None, None, None, space.input_channels], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([space.n_genes], tf.int32),
+            tf.TensorSpec([None, space.num_classes], tf.float32),
+            tf.TensorSpec([], tf.float32),
+            tf.TensorSpec([2], tf.int64),
+        ]
         self.subnet_gradients = tf.function(
+            self._subnet_gradients, input_signature=signature, autograph=False
+        )
+        signature[1] = tf.TensorSpec([None, space.num_classes], tf.float32)
+        self.weighted_gradients = tf.function(
             self._subnet_gradients,
-            input_signature=[
-                tf.TensorSpec([None, None, None, space.input_channels], tf.float32),
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([space.n_genes], tf.int32),
-                tf.TensorSpec([None, space.num_classes], tf.float32),
-                tf.TensorSpec([], tf.float32),
-                tf.TensorSpec([2], tf.int64),
-            ],
+            input_signature=[*signature, tf.TensorSpec([None], tf.float32)],
             autograph=False,
         )
 
@@ -121,10 +126,26 @@ class BoundTraining:
             )
         self._net.start_activations(images, replace=replace, architecture=self.recipe.architecture)
 
-    def step(self, images, labels) -> dict[str, tf.Tensor]:
-        """Trains one step; returns loss and accuracy per role of subnet, NaN for roles at rest."""
+    def step(self, images, labels, weights=None) -> dict[str, tf.Tensor]:
+        """Trains one step.
+
+        Args:
+          images: float32 [N, height, width, channels].
+          labels: Integers [N], or shares of the classes, float32 [N, classes].
+          weights: float32 [N], factors of the losses of the images; None for ones.
+
+        Returns:
+          Loss and accuracy per role of subnet, NaN for roles at rest.
+        """
         net, recipe = self._net, self.recipe
-        labels = tf.cast(labels, tf.int32)
+        gradients_of = self.subnet_gradients
+        if weights is None and labels.shape.rank == 1:
+            labels, weights = tf.cast(labels, tf.int32), ()
+        else:
+            gradients_of = self.weighted_gradients
+            if labels.shape.rank == 1:
+                labels = tf.one_hot(labels, net.space.num_classes)
+            weights = (tf.ones(tf.shape(images)[:1]) if weights is None else weights,)
         step = tf.cast(net.optimizer.iterations, tf.int64)
         genomes = self.genomes(step)
         rows, count = self._rows(self.stage_of(step))
@@ -137,8 +158,8 @@ class BoundTraining:
             row = rows[position]
             is_teacher = self._learns_in_place & (row == 0)
             seed = self.dropout_seed(step, row, replica.replica_id_in_sync_group)
-            loss, logits, gradients = self.subnet_gradients(
-                images, labels, genomes[row], teacher_logits, self.share(position), seed
+            loss, logits, gradients = gradients_of(
+                images, labels, genomes[row], teacher_logits, self.share(position), seed, *weights
             )
             total = [before + gradient for before, gradient in zip(total, gradients, strict=True)]
             teacher_logits = tf.where(is_teacher, logits, teacher_logits)
@@ -202,7 +223,9 @@ class BoundTraining:
         padded = [rows + rows[-1:] * (len(self.roles) - len(rows)) for rows in self._trained_rows]
         return tf.constant(padded)[stage], tf.constant(counts)[stage]
 
-    def _subnet_gradients(self, images, labels, genome, teacher_logits, share, dropout_seed):
+    def _subnet_gradients(
+        self, images, labels, genome, teacher_logits, share, dropout_seed, weights=None
+    ):
         """Loss, logits and gradients of one subnet; traced once for all of them."""
         net = self._net
         variables = net.trainable_variables
@@ -211,7 +234,7 @@ class BoundTraining:
             computed = tf.cast(images, self.recipe.compute_dtype)
             logits, _ = net.run_subnet(Mode.TRAIN, computed, genome, **options)
             logits = tf.cast(logits, tf.float32)
-            loss = self._loss(labels, logits, teacher_logits, share)
+            loss = self._loss(labels, logits, teacher_logits, share, weights)
         gradients = tape.gradient(
             loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -221,12 +244,14 @@ class BoundTraining:
         ]
         return loss, logits, gradients
 
-    def _loss(self, labels, logits, teacher_logits, share):
+    def _loss(self, labels, logits, teacher_logits, share, weights=None):
         smoothing, classes = self.recipe.label_smoothing, self._net.space.num_classes
-        targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
+        labels = labels if labels.shape.rank == 2 else tf.one_hot(labels, classes)
+        targets = labels * (1.0 - smoothing) + smoothing / classes
         targets += share * tf.nn.softmax(teacher_logits)
         # Not softmax_cross_entropy_with_logits, whose gradient assumes targets that sum to one.
-        return -tf.reduce_mean(tf.reduce_sum(targets * tf.nn.log_softmax(logits), -1))
+        losses = tf.reduce_sum(targets * tf.nn.log_softmax(logits), -1)
+        return -tf.reduce_mean(losses if weights is None else weights * losses)
 
     def _apply(self, gradients, replica):
         net, decay = self._net, self.recipe.weight_decay
@@ -247,5 +272,6 @@ class BoundTraining:
 
 
 def _accuracy(logits, labels):
+    labels = labels if labels.shape.rank == 1 else tf.argmax(labels, -1, tf.int32)
     hits = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
     return tf.reduce_mean(tf.cast(hits, tf.float32))

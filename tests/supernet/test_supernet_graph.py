@@ -152,8 +152,6 @@ def test_errors(trained_net, small_space, calibration_batches):
     calibration = trained_net.calibrate(calibration_batches, floating, 1)
     with pytest.raises(ValueError, match="in float"):
         trained_net.extract(floating, calibration)
-    with pytest.raises(NotImplementedError, match="one subnet at a time"):
-        trained_net.evaluate(calibration_batches[0][0], calibration_batches[0][1], verbose=0)
 
 
 def test_construction_errors(small_space):

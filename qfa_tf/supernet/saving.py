@@ -1,0 +1,44 @@
+"""Whole supernets in the files of Keras: their training, and which files can be read again."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from quantize_configs.errors import InvalidInputError
+from quantize_configs.keras_backend import keras
+
+if TYPE_CHECKING:
+    from qfa_tf.supernet.supernet import QFASupernet
+
+FORMAT = ".keras"
+
+
+def compile_config(net: "QFASupernet") -> dict[str, Any] | None:
+    """What `compile` needs again; None where nothing was compiled, or a teacher is no data."""
+    method = net.training_method
+    if method is None or method.recipe.teacher is not None:
+        return None
+    serialize = keras.saving.serialize_keras_object
+    return {"optimizer": serialize(net.optimizer), "training": serialize(method.recipe)}
+
+
+def compile_again(net: "QFASupernet", config: dict[str, Any]) -> None:
+    """Compiles with what `compile_config` returned and makes the variables of the optimizer."""
+    net.compile(
+        **{key: keras.saving.deserialize_keras_object(part) for key, part in config.items()}
+    )
+    net.optimizer.build(net.trainable_variables)
+
+
+def check_path(path: str | os.PathLike) -> None:
+    """Refuses files that could be written and never be loaded.
+
+    Raises:
+      InvalidInputError: `path` does not end in ".keras".
+    """
+    if not os.fspath(path).endswith(FORMAT):
+        raise InvalidInputError(
+            f"A supernet is saved as one file that ends in {FORMAT!r}: net.save('supernet.keras'), "
+            "then keras.models.load_model('supernet.keras'); its weights alone by "
+            "net.save_weights('supernet.weights.h5'). A subnet of its own is made by "
+            f"net.extract(arch, calibration). Received: {os.fspath(path)!r}."
+        )
