@@ -6,6 +6,7 @@ All of `scale`, `zero_point`, `qmin` and `qmax` are tensors, so one traced graph
 bit-width. The arithmetic is float32 under any compute dtype.
 """
 
+import numpy as np
 import tensorflow as tf
 
 FLOAT_BITS = 32
@@ -151,10 +152,14 @@ def _quantize_on_integers(x, scale, zero_point, qmin, qmax, pass_at_bounds):
     clipped = tf.raw_ops.ClipByValue(t=x, clip_value_min=low, clip_value_max=high)
     # One kernel for round(x / scale) * scale. Its own 16-bit grid is wide enough for all codes;
     # the lower end decides its scale, and a power of two keeps that exact.
+    # The kernel refuses a grid that is not finite, in the middle of a step: it gets another one,
+    # and the gradient of the scale tells of it.
+    is_finite = tf.math.is_finite(scale * 2.0**15)
+    step = tf.where(is_finite, scale, 1.0)
     x_hat = tf.raw_ops.QuantizeAndDequantizeV2(
         input=clipped,
-        input_min=scale * -(2.0**15),
-        input_max=scale * (2.0**15 - 2.0),
+        input_min=step * -(2.0**15),
+        input_max=step * (2.0**15 - 2.0),
         signed_input=True,
         num_bits=16,
         range_given=True,
@@ -166,7 +171,8 @@ def _quantize_on_integers(x, scale, zero_point, qmin, qmax, pass_at_bounds):
 
     def of_scale(upstream, to_x):
         # sum of upstream * (x_hat - x inside) without the mask's own passes
-        return (tf.reduce_sum(upstream * x_hat) - tf.reduce_sum(to_x * x)) / scale
+        divisor = tf.where(is_finite, scale, np.nan)
+        return (tf.reduce_sum(upstream * x_hat) - tf.reduce_sum(to_x * x)) / divisor
 
     return x_hat, inside, of_scale
 

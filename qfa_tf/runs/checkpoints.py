@@ -3,9 +3,7 @@
 import hashlib
 import pathlib
 import re
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from qfa_tf.runs.building import build_net
 from qfa_tf.runs.commands import command
@@ -39,7 +37,6 @@ class TrainingState:
         self._checkpoint = tf.train.Checkpoint(
             net=net, optimizer=net.optimizer, progress=self._progress
         )
-        self._first: list[tuple[Any, np.ndarray]] | None = None
         self._manager = None
         if writes:
             self._manager = tf.train.CheckpointManager(
@@ -61,24 +58,6 @@ class TrainingState:
             raise _damaged(prefix, prefix.name, f"it is of step {progress.step}")
         return progress
 
-    def remember(self) -> None:
-        """Keeps a copy of the first weights in memory, for `rewind` before the first checkpoint."""
-        optimizer = self._checkpoint.optimizer
-        variables = [*self._checkpoint.net.variables, *optimizer.variables]
-        self._first = [(variable, variable.numpy().copy()) for variable in variables]
-
-    def rewind(self) -> Progress | None:
-        """Restores the newest checkpoint, or the remembered weights; None with those.
-
-        Raises:
-          CheckpointError: The checkpoint is damaged.
-        """
-        progress = self.resume()
-        if progress is None:
-            for variable, value in self._first or ():
-                variable.assign(value)
-        return progress
-
     def save(self, progress: Progress) -> None:
         """Writes a checkpoint, then removes all but the last two.
 
@@ -92,7 +71,6 @@ class TrainingState:
         self._progress.assign(progress.to_json())
         try:
             self._manager.save(checkpoint_number=progress.step)
-            self._first = None
         except (tf.errors.OpError, OSError) as error:
             raise CheckpointWriteError(
                 f"Could not write the checkpoint of step {progress.step} in {self._folder}: "

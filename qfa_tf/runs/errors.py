@@ -1,6 +1,18 @@
 """What can go wrong in a run; every message is meant for the user, without a traceback."""
 
+from qfa_tf.training.errors import DivergedError
 from quantize_configs.errors import DamagedFileError, InvalidInputError, QFAError, UnavailableError
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointWriteError",
+    "ConfigError",
+    "DivergedError",
+    "RunError",
+    "StoppedError",
+    "WorkdirError",
+    "WorkerError",
+]
 
 
 class RunError(QFAError, ValueError):
@@ -17,10 +29,6 @@ class WorkdirError(RunError, DamagedFileError):
 
 class CheckpointError(RunError, DamagedFileError):
     """There is no checkpoint, or it is damaged."""
-
-
-class DivergedError(RunError):
-    """The loss or the gradient of a training is no longer finite; the last checkpoint is kept."""
 
 
 class WorkerError(RunError, UnavailableError):

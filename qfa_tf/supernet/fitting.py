@@ -104,14 +104,7 @@ class Fitting:
         def begin_epoch(epoch: int, logs: dict | None = None) -> None:
             means.reset()
 
-        def begin_step(batch: int, logs: dict | None = None) -> None:
-            if net.training_method is not None:
-                net.training_method.begin_step(int(net.optimizer.iterations))
-
-        beginning = keras.callbacks.LambdaCallback(
-            on_epoch_begin=begin_epoch, on_train_batch_begin=begin_step
-        )
-        return [*callbacks, beginning]
+        return [*callbacks, keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch)]
 
 
 def _with_sentences(function: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from qfa_tf.layers import Mode
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration
+from quantize_configs.errors import StateError
 
 if TYPE_CHECKING:
     from qfa_tf.supernet.supernet import QFASupernet
@@ -35,6 +36,11 @@ def calibrate(
         raise ValueError("The calibration data is empty. Give at least one batch of images.")
     precision = np.float32 if net.zero_point == "fractional" else np.float64
     statistics = net.layout.combine(vectors, counts, precision)
+    if not np.isfinite(statistics).all():
+        raise StateError(
+            "The statistics of this subnet are not finite: its weights or the images are not, or "
+            "are much too large. Restore weights from before its training diverged."
+        )
     return Calibration(arch, net.space.fingerprint, statistics, sum(counts))
 
 

@@ -407,6 +407,7 @@ class QFASupernet(keras.Model):
 
         Raises:
           InvalidInputError: Images or labels do not fit, or a callback cannot save a supernet.
+          DivergedError: Several steps in a row were not finite; the weights are those before them.
         """
         if self.training_method is None:
             raise StateError(_NOT_COMPILED)
@@ -435,8 +436,13 @@ class QFASupernet(keras.Model):
         return self.fitting.evaluate(super().evaluate, *args, **kwargs)
 
     def make_train_function(self, force=False):
-        """That of Keras; within `fit` it returns means over the epoch so far."""
+        """That of Keras, with what `TrainingDriver` does around every step.
+
+        Within `fit` it returns means over the epoch so far.
+        """
         function = epoch_means.without_totals(super().make_train_function(force))
+        if self.training_method is not None:
+            function = self.training_method.drive(function)
         means = None if self.fitting is None else self.fitting.means
         return function if means is None else epoch_means.Accumulating(function, means)
 

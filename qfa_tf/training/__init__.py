@@ -1,7 +1,6 @@
-"""How supernets are trained."""
+"""How supernets are trained. TensorFlow is imported with the first name."""
 
-from qfa_tf.training.learning_rate import CosineSegment, StagedCosine
-from qfa_tf.training.oqa import OQATraining
-from qfa_tf.training.qfa import QFATraining, TrainingStage
+import lazy_loader
 
-__all__ = ["CosineSegment", "OQATraining", "QFATraining", "StagedCosine", "TrainingStage"]
+# The names, and where each lives, stand in __init__.pyi, which checkers and editors read too.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

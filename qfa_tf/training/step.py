@@ -4,14 +4,16 @@ Under a `tf.distribute` strategy every replica runs the same subnets on its own 
 and metrics are averaged over replicas, normalization and quantizer ranges are those of the replica.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from qfa_tf.layers import Mode
+from qfa_tf.training.driver import TrainingDriver, without_driver
 from qfa_tf.training.fixed_subnet import FixedSubnet
+from qfa_tf.training.guard import StepGuard, all_finite
 from qfa_tf.training.sampling import SubnetSampler
 from quantize_configs.errors import StateError
 from quantize_configs.fake_quantization import FLOAT_BITS
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from qfa_tf.training.qfa import QFATraining
 
 TEACHER, LARGEST = "teacher", "largest"
+ADVICE = (
+    "The weights are those from before: lower the learning rate, or compile with a lower clip_norm "
+    "of the training, and go on, or load weights saved earlier."
+)
 
 
 class BoundTraining:
@@ -28,6 +34,10 @@ class BoundTraining:
     Attributes:
       image_source: From the number of a step to its images, all replicas together; learned
         activation grids start from them. `fit` and the training loop of a run set it.
+      batch_source: From the number of a step to the images and labels of each replica, to find out
+        where it went wrong; without one, the guard keeps them. The training loop of a run sets it.
+      guard: Of the weights.
+      advice: What to do when the training diverges; the training loop of a run has its own.
     """
 
     def __init__(self, recipe: "QFATraining", net):
@@ -35,6 +45,9 @@ class BoundTraining:
         self._net = net
         space = net.space
         self.image_source: Callable[[int], tf.Tensor | None] | None = None
+        self.batch_source: Callable[[int], Iterable[tuple[tf.Tensor, tf.Tensor]]] | None = None
+        self.guard = StepGuard()
+        self.advice = ADVICE
         self._learns_in_place = recipe.distillation == "in_place"
         self._largest_float = tf.constant(space.encode(space.largest(bits=FLOAT_BITS)), tf.int32)
         if recipe.architecture is None:
@@ -84,6 +97,20 @@ class BoundTraining:
         """Roles that are trained in a stage; the metrics of others are NaN there."""
         return tuple(self.roles[row] for row in self._trained_rows[stage])
 
+    def drive(self, function: Callable[[Iterator], dict[str, tf.Tensor]]) -> TrainingDriver:
+        """A train function of Keras, driven already or not, with what belongs around a step."""
+        return TrainingDriver(self._net, without_driver(function))
+
+    def figures(self, step: int, logs: Mapping[str, tf.Tensor]) -> dict[str, float]:
+        """What `step` returned, as numbers, without those of roles at rest in that stage."""
+        trained = self.roles_in_stage(int(self.stage_of(step)))
+        at_rest = set(self.roles) - set(trained)
+        return {
+            key: float(value)
+            for key, value in logs.items()
+            if key.rpartition("_")[0] not in at_rest
+        }
+
     def genomes(self, step: tf.Tensor) -> tf.Tensor:
         """Genomes of a step by role, int32 [len(roles), n_genes], trained in this stage or not."""
         stage = self.stage_of(step)
@@ -97,7 +124,7 @@ class BoundTraining:
         return genomes
 
     def begin_step(self, step: int) -> None:
-        """Call it before each step outside `fit`, and outside any replica.
+        """What `TrainingDriver` does before each step, outside any replica.
 
         Where the first stage that quantizes follows float ones, the weight steps start anew from
         the weights that were trained meanwhile, as LSQ starts from trained weights; so do learned
@@ -127,7 +154,7 @@ class BoundTraining:
         self._net.start_activations(images, replace=replace, architecture=self.recipe.architecture)
 
     def step(self, images, labels, weights=None) -> dict[str, tf.Tensor]:
-        """Trains one step.
+        """Trains one step, unless something of it is not finite.
 
         Args:
           images: float32 [N, height, width, channels].
@@ -135,7 +162,7 @@ class BoundTraining:
           weights: float32 [N], factors of the losses of the images; None for ones.
 
         Returns:
-          Loss and accuracy per role of subnet, NaN for roles at rest.
+          Loss and accuracy per role of subnet, NaN for roles at rest, and the norm of the gradient.
         """
         net, recipe = self._net, self.recipe
         gradients_of = self.subnet_gradients
@@ -181,7 +208,8 @@ class BoundTraining:
         )
         if replica.num_replicas_in_sync > 1:
             total = replica.all_reduce(tf.distribute.ReduceOp.MEAN, total)
-        norm = self._apply(total, replica)
+        losses = tf.gather(results[:, 0], rows[:count])
+        norm = self._apply(total, losses, (images, labels))
         shares = float(replica.num_replicas_in_sync)  # Keras sums metrics over replicas
         metrics, results = {"gradient_norm": norm / shares}, results / shares
         for role in dict.fromkeys(self.roles):
@@ -253,7 +281,7 @@ class BoundTraining:
         losses = tf.reduce_sum(targets * tf.nn.log_softmax(logits), -1)
         return -tf.reduce_mean(losses if weights is None else weights * losses)
 
-    def _apply(self, gradients, replica):
+    def _apply(self, gradients, losses, batch):
         net, decay = self._net, self.recipe.weight_decay
         variables = net.trainable_variables
         decayed = {weight.ref() for weight in net.decayed_weights}
@@ -264,10 +292,8 @@ class BoundTraining:
             for gradient, variable in zip(gradients, variables, strict=True)
         ]
         gradients, norm = tf.clip_by_global_norm(gradients, self.recipe.clip_norm)
-        options = {}
-        if replica.num_replicas_in_sync > 1:  # they are reduced, and clipped after that
-            options["skip_gradients_aggregation"] = True
-        net.optimizer.apply_gradients(zip(gradients, variables, strict=True), **options)
+        # The norm is finite if all gradients are.
+        self.guard.apply(net.optimizer, gradients, variables, all_finite([norm, losses]), batch)
         return norm
 
 

@@ -59,17 +59,20 @@ class TrainingDisplay:
 
 
 def epoch_summary(means: dict[str, float]) -> str:
-    """Loss averaged over the roles of subnets, accuracies role by role."""
+    """Loss averaged over the roles of subnets, accuracies role by role, steps that were skipped."""
     accuracies = "  ".join(
         f"{key.removesuffix('_accuracy')} {value:.3f}"
         for key, value in means.items()
         if key.endswith("_accuracy")
     )
-    return f"loss {_mean_loss(means):.3f}  accuracy: {accuracies}"
+    skipped = f"  skipped {means['skipped']:.0%}" if means.get("skipped") else ""
+    return f"loss {_mean_loss(means):.3f}  accuracy: {accuracies}{skipped}"
 
 
 def _status(metrics: dict[str, float]) -> str:
     """A step, short enough for 80 columns."""
+    if metrics.get("skipped"):
+        return "not finite, skipped"
     accuracies = " ".join(
         f"{metrics[f'{role}_accuracy']:.2f} ({role})"
         for role in ("smallest", "largest", "subnet")
@@ -79,4 +82,5 @@ def _status(metrics: dict[str, float]) -> str:
 
 
 def _mean_loss(metrics: dict[str, float]) -> float:
-    return float(np.mean([value for key, value in metrics.items() if key.endswith("_loss")]))
+    losses = [value for key, value in metrics.items() if key.endswith("_loss")]
+    return float(np.mean(losses)) if losses else math.nan

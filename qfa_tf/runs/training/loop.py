@@ -1,7 +1,6 @@
 """The loop over the steps of a training: checkpoints, logs, stopping, and what went wrong."""
 
 import bisect
-import contextlib
 import itertools
 import math
 import signal
@@ -18,13 +17,14 @@ from qfa_tf.runs.config import total_steps
 from qfa_tf.runs.errors import DivergedError, StoppedError
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.training.display import TrainingDisplay, epoch_summary
-from qfa_tf.runs.training.divergence import find_broken_weight, find_divergence
 from qfa_tf.runs.training.log import TrainingLog
 from qfa_tf.runs.training.probes import ALONE, TrainingProbes
 from qfa_tf.runs.training.progress import EpochTotals, Progress
 from qfa_tf.runs.training.stop_signals import StopSignals
 from qfa_tf.runs.training.workers import Workers
 from qfa_tf.runs.workdir import Workdir
+from qfa_tf.training.divergence import Divergence, find_broken_weight
+from quantize_configs.files import write_text
 
 if TYPE_CHECKING:
     from qfa_tf.data import DataSplits
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
 ADVICE = (
     "The last checkpoint is kept; train into another --workdir with a lower "
-    "--config.training.learning_rate or --config.training.clip_norm."
+    "--config.training.learning_rate or --config.training.clip_norm, from random weights or, with "
+    "--config.training.initial_checkpoint={}, from those of that checkpoint."
 )
-NAN_GRID = "Invalid range: input_min"
+SKIPPED = "skipped"
+"""Metric: 1 for a step that was not applied because it was not finite, else 0."""
 COLLAPSED, LEARNED = 1.5, 3.0
 """An accuracy below the first multiple of chance after one above the second is a collapse."""
 
@@ -75,20 +77,22 @@ class TrainingLoop:
         self._stage_ends = list(itertools.accumulate(config.training.stage_steps))
         self._writes = workers.task.is_chief
         self._state = TrainingState(workdir.checkpoints, net, self._writes)
-        self.progress = self._state.resume() or self._start()
+        self.progress = self._state.resume() or Progress(0, config.training.seed, 0)
         workers.require_equal(self.progress.step, "the step of the newest checkpoint")
         self._log = TrainingLog(workdir, self.progress.step) if self._writes else None
         self._probes = TrainingProbes(config, data) if self._writes else None
         self._schedule = build_schedule(config)
         self._function = net.make_train_function()
         net.training_method.image_source = self._first_images
+        net.training_method.batch_source = self._shards
+        net.training_method.advice = ADVICE.format(workdir)
 
     def run(self) -> None:
         """Trains.
 
         Raises:
           StoppedError: A signal came; a checkpoint of the last step was saved.
-          DivergedError: A loss or the gradient is not finite.
+          DivergedError: A loss or the gradient is not finite in several steps in a row.
           CheckpointWriteError, FileWriteError: The disk is full.
           WorkerError: Another process was lost.
         """
@@ -99,28 +103,30 @@ class TrainingLoop:
                 metrics = self._train_step(batches)
                 display.update(self.progress.step, metrics)
                 ends_epoch = self._at_end_of_epoch()
+                # While steps are skipped, the weights are suspect: neither measured nor saved.
+                sound = metrics[SKIPPED] == 0.0
                 if ends_epoch:
-                    self._finish_epoch(display.console)
+                    self._finish_epoch(display.console, sound)
                 stops = self._workers.any(signals.received is not None)
                 minutes = (time.monotonic() - saved) / 60
-                if ends_epoch or stops or minutes >= self._config.training.checkpoint_minutes:
+                due = minutes >= self._config.training.checkpoint_minutes
+                if (ends_epoch or stops or due) and sound:
                     self._save()
                     saved = time.monotonic()
                 if stops:
                     raise self._stopped(signals)
-
-    def _start(self) -> Progress:
-        self._state.remember()
-        return Progress(0, self._config.training.seed, 0)
 
     def _save(self) -> None:
         """Writes a checkpoint, never one of broken weights."""
         if self._writes:
             found = find_broken_weight(self._net, self.progress.step)
             if found is not None:
-                found.write(self._workdir)
+                self._write_down(found)
                 raise DivergedError(
-                    f"Training diverged at step {found.step}: after its update {found} {ADVICE}"
+                    f"Training diverged at step {found.step}: after its update {found} "
+                    f"{ADVICE.format(self._workdir)}",
+                    found.step,
+                    found,
                 )
         self._state.save(self.progress)
 
@@ -134,21 +140,20 @@ class TrainingLoop:
         )
 
     def _train_step(self, batches: Iterator) -> dict[str, float]:
-        """One step; its metrics without those of subnets that the stage does not train."""
+        """One step; its metrics without those of subnets that the stage does not train.
+
+        A step that was skipped has no other metric than that.
+        """
         began = time.perf_counter()
         method, progress = self._net.training_method, self.progress
-        method.begin_step(progress.step)
-        at_rest = set(method.roles) - set(method.roles_in_stage(progress.stage))
-        with self._grid_errors():
-            values = self._function(batches)
-        metrics = {
-            key: float(value)
-            for key, value in values.items()
-            if key.rpartition("_")[0] not in at_rest
-        }
-        for key, value in metrics.items():
-            if not math.isfinite(value):
-                raise self._diverged(f"{key} is {value}")
+        try:
+            logs = self._function(batches)
+        except DivergedError as error:
+            self._write_down(error.found)
+            raise
+        metrics = {SKIPPED: 1.0}
+        if method.guard.settle() == 0:
+            metrics = method.figures(progress.step, logs) | {SKIPPED: 0.0}
         progress.step += 1
         progress.stage = self._stage_of(progress.step)
         progress.epoch.add(metrics, time.perf_counter() - began)
@@ -166,7 +171,7 @@ class TrainingLoop:
         """Number of the epoch of the last step, from 1."""
         return math.ceil(self.progress.step / self._config.training.steps_per_epoch)
 
-    def _finish_epoch(self, console: rich.console.Console) -> None:
+    def _finish_epoch(self, console: rich.console.Console, sound: bool) -> None:
         """Writes the row of the epoch, and the probes when it is their turn."""
         progress, settings = self.progress, self._config.training
         means, seconds = progress.epoch.means(), progress.epoch.seconds
@@ -186,7 +191,7 @@ class TrainingLoop:
         self._log.write_epoch(progress.step, row)
         epochs = math.ceil(self._total / settings.steps_per_epoch)
         say(console, f"epoch {self._epoch:>3}/{epochs}  {epoch_summary(means)}  {seconds:.0f} s")
-        if settings.probe_epochs and self._epoch % settings.probe_epochs == 0:
+        if sound and settings.probe_epochs and self._epoch % settings.probe_epochs == 0:
             self._probes.measure(self._net, self._stage_of(progress.step - 1))
             self._log.write_probes(progress.step, self._probes.rows)
             self._log.write_quantizers(progress.step, self._probes.quantizers)
@@ -218,51 +223,15 @@ class TrainingLoop:
             signals.received or signal.SIGTERM,
         )
 
-    @contextlib.contextmanager
-    def _grid_errors(self) -> Iterator[None]:
-        """Quantizing to a grid that is not finite is an error of TensorFlow, not a NaN."""
-        import tensorflow as tf
-
-        try:
-            yield
-        except tf.errors.InvalidArgumentError as error:
-            if NAN_GRID not in str(error):
-                raise
-            raise self._diverged("the grid of a quantizer is nan", grid_error=True) from error
-
-    def _diverged(self, reason: str, grid_error: bool = False) -> DivergedError:
-        """Repeats the steps since the last checkpoint, then looks into the one that went wrong."""
-        step = self.progress.step
-        headline = f"Training diverged at step {step + 1}: {reason}."
-        if grid_error and self._workers.task.processes > 1:  # the others cannot follow any more
-            return DivergedError(f"{headline} {ADVICE}")
-        progress = self._state.rewind()
-        start = 0 if progress is None else progress.step
-        if self._writes:
-            say(
-                self._console,
-                f"{headline} Repeating {step - start} steps from step {start} to find out where.",
-            )
-        batches = self._batches(start)
-        for repeated in range(start, step):
-            self._net.training_method.begin_step(repeated)
-            self._function(batches)
-        self._net.training_method.begin_step(step)
-        if not self._writes:
-            return DivergedError(f"{headline} {ADVICE}")
+    def _shards(self, step: int) -> Iterator:
+        """Images and labels of a step, of each replica."""
         count = self._workers.replicas
-        shards = (
-            next(iter(build_batches(self._config, self._data, step, (index, count))))
-            for index in range(count)
-        )
-        found = find_divergence(self._net, step, shards)
-        if found is None:
-            return DivergedError(
-                f"{headline} Repeated, every value of the step was finite, so it is not the same "
-                f"on each run: suspect the hardware, or the sum of gradients. {ADVICE}"
-            )
-        found.write(self._workdir)
-        return DivergedError(f"{headline} {ADVICE} Found on repeating the step: {found}")
+        for index in range(count):
+            yield next(iter(build_batches(self._config, self._data, step, (index, count))))
+
+    def _write_down(self, found: Divergence | None) -> None:
+        if self._writes and found is not None:
+            write_text(self._workdir.divergence_file, found.to_json())
 
     def _display(self) -> TrainingDisplay:
         return TrainingDisplay(

@@ -54,7 +54,7 @@ def train(
       ConfigError, WorkdirError: The config or the workdir is refused, or being trained already.
       CheckpointError: The newest checkpoint is damaged.
       CheckpointWriteError, FileWriteError: The disk is full.
-      DivergedError: The loss is no longer finite; the last checkpoint is kept.
+      DivergedError: Several steps were not finite; none was applied, the last checkpoint is kept.
       StoppedError: SIGTERM or SIGINT came; a checkpoint was saved.
       WorkerError: The processes do not fit together, or one was lost.
     """

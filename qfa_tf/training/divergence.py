@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qfa_tf.runs.training.layer_watch import find_layer
-from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import Architecture
-from quantize_configs.files import write_text
+from qfa_tf.training.layer_watch import find_layer
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -30,6 +28,7 @@ class Divergence:
       site: Site or squeeze-excite where it appeared; None outside of all.
       role: Role of the subnet, None when it is not about one.
       architecture: The subnet.
+      state: For people, what the site had: largest weight and gain, and its quantizers.
     """
 
     step: int
@@ -37,26 +36,24 @@ class Divergence:
     site: str | None = None
     role: str | None = None
     architecture: Architecture | None = None
+    state: str | None = None
 
     def __str__(self) -> str:
+        state = "" if self.state is None else f" {self.site} has {self.state}."
         if self.architecture is None:
-            return f"{self.what} was the first not to be finite."
+            return f"{self.what} was the first not to be finite.{state}"
         subnet = self.role if self.role == "subnet" else f"{self.role} subnet"  # trained alone
         return (
-            f"{self.what} was the first not to be finite, in the {subnet}:\n"
-            f"{self.architecture.describe()}"
+            f"{self.what} was the first not to be finite, in the {subnet}.{state} The subnet:\n"
+            f"{self.architecture.describe()}\n"
         )
 
-    def write(self, workdir: Workdir) -> None:
-        """Writes `divergence.json`.
-
-        Raises:
-          FileWriteError: It cannot be written.
-        """
+    def to_json(self) -> str:
+        """As JSON text."""
         content = {"schema_version": SCHEMA_VERSION} | dataclasses.asdict(self)
         if self.architecture is not None:
             content["architecture"] = json.loads(self.architecture.to_json())
-        write_text(workdir.divergence_file, json.dumps(content, indent=1) + "\n")
+        return json.dumps(content, indent=1) + "\n"
 
 
 def find_divergence(
@@ -88,7 +85,8 @@ def find_broken_weight(net: "QFASupernet", step: int) -> Divergence | None:
         value = weight.numpy()
         if not np.isfinite(value).all():
             site = _site_of_weight(net, weight, value)
-            return Divergence(step, f"the weight {weight.name} of {site or net.name}", site)
+            what = f"the weight {weight.name} of {site or net.name}"
+            return Divergence(step, what, site, state=_state(net, site))
     return None
 
 
@@ -104,6 +102,8 @@ def _find_in_shard(net, step, replica, images, labels) -> Divergence | None:
         known = tf.cast(method.recipe.teacher(images), tf.float32)
         if not np.isfinite(known.numpy()).all():
             return Divergence(step + 1, "the output of the external teacher")
+    classes = labels if labels.shape.rank == 1 else tf.argmax(labels, -1)
+    classes = tf.cast(classes, tf.int32)
     genomes = method.genomes(number)
     trained = method.roles_in_stage(int(method.stage_of(number)))
     position = 0
@@ -111,22 +111,18 @@ def _find_in_shard(net, step, replica, images, labels) -> Divergence | None:
         if role not in trained:
             continue
         seed = method.dropout_seed(number, row, replica)
-        arguments = (images, tf.cast(labels, tf.int32), genomes[row], known)
+        arguments = (images, classes, genomes[row], known)
         computed = tf.cast(images, method.recipe.compute_dtype)
-        try:
-            loss, logits, gradients = method.subnet_gradients(
-                *arguments, method.share(position), seed
-            )
-            broken = not np.isfinite(logits.numpy()).all()
-        except tf.errors.InvalidArgumentError:  # what quantizing to a NaN grid raises
-            broken = True
-        if broken:
-            site, what = find_layer(net, computed, genomes[row])
-        else:
-            site, what = _find_in_gradients(net, loss, gradients)
+        loss, logits, gradients = method.subnet_gradients(*arguments, method.share(position), seed)
+        site, what = _find_in_gradients(net, loss, gradients)
+        if what is not None or not np.isfinite(logits.numpy()).all():
+            # A value may be lost on its way to the logits: the activation functions have bounds.
+            forward = find_layer(net, computed, genomes[row])
+            site, what = forward if forward[1] is not None else (site, what)
         if what is not None:
             architecture = space.decode(genomes[row].numpy())
-            return Divergence(step + 1, what, site, role, architecture)
+            state = _state(net, site)
+            return Divergence(step + 1, what, site, role, architecture, state)
         known = logits if role == "teacher" else known
         position += 1
     return None
@@ -168,3 +164,22 @@ def _site_of_weight(net, weight, value: np.ndarray) -> str | None:
             if not np.isfinite(value[place(site)]).all():
                 return site
     return None
+
+
+def _state(net, site: str | None) -> str | None:
+    """The largest weight and gain of a site, and what its quantizers learned."""
+    if site not in net.precision.sites:
+        return None
+    layer, parts = net.site_layer(site), []
+    parts.append(f"weights up to {np.abs(layer.kernel.numpy()).max():.3g}")
+    if layer.normalization:
+        parts.append(f"gains up to {layer.gamma.numpy().max():.3g}")
+    bank = net.precision
+    if layer.weight_quantizer is not None:
+        steps = np.abs(bank.step.numpy()[bank.steps_of(site)])
+        parts.append(f"weight steps from {steps.min():.3g} to {steps.max():.3g}")
+    if layer.activation_quantizer is not None:
+        for role in bank.activation_roles:
+            values = getattr(bank, role).numpy()[bank.activations_of(site)]
+            parts.append(f"{role} from {values.min():.3g} to {values.max():.3g}")
+    return ", ".join(parts)
