@@ -49,14 +49,18 @@ class TrainingDriver:
         if in_a_row == 1:
             self._reason = first_not_finite(method.figures(step, logs))
         if in_a_row >= MOST_IN_A_ROW:
-            raise self._diverged(step + 1 - in_a_row, in_a_row)
+            raise self.diverged()
         return logs
 
-    def _diverged(self, first: int, count: int) -> DivergedError:
-        """The weights are still those before the first step that was skipped."""
+    def diverged(self) -> DivergedError:
+        """The error to raise where a training cannot go on after steps that were skipped."""
+        # The weights are still those before the first of them.
+        count = self._net.training_method.guard.settle()
+        first = int(keras.backend.get_value(self._net.optimizer.iterations)) - count
         message = (
-            f"Training diverged at step {first + 1}: {self._reason}. {count} steps in a row were "
-            "not applied."
+            f"Training diverged at step {first + 1}: {self._reason}. "
+            + (f"{count} steps in a row were" if count > 1 else "The step was")
+            + " not applied."
         )
         found = self._find(first)
         if found is None:

@@ -129,7 +129,7 @@ def test_training_that_diverges(config, tmp_path, console):
     assert f"diverged at step {step}:" in str(caught.value)
     assert content["site"] in str(caught.value)
     assert newest(workdir.checkpoints).name == "ckpt-5"
-    assert "5 steps in a row were not applied." in str(caught.value)
+    assert "steps in a row were not applied." in str(caught.value)
     if content["architecture"] is not None:
         text = Architecture.from_json(json.dumps(content["architecture"])).describe()
         assert text in str(caught.value)

@@ -23,7 +23,7 @@ from qfa_tf.runs.training.progress import EpochTotals, Progress
 from qfa_tf.runs.training.stop_signals import StopSignals
 from qfa_tf.runs.training.workers import Workers
 from qfa_tf.runs.workdir import Workdir
-from qfa_tf.training.divergence import Divergence, find_broken_weight
+from qfa_tf.training.divergence import find_broken_weight
 from quantize_configs.files import write_text
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class TrainingLoop:
         net.training_method.advice = ADVICE.format(workdir)
 
     def run(self) -> None:
-        """Trains.
+        """Trains; where it diverges, what was found is written down.
 
         Raises:
           StoppedError: A signal came; a checkpoint of the last step was saved.
@@ -96,6 +96,14 @@ class TrainingLoop:
           CheckpointWriteError, FileWriteError: The disk is full.
           WorkerError: Another process was lost.
         """
+        try:
+            self._run()
+        except DivergedError as error:
+            if self._writes and error.found is not None:
+                write_text(self._workdir.divergence_file, error.found.to_json())
+            raise
+
+    def _run(self) -> None:
         with StopSignals() as signals, self._display() as display, self._workers.report_lost():
             batches = self._batches(self.progress.step)
             saved = time.monotonic()
@@ -115,13 +123,14 @@ class TrainingLoop:
                     saved = time.monotonic()
                 if stops:
                     raise self._stopped(signals)
+            if self._net.training_method.guard.settle():
+                raise self._function.diverged()
 
     def _save(self) -> None:
         """Writes a checkpoint, never one of broken weights."""
         if self._writes:
             found = find_broken_weight(self._net, self.progress.step)
             if found is not None:
-                self._write_down(found)
                 raise DivergedError(
                     f"Training diverged at step {found.step}: after its update {found} "
                     f"{ADVICE.format(self._workdir)}",
@@ -146,11 +155,7 @@ class TrainingLoop:
         """
         began = time.perf_counter()
         method, progress = self._net.training_method, self.progress
-        try:
-            logs = self._function(batches)
-        except DivergedError as error:
-            self._write_down(error.found)
-            raise
+        logs = self._function(batches)
         metrics = {SKIPPED: 1.0}
         if method.guard.settle() == 0:
             metrics = method.figures(progress.step, logs) | {SKIPPED: 0.0}
@@ -228,10 +233,6 @@ class TrainingLoop:
         count = self._workers.replicas
         for index in range(count):
             yield next(iter(build_batches(self._config, self._data, step, (index, count))))
-
-    def _write_down(self, found: Divergence | None) -> None:
-        if self._writes and found is not None:
-            write_text(self._workdir.divergence_file, found.to_json())
 
     def _display(self) -> TrainingDisplay:
         return TrainingDisplay(
