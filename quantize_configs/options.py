@@ -7,6 +7,7 @@ from there. Nothing here, nor in `quantizer_options`, imports TensorFlow.
 
 import dataclasses
 import inspect
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,10 +22,15 @@ class Option:
 
     Attributes:
       name: Of the argument, the attribute and the key of a recipe.
-      default: Its value when it is not given.
+      default: Its value when it is not given; `dataclasses.MISSING` when it must be.
       help: What it decides, one phrase without a full stop.
       choices: Every value it may have; None when it is no choice of names.
       minimum: Smallest value of a number; None for no bound.
+      maximum: Largest value of a number; None for no bound.
+      above: What a number must exceed; None for no bound.
+      below: What a number must stay under; None for no bound.
+
+    Choices and bounds hold for each item of a tuple.
     """
 
     name: str
@@ -32,25 +38,47 @@ class Option:
     help: str
     choices: tuple[str, ...] | None = None
     minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    @property
+    def is_required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is dataclasses.MISSING
 
     def check(self, value: Any) -> None:
         """Raises InvalidInputError unless `value` is allowed."""
-        if self.choices is not None and value not in self.choices:
-            raise InvalidInputError(
-                f"{self.name} must be one of {self.choices}. Received: {value!r}."
-            )
-        if self.minimum is not None and value < self.minimum:
-            raise InvalidInputError(
-                f"{self.name} must be at least {self.minimum}. Received: {value!r}."
-            )
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if self.choices is not None and item not in self.choices:
+                raise InvalidInputError(
+                    f"{self.name} must be one of {self.choices}. Received: {value!r}."
+                )
+            bounds = [text for text, holds in self._bounds(item) if not holds]
+            if bounds:
+                raise InvalidInputError(f"{self.name} must be {bounds[0]}. Received: {value!r}.")
+
+    def _bounds(self, item: Any = 0) -> list[tuple[str, bool]]:
+        """(bound for people, whether a number keeps it)."""
+        bounds = (
+            ("at least", self.minimum, operator.ge),
+            ("at most", self.maximum, operator.le),
+            ("above", self.above, operator.gt),
+            ("below", self.below, operator.lt),
+        )
+        return [
+            (f"{text} {bound}", keeps(item, bound))
+            for text, bound, keeps in bounds
+            if bound is not None
+        ]
 
     @property
     def allowed(self) -> str:
         """The allowed values for people."""
         if self.choices is not None:
             return ", ".join(f'"{choice}"' for choice in self.choices)
-        bound = "" if self.minimum is None else f", at least {self.minimum}"
-        return f"{type(self.default).__name__}{bound}"
+        kind = [] if self.is_required else [type(self.default).__name__]
+        return ", ".join([*kind, *(text for text, _ in self._bounds())])
 
 
 def option(
@@ -59,18 +87,20 @@ def option(
     *,
     choices: tuple[str, ...] | None = None,
     minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """A dataclass field that is an option; see `Option`."""
-    metadata = {_KEY: {"help": help, "choices": choices, "minimum": minimum}}
+    bounds = {"minimum": minimum, "maximum": maximum, "above": above, "below": below}
+    metadata = {_KEY: {"help": help, "choices": choices, **bounds}}
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def same_option(owner: type, name: str) -> Any:
-    """A dataclass field like an option of another class."""
-    declared = options_of(owner)[name]
-    return option(
-        declared.default, declared.help, choices=declared.choices, minimum=declared.minimum
-    )
+def same_option(owner: type, name: str, **changes: Any) -> Any:
+    """A dataclass field like an option of another class, but for some of its attributes."""
+    declared = dataclasses.asdict(options_of(owner)[name])
+    return option(**{key: value for key, value in (declared | changes).items() if key != "name"})
 
 
 def options_of(owner: object) -> Mapping[str, Option]:

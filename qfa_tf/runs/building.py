@@ -2,8 +2,8 @@
 
 import functools
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
@@ -18,7 +18,9 @@ from qfa_tf.space import (
     InvalidSpaceError,
     SearchSpace,
 )
+from qfa_tf.training.options import TrainingOptions
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.options import options_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -192,20 +194,13 @@ def build_net(config: ConfigDict) -> "QFASupernet":
     from quantize_configs.keras_backend import keras
 
     keras.utils.set_random_seed(config.training.seed)
-    settings = config.supernet
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+        for name, value in config.supernet.items()
+    }
     space = build_space(config)
     try:
-        return QFASupernet(
-            space,
-            zero_point=settings.zero_point,
-            estimator=settings.estimator,
-            padding=settings.padding,
-            narrow_bits=tuple(settings.narrow_bits),
-            activation_quantizer=settings.activation_quantizer,
-            shared_step=settings.shared_step,
-            signed_inputs=settings.signed_inputs,
-            dropout=config.training.dropout,
-        )
+        return QFASupernet(space, **options, dropout=config.training.dropout)
     except ValueError as error:
         raise ConfigError(f"config.supernet: {error}") from error
 
@@ -238,15 +233,8 @@ def build_training(
         recipe = make(
             stages=tuple(stages),
             architecture=build_architecture(config),
-            random_subnets=settings.random_subnets,
-            distillation=settings.distillation,
-            distillation_weight=settings.distillation_weight,
             teacher=teacher,
-            label_smoothing=settings.label_smoothing,
-            weight_decay=settings.weight_decay,
-            clip_norm=settings.clip_norm,
-            compute_dtype=settings.compute_dtype,
-            seed=settings.seed,
+            **{name: settings[name] for name in options_of(TrainingOptions)},
         )
         if isinstance(recipe, OQATraining):
             quantizers = config.supernet

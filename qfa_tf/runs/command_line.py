@@ -9,6 +9,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from qfa_tf.runs.config import with_defaults
+from qfa_tf.runs.config_fields import option_lines
 from qfa_tf.runs.errors import ConfigError
 from quantize_configs.errors import QFAError
 
@@ -58,9 +59,13 @@ def run_app(main: Callable[[], None]) -> None:
 
 
 def accept_every_key(holder: flags.FlagHolder) -> None:
-    """Lets the command line also set keys that the file of a `--config` flag leaves out."""
+    """Lets the command line also set keys that the file of a `--config` flag leaves out.
+
+    `--help` shows all keys.
+    """
     flag = flags.FLAGS[holder.name]
     flag.parser = _CompletingParser(flag.parser)
+    flag.help = "\n".join([flag.help, "Its keys:", *option_lines()])
 
 
 class _CompletingParser(flags.ArgumentParser):

@@ -11,7 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from qfa_tf.runs.config_fields import FIELDS, REQUIRED
+from qfa_tf.runs.config_fields import FIELDS
+from qfa_tf.runs.config_sections import REQUIRED
 from qfa_tf.runs.errors import ConfigError
 from qfa_tf.space import SearchSpace
 from quantize_configs.files import write_text
@@ -102,17 +103,6 @@ def _check_training(values: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"config.training.stage_steps needs warmup_steps below {what}. "
             f"Received: {steps} and {of('warmup_steps')}."
-        )
-    lowest = min(rates or [of("learning_rate")])
-    if lowest <= 0 or of("clip_norm") <= 0 or not 0 <= of("momentum") < 1:
-        raise ConfigError(
-            "config.training needs learning_rate and clip_norm above 0 and momentum in [0, 1). "
-            f"Received: {of('learning_rate')}, {of('clip_norm')} and {of('momentum')}."
-        )
-    if not 0 <= of("label_smoothing") < 1 or not 0 <= of("dropout") < 1:
-        raise ConfigError(
-            "config.training needs label_smoothing and dropout in [0, 1). "
-            f"Received: {of('label_smoothing')} and {of('dropout')}."
         )
     if (of("distillation") == "external") != bool(of("teacher")):
         raise ConfigError(

@@ -4,12 +4,14 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from qfa_tf.space import SearchSpace
-from qfa_tf.supernet.inheritance import check_rule, inherit
+from qfa_tf.supernet.inheritance import inherit
+from qfa_tf.training.options import InheritanceOptions
 from qfa_tf.training.qfa import QFATraining, TrainingStage
 from qfa_tf.training.step import BoundTraining
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
+from quantize_configs.options import same_option
 
 if TYPE_CHECKING:
     from qfa_tf.supernet import QFASupernet
@@ -42,7 +44,7 @@ class OQATraining(QFATraining):
     """
 
     stages: tuple[TrainingStage, ...] = (TrainingStage((4,)),)
-    inheritance: str = "double"
+    inheritance: str = same_option(InheritanceOptions, "inheritance")
 
     def __post_init__(self):
         super().__post_init__()
@@ -53,7 +55,6 @@ class OQATraining(QFATraining):
                 "(32,) in the float phase. Train other bits in a phase of their own. Received: "
                 f"{[stage.bits for stage in self.stages]}."
             )
-        check_rule(self.inheritance)
 
     @property
     def bits(self) -> int:

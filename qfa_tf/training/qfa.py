@@ -7,15 +7,13 @@ from typing import Any
 import tensorflow as tf
 
 from qfa_tf.space import Architecture
+from qfa_tf.training.options import StageOptions, TrainingOptions
 from qfa_tf.training.step import BoundTraining
 from quantize_configs.bit_widths import BitWidths
 from quantize_configs.errors import InvalidInputError, InvalidTypeError
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
-
-SUBNETS = ("all", "largest")
-DISTILLATIONS = ("in_place", "external", "none")
-COMPUTE_DTYPES = ("float32", "bfloat16")
+from quantize_configs.options import check_options, same_option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +30,7 @@ class TrainingStage:
 
     bits: tuple[int, ...]
     steps: int | None = None
-    subnets: str = "all"
+    subnets: str = same_option(StageOptions, "subnets")
 
     def __post_init__(self):
         object.__setattr__(self, "bits", tuple(self.bits))
@@ -40,11 +38,7 @@ class TrainingStage:
             BitWidths.parse(self.bits)
         if self.steps is not None and self.steps < 1:
             raise InvalidInputError(f"steps of a stage must be at least 1. Received: {self.steps}.")
-        if self.subnets not in SUBNETS:
-            raise InvalidInputError(
-                f"subnets of a stage must be one of {SUBNETS}. Received: {self.subnets!r}."
-            )
-
+        check_options(self)
         if self.subnets == "largest" and not self.is_float:
             raise InvalidInputError(
                 "A stage with subnets='largest' is a float warm-up and has bits (32,). Received: "
@@ -93,15 +87,15 @@ class QFATraining:
 
     stages: tuple[TrainingStage, ...] = (TrainingStage((2, 3, 4, 8)),)
     architecture: Architecture | None = None
-    random_subnets: int = 4
-    distillation: str = "in_place"
-    distillation_weight: float = 1.0
+    random_subnets: int = same_option(TrainingOptions, "random_subnets")
+    distillation: str = same_option(TrainingOptions, "distillation")
+    distillation_weight: float = same_option(TrainingOptions, "distillation_weight")
     teacher: Callable[[tf.Tensor], tf.Tensor] | None = None
-    label_smoothing: float = 0.1
-    weight_decay: float = 3e-5
-    clip_norm: float = 500.0
-    compute_dtype: str = "float32"
-    seed: int = 0
+    label_smoothing: float = same_option(TrainingOptions, "label_smoothing")
+    weight_decay: float = same_option(TrainingOptions, "weight_decay")
+    clip_norm: float = same_option(TrainingOptions, "clip_norm")
+    compute_dtype: str = same_option(TrainingOptions, "compute_dtype")
+    seed: int = same_option(TrainingOptions, "seed")
 
     def __post_init__(self):
         object.__setattr__(self, "stages", tuple(self.stages))
@@ -115,16 +109,7 @@ class QFATraining:
                 "architecture must be an Architecture, such as Architecture.from_json(text), or "
                 f"None. Received: {self.architecture!r}."
             )
-        if self.random_subnets < 0 or not 0 <= self.label_smoothing < 1:
-            raise InvalidInputError(
-                "random_subnets must be at least 0 and label_smoothing in [0, 1). Received: "
-                f"{self.random_subnets} and {self.label_smoothing}."
-            )
-        for name, allowed in (("distillation", DISTILLATIONS), ("compute_dtype", COMPUTE_DTYPES)):
-            if getattr(self, name) not in allowed:
-                raise InvalidInputError(
-                    f"{name} must be one of {allowed}. Received: {getattr(self, name)!r}."
-                )
+        check_options(self)
         if (self.distillation == "external") != callable(self.teacher):
             raise InvalidInputError(
                 "distillation='external' needs a teacher, a function from images to logits, and "

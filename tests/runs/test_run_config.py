@@ -7,7 +7,7 @@ import pytest
 from qfa_tf.runs import ConfigError, read_config, validate_config, write_config
 from qfa_tf.runs.building import build_augmentation, build_schedule, build_space, build_training
 from qfa_tf.runs.config import complete_config, differences, total_steps
-from qfa_tf.runs.config_fields import FIELDS
+from qfa_tf.runs.config_fields import FIELDS, option_lines, option_rows
 from qfa_tf.space import SearchSpace
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -109,13 +109,17 @@ def test_space_of_ones_own(config, tmp_path):
         ("training.distillation", "external", "need each other"),
         ("training.teacher", "model.keras", "need each other"),
         ("training.distillation", 1.0, "config.training.distillation must be a string"),
-        ("training.label_smoothing", 1.0, r"label_smoothing and dropout in \[0, 1\)"),
-        ("training.dropout", 1.0, r"label_smoothing and dropout in \[0, 1\)"),
+        ("training.label_smoothing", 1.0, r"config.training.label_smoothing must be below 1"),
+        ("training.label_smoothing", -0.1, r"config.training.label_smoothing must be at least 0"),
+        ("training.dropout", 1.0, r"config.training.dropout must be below 1"),
+        ("training.learning_rate", 0.0, r"config.training.learning_rate must be above 0"),
+        ("training.learning_rate", (0.1, -0.1, 0.1), r"learning_rate must be above 0"),
+        ("training.clip_norm", 0.0, r"config.training.clip_norm must be above 0"),
         ("training.checkpoint_minutes", -1, "at least 0"),
         ("training.compute_dtype", "float16", "one of"),
         ("data.flip", 1, "config.data.flip must be True or False"),
         ("data.brightness", 2, "config.data.brightness must be at most 1"),
-        ("training.momentum", 1.0, r"momentum in \[0, 1\)"),
+        ("training.momentum", 1.0, r"config.training.momentum must be below 1"),
         ("search.constraints", "mflops_8bit<=1", "a tuple of strings"),
         ("search.population", 1, "config.search.population must be at least 2"),
         ("space", 3, "the name of a preset"),
@@ -172,6 +176,20 @@ def test_only_float_stages_train_the_largest_subnet_alone(config):
     config.training.stage_subnets = ("all", "largest", "all")
     with pytest.raises(ConfigError, match="float warm-up and has bits"):
         build_training(complete_config(config))
+
+
+def test_tables_of_the_documentation_are_those_of_the_code():
+    """scripts/write_option_tables.py writes them."""
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for section in ("supernet", "data", "training"):
+        for row in option_rows(section):
+            assert row in text
+
+
+def test_help_shows_every_key():
+    lines = list(option_lines())
+    assert len(lines) == len(FIELDS)
+    assert "  --config.training.distillation_weight: of the cross-entropy" in "\n".join(lines)
 
 
 def test_documentation_has_every_key():
