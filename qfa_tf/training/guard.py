@@ -66,22 +66,25 @@ class StepGuard:
           batch: Images and labels.
         """
         replica = tf.distribute.get_replica_context()
-        if replica.num_replicas_in_sync == 1:
+        alone = replica.num_replicas_in_sync == 1
+
+        def update(gradients):
+            pairs = zip(gradients, variables, strict=True)
+            optimizer.apply_gradients(pairs, skip_gradients_aggregation=not alone)
+
+        if alone or not tf.distribute.get_strategy().extended._use_merge_call():
 
             def accept():
-                optimizer.apply_gradients(zip(gradients, variables, strict=True))
+                update(gradients)
                 return self._accept()
 
             def skip():
-                tf.py_function(self._note, [optimizer.iterations, *batch], [])
+                if alone:
+                    tf.py_function(self._note, [optimizer.iterations, *batch], [])
                 return self._skip(optimizer)
 
             tf.cond(is_finite, accept, skip)
             return
-
-        def update(gradients):
-            pairs = zip(gradients, variables, strict=True)
-            optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
 
         def across(strategy, gradients, is_finite):
             # A conditional update of several replicas must not begin in one of them.
