@@ -36,11 +36,9 @@ def state(net):
     return [*net.variables, *net.optimizer.variables, guard.in_a_row, guard.skipped]
 
 
-def batch(value=None):
+def batch():
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(8, 16, 16, 1)).astype(np.float32)
-    if value is not None:
-        images[3, 2, 2, 0] = value
     return tf.constant(images), tf.constant(rng.integers(0, 10, 8), tf.int32)
 
 
@@ -53,19 +51,28 @@ def overflow(net):
 
 
 def test_a_step_that_is_not_finite_changes_nothing_but_the_number_of_the_step(net):
-    before = [value.numpy().copy() for value in (*net.variables, *net.optimizer.variables[1:])]
+    bias, kernel = net.site_layer("classifier").bias, net.site_layer("classifier").kernel
+    good = bias.numpy().copy()
+    bias.assign(tf.fill(bias.shape, np.nan))
+    kept = [
+        value
+        for value in (*net.variables, *net.optimizer.variables)
+        if value is not net.optimizer.iterations
+    ]
+    before = [value.numpy().copy() for value in kept]
     step, guard = int(net.optimizer.iterations), net.training_method.guard
-    net.train_on_batch(*batch(np.nan))
+    net.train_on_batch(*batch())
     assert int(net.optimizer.iterations) == step + 1
-    for old, now in zip(before, (*net.variables, *net.optimizer.variables[1:]), strict=True):
-        if now is not net.optimizer.iterations:
-            np.testing.assert_array_equal(old, now.numpy())
+    for old, now in zip(before, kept, strict=True):
+        np.testing.assert_array_equal(old, now.numpy())
     assert (int(guard.in_a_row), int(guard.skipped)) == (1, 1)
+    assert guard.first.step == step
+    bias.assign(good)
+    old = kernel.numpy().copy()
     net.train_on_batch(*batch())
     assert (int(guard.in_a_row), int(guard.skipped)) == (0, 1)
     assert guard.first is None
-    kernel = net.site_layer("classifier").kernel
-    assert any((old.shape == kernel.shape) and (old != kernel.numpy()).any() for old in before)
+    assert (kernel.numpy() != old).any()
 
 
 def test_fit_ends_after_a_few_in_a_row_and_goes_on_when_the_cause_is_gone(net):
@@ -85,9 +92,3 @@ def test_fit_ends_after_a_few_in_a_row_and_goes_on_when_the_cause_is_gone(net):
     kernel.assign(good)
     net.fit(dataset, verbose=0)
     assert int(net.training_method.guard.in_a_row) == 0
-
-
-def test_images_that_are_not_finite_are_named(net):
-    dataset = tf.data.Dataset.from_tensors(batch(np.nan)).repeat(20)
-    with pytest.raises(DivergedError, match="an image of the batch"):
-        net.fit(dataset, verbose=0)
