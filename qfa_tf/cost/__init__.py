@@ -1,7 +1,6 @@
 """What an architecture costs: MACs, bit operations, parameters and bytes; NumPy only."""
 
 from qfa_tf.cost.errors import CostUnavailableError, LatencyTableError
-from qfa_tf.cost.geometry import convolution, output_size, squeeze_excite
 from qfa_tf.cost.latency_table import LatencyTable, OperatorKey, operators
 from qfa_tf.cost.model import ACCOUNTINGS, METRICS, CostModel, UnknownAccountingError
 from qfa_tf.cost.official import UndefinedAccountingError
@@ -18,8 +17,5 @@ __all__ = [
     "SiteCost",
     "UndefinedAccountingError",
     "UnknownAccountingError",
-    "convolution",
     "operators",
-    "output_size",
-    "squeeze_excite",
 ]

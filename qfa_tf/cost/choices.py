@@ -1,24 +1,25 @@
 """What whole populations of genomes chose, as arrays that index the tables of a cost model."""
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from qfa_tf.cost.geometry import Unit, units
 from qfa_tf.cost.site_cost import CHARGED_BITS
 from qfa_tf.space import Fixed, SearchSpace
 
-KERNEL_CODES = 8
-"""Block codes per expand ratio; kernel sizes are at most 7."""
+MOST_CODES = 64
+"""Codes up to which the shape choices of a slot are read as one number."""
 
 
 class Choices(NamedTuple):
     """The choices of n genomes.
 
     Attributes:
-      codes: intp[slots + 1, n]; what each block slot is: 0 when skipped, else its `block_code`. The
-        last row is always 0: the sites outside the stages use it.
+      codes: intp[groups, n]; the shape of each `Group`: 0 when its slot is skipped, else a code.
       resolution: intp[n], index into the resolutions of the space.
       weight_bits: float64[sites, n], at most 8; any value where the block is skipped.
       activation_bits: The same for the input of each site.
@@ -30,15 +31,32 @@ class Choices(NamedTuple):
     activation_bits: np.ndarray
 
 
-def block_code(kernel_size: int, expand_ratio: int) -> int:
-    """Returns the code of a block; a positive int below `ChoiceReader.n_codes`."""
-    return expand_ratio * KERNEL_CODES + kernel_size
+class Group:
+    """Nodes of one slot whose shapes hang on the same few choices.
 
+    Attributes:
+      slot: Of the nodes, or None.
+      choices: Values of each choice by its name.
+    """
 
-def block_choices(space: SearchSpace, stage: int) -> Iterator[tuple[int, int]]:
-    """Yields every (kernel size, expand ratio) that a block of the stage may have."""
-    part = space.stages[stage]
-    return itertools.product(part.kernel_sizes, part.expand_ratios)
+    def __init__(self, slot: str | None, choices: Mapping[str, tuple[int, ...]]):
+        self.slot = slot
+        self.choices = dict(choices)
+
+    @property
+    def n_codes(self) -> int:
+        """Above every code."""
+        return 1 + math.prod(map(len, self.choices.values()))
+
+    def shapes(self) -> Iterator[tuple[int, dict[str, int]]]:
+        """Yields every code and the values that it stands for."""
+        for index, values in enumerate(itertools.product(*self.choices.values())):
+            yield 1 + index, dict(zip(self.choices, values, strict=True))
+
+    def strides(self) -> list[int]:
+        """How much a step of each choice adds to a code."""
+        counts = [len(values) for values in self.choices.values()]
+        return [math.prod(counts[i + 1 :]) for i in range(len(counts))]
 
 
 def flat_table(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -56,46 +74,58 @@ class ChoiceReader:
       space: Search space of the genomes.
 
     Attributes:
-      slots: (stage, block) of every block slot.
-      slot_of_site: Row of `Choices.codes` for every site.
-      n_codes: Above every block code.
+      groups: Rows of `Choices.codes`.
+      group_of_node: Row of every node but the image, by name.
+      group_of_site: The same for the sites, intp[sites].
+      n_codes: Above every code.
     """
 
     def __init__(self, space: SearchSpace):
-        self._n_genes = space.n_genes
+        network, self._n_genes = space.network, space.n_genes
         fixed = [choice for choice in space.choices if isinstance(choice, Fixed)]
-        self._fixed = np.array([choice.value for choice in fixed], np.int32)
+        # After the genome come the fixed choices, then 0 and 1 for what hangs on no choice.
+        self._constants = np.array([*(choice.value for choice in fixed), 0, 1], np.int32)
         row = {choice.name: self._n_genes + i for i, choice in enumerate(fixed)}
         row.update(space.gene_index)
-        self.slots = [
-            (s, b) for s, stage in enumerate(space.stages) for b in range(stage.max_depth)
+        zero, one = self._n_genes + len(fixed), self._n_genes + len(fixed) + 1
+        self.groups, self.group_of_node = _grouped(space)
+        self.group_of_site = np.array([self.group_of_node[site.name] for site in space.sites])
+        self.n_codes = max(group.n_codes for group in self.groups)
+        most = max(len(group.choices) for group in self.groups)
+        largest = max(choice.choices[-1] for choice in space.choices)
+        self._rows = np.full((most, len(self.groups)), zero)
+        steps = np.zeros((most, len(self.groups), largest + 1), np.intp)
+        for g, group in enumerate(self.groups):
+            for i, (name, stride) in enumerate(zip(group.choices, group.strides(), strict=True)):
+                self._rows[i, g] = row[name]
+                values = group.choices[name]
+                steps[i, g, list(values)] = stride * np.arange(len(values))
+        self._steps = [flat_table(table) for table in steps]
+        depths = [
+            (row[network.slot(group.slot).depth], network.slot(group.slot).position)
+            if group.slot
+            else (one, 0)
+            for group in self.groups
         ]
-        self.slot_of_site = [
-            len(self.slots) if site.stage is None else self.slots.index((site.stage, site.block))
-            for site in space.sites
-        ]
-        largest = max(stage.expand_ratios[-1] for stage in space.stages)
-        self.n_codes = block_code(0, largest + 1)
+        self._depth_rows = np.array([depth for depth, _ in depths])
+        self._positions = np.array([position for _, position in depths])[:, None]
         self._resolutions = np.array(space.resolutions)
-        self._kernel_rows = [row[f"s{s}.b{b}.kernel_size"] for s, b in self.slots]
-        self._ratio_rows = [row[f"s{s}.b{b}.expand_ratio"] for s, b in self.slots]
-        self._depth_rows = [row[f"s{s}.depth"] for s, _ in self.slots]
-        self._blocks = np.array([b for _, b in self.slots])[:, None]
-        self._weight_rows = [row[f"{site.name}.weight_bits"] for site in space.sites]
-        self._activation_rows = [row[f"{site.name}.activation_bits"] for site in space.sites]
-        self._resolution_row = row["resolution"]
+        self._weight_rows = [row[site.weight_bits] for site in network.sites]
+        self._activation_rows = [row[site.activation_bits] for site in network.sites]
+        self._resolution_row = row[network.resolution.name]
 
     def read(self, genomes: np.ndarray) -> Choices:
         """Returns the choices of valid genomes int[n, n_genes]."""
         n = len(genomes)
-        values = np.empty((self._n_genes + len(self._fixed), n), np.int32)
+        values = np.empty((self._n_genes + len(self._constants), n), np.int32)
         values[: self._n_genes] = genomes.T
-        values[self._n_genes :] = self._fixed[:, None]
-        codes = np.zeros((len(self.slots) + 1, n), np.intp)
-        codes[:-1] = block_code(values[self._kernel_rows], values[self._ratio_rows])
-        codes[:-1] *= values[self._depth_rows] > self._blocks
+        values[self._n_genes :] = self._constants[:, None]
+        codes = np.ones((len(self.groups), n), np.intp)
+        for rows, (steps, offsets) in zip(self._rows, self._steps, strict=True):
+            codes += steps.take(values[rows] + offsets)
+        codes *= values[self._depth_rows] > self._positions
 
-        def bits(rows: list[int]) -> np.ndarray:
+        def bits(rows: Sequence[int]) -> np.ndarray:
             return np.minimum(values[rows], CHARGED_BITS).astype(np.float64)
 
         return Choices(
@@ -104,3 +134,28 @@ class ChoiceReader:
             weight_bits=bits(self._weight_rows),
             activation_bits=bits(self._activation_rows),
         )
+
+
+def _grouped(space: SearchSpace) -> tuple[list[Group], dict[str, int]]:
+    """The groups, and that of each node; the nodes of a unit share one."""
+    groups: list[Group] = []
+    of_node: dict[str, int] = {}
+    for unit in units(space.network):
+        slot, wanted = unit.nodes[0].slot, _shape(space, unit)
+        for index, group in enumerate(groups):
+            united = Group(slot, {**group.choices, **wanted})
+            fits = united.n_codes <= MOST_CODES or united.n_codes == group.n_codes
+            if group.slot == slot and fits:
+                group.choices = united.choices
+                break
+        else:
+            index = len(groups)
+            groups.append(Group(slot, wanted))
+        of_node.update((node.name, index) for node in unit.nodes)
+    return groups, of_node
+
+
+def _shape(space: SearchSpace, unit: Unit) -> dict[str, tuple[int, ...]]:
+    """The choices that the shapes of a unit hang on, with their values."""
+    names = {name for node in unit.nodes for name in space.network.shape_choices(node)}
+    return {choice.name: choice.choices for choice in space.choices if choice.name in names}

@@ -2,17 +2,18 @@
 
 import numpy as np
 
-from qfa_tf.cost.choices import ChoiceReader, Choices, block_choices, block_code, flat_table
-from qfa_tf.cost.geometry import Convolution, convolution, output_size, squeeze_excite
+from qfa_tf.cost.choices import ChoiceReader, Choices, flat_table
+from qfa_tf.cost.geometry import Parameters, parameters
 from qfa_tf.cost.site_cost import CHARGED_BITS, SiteCost
+from qfa_tf.network import Convolution, SqueezeExcite
 from qfa_tf.space import FLOAT_BITS, Architecture, SearchSpace
 
 
 class ExactAccounting:
     """Lookup tables of one space and the arithmetic on them, one row per site.
 
-    Weights per site, and biases and squeeze-excite per block slot, are tables over the block codes;
-    areas are tables over the resolution.
+    Weights per site and per squeeze-excite, and biases per group of nodes, are tables over the
+    codes of their shapes; areas are tables over the resolution.
 
     Args:
       space: Search space of the genomes.
@@ -21,39 +22,25 @@ class ExactAccounting:
 
     def __init__(self, space: SearchSpace, reader: ChoiceReader):
         self.space = space
-        self._slot_of_site = reader.slot_of_site
-        weights = np.zeros((len(space.sites), reader.n_codes))
-        slot_biases = np.zeros((len(reader.slots) + 1, reader.n_codes))
-        for i, site in enumerate(space.sites):
-            slot = reader.slot_of_site[i]
-            if site.stage is None:
-                weights[i, 0], biases = convolution(space, site)
-                slot_biases[slot, 0] += biases
-                continue
-            for kernel_size, expand_ratio in block_choices(space, site.stage):
-                code = block_code(kernel_size, expand_ratio)
-                sizes = convolution(space, site, kernel_size, expand_ratio)
-                weights[i, code] = sizes.weights
-                slot_biases[slot, code] += sizes.biases
-        self._squeeze_slots = [
-            slot for slot, (s, _) in enumerate(reader.slots) if space.stages[s].squeeze_excite
-        ]
-        squeeze_weights = np.zeros((len(self._squeeze_slots), reader.n_codes))
-        for i, slot in enumerate(self._squeeze_slots):
-            stage, block = reader.slots[slot]
-            for kernel_size, expand_ratio in block_choices(space, stage):
-                code = block_code(kernel_size, expand_ratio)
-                sizes = squeeze_excite(space, stage, block, expand_ratio)
-                squeeze_weights[i, code] = sizes.weights
-                slot_biases[slot, code] += sizes.biases
+        network = space.network
+        self._group_of_site = reader.group_of_site
+        excites = [node for node in network.nodes if isinstance(node, SqueezeExcite)]
+        self._squeeze_groups = [reader.group_of_node[node.name] for node in excites]
+        weights = np.zeros((len(network.sites), reader.n_codes))
+        squeeze_weights = np.zeros((len(excites), reader.n_codes))
+        biases = np.zeros((len(reader.groups), reader.n_codes))
+        for nodes, table in ((network.sites, weights), (excites, squeeze_weights)):
+            for node, row in zip(nodes, table, strict=True):
+                group = reader.group_of_node[node.name]
+                for code, chosen in reader.groups[group].shapes():
+                    sizes = parameters(network, node, chosen)
+                    row[code] = sizes.weights
+                    biases[group, code] += sizes.biases
         self._weights, self._weight_offsets = flat_table(weights)
-        self._biases, self._bias_offsets = flat_table(slot_biases)
+        self._biases, self._bias_offsets = flat_table(biases)
         self._squeeze_weights, self._squeeze_offsets = flat_table(squeeze_weights)
         self._areas = np.array(
-            [
-                [output_size(space, site, resolution) ** 2 for resolution in space.resolutions]
-                for site in space.sites
-            ],
+            [[network.size(s.name, r) ** 2 for r in space.resolutions] for s in network.sites],
             np.float64,
         )
 
@@ -74,25 +61,21 @@ class ExactAccounting:
 
     def per_site(self, architecture: Architecture) -> list[SiteCost]:
         """Returns the cost of every site of an architecture of the space, in site order."""
-        space, bits = self.space, architecture.site_bits
+        space = self.space
+        chosen = space.values(architecture)
         rows = []
-        for site in space.sites:
-            if site.name not in bits:
-                continue
-            block = None if site.stage is None else architecture.stages[site.stage][site.block]
-            shape = (block.kernel_size, block.expand_ratio) if block else ()
-            size = output_size(space, site, architecture.resolution)
-            rows.append(_row(site.name, size, convolution(space, site, *shape), bits[site.name]))
-            if site.kind == "depthwise" and space.stages[site.stage].squeeze_excite:
-                sizes = squeeze_excite(space, site.stage, site.block, block.expand_ratio)
-                name = f"s{site.stage}.b{site.block}.se"
-                rows.append(_row(name, 1, sizes, (FLOAT_BITS, FLOAT_BITS)))
+        for part in space.subnet(architecture).nodes:
+            sizes = parameters(space.network, part.node, chosen)
+            if isinstance(part.node, Convolution) and part.bits is not None:
+                rows.append(_row(part.node.name, part.size, sizes, part.bits))
+            elif isinstance(part.node, SqueezeExcite):  # its convolutions see one position
+                rows.append(_row(part.node.name, 1, sizes, (FLOAT_BITS, FLOAT_BITS)))
         return rows
 
     def _count_weights(self, choices: Choices) -> tuple[np.ndarray, np.ndarray]:
         """Returns the weights per site, [sites, n], and those of all squeeze-excites, [n]."""
-        weights = self._weights.take(choices.codes[self._slot_of_site] + self._weight_offsets)
-        squeeze_codes = choices.codes[self._squeeze_slots] + self._squeeze_offsets
+        weights = self._weights.take(choices.codes[self._group_of_site] + self._weight_offsets)
+        squeeze_codes = choices.codes[self._squeeze_groups] + self._squeeze_offsets
         return weights, self._squeeze_weights.take(squeeze_codes).sum(axis=0)
 
     def _storage(
@@ -106,7 +89,7 @@ class ExactAccounting:
         }
 
 
-def _row(site: str, size: int, sizes: Convolution, bits: tuple[int, int]) -> SiteCost:
+def _row(site: str, size: int, sizes: Parameters, bits: tuple[int, int]) -> SiteCost:
     weight_bits, activation_bits = (min(value, CHARGED_BITS) for value in bits)
     macs = sizes.weights * size**2
     return SiteCost(

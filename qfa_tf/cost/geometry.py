@@ -1,12 +1,13 @@
-"""The convolutions of a site: how many weights and biases, and how large their output is."""
+"""How many weights and biases a node has, and with which nodes it is counted."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from qfa_tf.space import SearchSpace, Site
+from qfa_tf.network import Convolution, Image, Network, Node, SqueezeExcite, Values, kernel_size
 
 
-class Convolution(NamedTuple):
-    """Sizes of one convolution. MACs are `weights` times the output positions.
+class Parameters(NamedTuple):
+    """Sizes of the weights of a node. MACs are `weights` times the output positions.
 
     Attributes:
       weights: Number of weights.
@@ -17,62 +18,57 @@ class Convolution(NamedTuple):
     biases: int
 
 
-def convolution(
-    space: SearchSpace, site: Site, kernel_size: int = 1, expand_ratio: int = 1
-) -> Convolution:
-    """Returns the sizes of the convolution at `site`.
+class Unit(NamedTuple):
+    """A site and what follows it up to the next one, in the same slot.
 
-    Every output channel counts one bias, as deployed: batch norm folds into it, and the operator
-    of `head.mix`, which is trained without one, carries one as well.
+    Attributes:
+      nodes: At least one.
+    """
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def site(self) -> Convolution | None:
+        """The site; None where other nodes begin a slot."""
+        first = self.nodes[0]
+        return first if isinstance(first, Convolution) else None
+
+
+def units(network: Network) -> list[Unit]:
+    """Returns all nodes but the image in units, in order."""
+    return [Unit(tuple(nodes)) for nodes in _runs(network)]
+
+
+def _runs(network: Network) -> Iterator[list[Node]]:
+    run: list[Node] = []
+    for node in network.nodes:
+        if isinstance(node, Image):
+            continue
+        if run and (isinstance(node, Convolution) or node.slot != run[0].slot):
+            yield run
+            run = []
+        run.append(node)
+    if run:
+        yield run
+
+
+def parameters(network: Network, node: Node, chosen: Values) -> Parameters:
+    """Returns the sizes of a node; those of both convolutions of a squeeze-excite together.
+
+    Every output channel of a site counts one bias, as deployed: batch norm folds into it, and an
+    operator that is trained without one carries one as well.
 
     Args:
-      space: Search space of the site.
-      site: One of `space.sites`.
-      kernel_size: Of the block; ignored outside the stages.
-      expand_ratio: Of the block; ignored outside the stages.
+      network: Of the node.
+      node: Any of its nodes; most have no weights.
+      chosen: Values of the choices of its shape, by name.
     """
-    head = space.head
-    if site.name == "stem":
-        stem = space.stem
-        return Convolution(stem.kernel_size**2 * space.input_channels * stem.width, stem.width)
-    if site.name == "head.expand":
-        return Convolution(space.stages[-1].width * head.expand_width, head.expand_width)
-    if site.name == "head.mix":
-        return Convolution(head.expand_width * head.mix_width, head.mix_width)
-    if site.name == "classifier":
-        inputs = head.expand_width if head.mix_width is None else head.mix_width
-        return Convolution(inputs * space.num_classes, space.num_classes)
-    mid = space.mid_width(site.stage, site.block, expand_ratio)
-    part = site.name.rpartition(".")[2]
-    if part == "expand":
-        return Convolution(space.block_input_width(site.stage, site.block) * mid, mid)
-    if part == "depthwise":
-        return Convolution(kernel_size**2 * mid, mid)
-    width = space.stages[site.stage].width
-    return Convolution(mid * width, width)
-
-
-def squeeze_excite(space: SearchSpace, stage: int, block: int, expand_ratio: int) -> Convolution:
-    """Returns the sizes of both convolutions of a squeeze-excite together; their map is 1 x 1.
-
-    Args:
-      space: Search space of the block.
-      stage: Index of a stage with squeeze-excite.
-      block: Index of the block slot in its stage.
-      expand_ratio: Of the block.
-    """
-    mid = space.mid_width(stage, block, expand_ratio)
-    squeeze = space.squeeze_width(mid)
-    return Convolution(2 * mid * squeeze, squeeze + mid)
-
-
-def output_size(space: SearchSpace, site: Site, resolution: int) -> int:
-    """Returns height and width of the output of `site` at an input of `resolution` pixels."""
-    if site.name == "stem":
-        return space.feature_size(resolution, -1)
-    if site.name == "head.expand":
-        return space.feature_size(resolution)
-    if site.stage is None:
-        return 1
-    is_input = site.name.endswith(".expand") and site.block == 0
-    return space.feature_size(resolution, site.stage - 1 if is_input else site.stage)
+    if not isinstance(node, Convolution | SqueezeExcite):
+        return Parameters(0, 0)
+    inputs, outputs = (
+        network.width(name).value(chosen) for name in (node.inputs[0], node.name)
+    )
+    if isinstance(node, Convolution):
+        return Parameters(node.weights(inputs, outputs, kernel_size(node, chosen)), outputs)
+    inner = node.width.value(chosen)
+    return Parameters(2 * outputs * inner, inner + outputs)

@@ -5,6 +5,7 @@ factor, and a constant.
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -15,9 +16,24 @@ import numpy as np
 
 from qfa_tf.cost.choices import ChoiceReader
 from qfa_tf.cost.errors import LatencyTableError
-from qfa_tf.cost.geometry import convolution, output_size
+from qfa_tf.cost.geometry import Unit, units
+from qfa_tf.cost.site_cost import CHARGED_BITS
 from qfa_tf.cost.site_tables import Setting, SiteTable
-from qfa_tf.space import SearchSpace, Site
+from qfa_tf.network import (
+    Concatenation,
+    Convolution,
+    Function,
+    GlobalPooling,
+    Network,
+    Node,
+    Pooling,
+    Product,
+    SqueezeExcite,
+    Sum,
+    kernel_size,
+)
+from qfa_tf.network.nodes import TABLES
+from qfa_tf.space import SearchSpace
 from quantize_configs.files import write_text
 
 SCHEMA_VERSION = 1
@@ -31,6 +47,10 @@ OPERATORS = (
     "pool",
     "hard_swish",
     "squeeze_excite",
+    "multiply",
+    "concatenate",
+    "max_pool",
+    "average_pool",
 )
 MICROSECONDS_PER_MILLISECOND = 1000
 _SHOWN = 3
@@ -168,38 +188,48 @@ class LatencyTable:
 def latency(space: SearchSpace, reader: ChoiceReader, table: LatencyTable) -> SiteTable:
     """Returns the table whose totals are milliseconds; NaN where the latency table misses a row."""
 
-    def figure(site: Site, setting: Setting) -> float:
-        keys = site_operators(space, site, setting)
-        alone = sum(table.rows.get(key, np.nan) for key in keys)
+    def figure(unit: Unit, setting: Setting) -> float:
+        keys = unit_operators(space.network, unit, setting)
+        alone = sum(table.rows.get(key, np.nan) for key, _ in keys)
         return table.factor * alone / MICROSECONDS_PER_MILLISECOND
 
     constant = table.fixed_microseconds / MICROSECONDS_PER_MILLISECOND
     return SiteTable(space, reader, figure, constant=constant, by_resolution=True)
 
 
-def site_operators(space: SearchSpace, site: Site, setting: Setting) -> list[OperatorKey]:
-    """The operators that come with a site: its convolution, and what follows it."""
-    sizes = convolution(space, site, setting.kernel_size, setting.expand_ratio)
-    size, channels = output_size(space, site, setting.resolution), sizes.biases
-    stride, kernel_size = _stride(space, site), 1
-    input_size = _input_size(space, site, setting.resolution, size)
-    if site.kind == "depthwise":
-        kernel_size, inputs = setting.kernel_size, channels
-    else:
-        kernel_size = space.stem.kernel_size if site.name == "stem" else 1
-        inputs = sizes.weights // (channels * kernel_size**2)
-    bits = (setting.weight_bits, setting.activation_bits)
-    found = [OperatorKey(site.kind, input_size, inputs, channels, kernel_size, stride, *bits)]
-    if _activation(space, site) == "hard_swish":
-        found.append(OperatorKey("hard_swish", size, channels, channels))
-    if site.kind == "depthwise" and space.stages[site.stage].squeeze_excite:
-        squeezed = space.squeeze_width(channels)
-        found.append(OperatorKey("squeeze_excite", size, channels, squeezed))
-    if site.name.endswith(".project") and space.has_residual(site.stage, site.block):
-        found.append(OperatorKey("add", size, channels, channels))
-    if site.name == "head.expand":
-        found.append(OperatorKey("pool", size, channels, channels))
+def unit_operators(
+    network: Network, unit: Unit, setting: Setting
+) -> list[tuple[OperatorKey, Node]]:
+    """The operators of a site and of what follows it, each with its node."""
+    found = []
+    for node in unit.nodes:
+        found += [(key, node) for key in _node_operators(network, node, setting)]
     return found
+
+
+def _node_operators(network: Network, node: Node, setting: Setting) -> list[OperatorKey]:
+    size, source = network.size(node.name, setting.resolution), node.inputs[0]
+    input_size = network.size(source, setting.resolution)
+    inputs, channels = (network.width(name).value(setting.shape) for name in (source, node.name))
+    if isinstance(node, Convolution):
+        bits = (setting.weight_bits, setting.activation_bits)
+        kernel = kernel_size(node, setting.shape)
+        keys = [OperatorKey(node.kind, input_size, inputs, channels, kernel, node.stride, *bits)]
+    elif isinstance(node, SqueezeExcite):
+        inner = node.width.value(setting.shape)
+        return [OperatorKey("squeeze_excite", size, channels, inner)]
+    elif isinstance(node, Pooling):
+        name = f"{node.reduction}_pool"
+        return [OperatorKey(name, input_size, channels, channels, node.window, node.stride)]
+    elif isinstance(node, GlobalPooling):
+        return [OperatorKey("pool", input_size, channels, channels)]
+    else:
+        names = {Sum: "add", Product: "multiply", Concatenation: "concatenate"}
+        kind = names.get(type(node))
+        keys = [] if kind is None else [OperatorKey(kind, size, channels, channels)]
+    if isinstance(node, Convolution | Function) and node.activation in TABLES:
+        keys.append(OperatorKey(node.activation, size, channels, channels))
+    return keys
 
 
 def operators(space: SearchSpace, choices: Sequence[Sequence[int]]) -> list[OperatorKey]:
@@ -209,68 +239,42 @@ def operators(space: SearchSpace, choices: Sequence[Sequence[int]]) -> list[Oper
 
 def occurrences(
     space: SearchSpace, choices: Sequence[Sequence[int]]
-) -> dict[OperatorKey, tuple[Site, Setting]]:
+) -> dict[OperatorKey, tuple[Node, Setting]]:
     """Maps every operator to one place where it occurs.
 
     Args:
       space: Search space.
       choices: Allowed values per gene, from `SearchSpace.restrict`.
     """
-
-    def allowed(name: str) -> Sequence[int]:
-        column = space.gene_index.get(name)
-        return space.lookup(name).choices if column is None else choices[column]
-
-    found = {}
-    for site in space.sites:
-        kernels, ratios = (1,), (1,)
-        if site.stage is not None:
-            if site.block >= max(allowed(f"s{site.stage}.depth")):
+    network = space.network
+    allowed = {choice.name: tuple(choice.choices) for choice in space.choices}
+    allowed |= {gene.name: tuple(choices[gene.column]) for gene in space.genes}
+    found: dict[OperatorKey, tuple[Node, Setting]] = {}
+    for unit in units(network):
+        slot = unit.nodes[0].slot
+        if slot is not None:
+            own = network.slot(slot)
+            if own.position >= max(allowed[own.depth]):
                 continue
-            kernels = allowed(f"s{site.stage}.b{site.block}.kernel_size")
-            ratios = allowed(f"s{site.stage}.b{site.block}.expand_ratio")
-        for setting in _settings(
-            allowed("resolution"),
-            kernels,
-            ratios,
-            allowed(f"{site.name}.weight_bits"),
-            allowed(f"{site.name}.activation_bits"),
-        ):
-            for key in site_operators(space, site, setting):
-                found.setdefault(key, (site, setting))
+        for setting in _settings(network, unit, allowed):
+            for key, node in unit_operators(network, unit, setting):
+                found.setdefault(key, (node, setting))
     return found
 
 
-def _settings(resolutions, kernels, ratios, weight_bits, activation_bits) -> Iterator[Setting]:
-    for resolution in resolutions:
-        for kernel in kernels:
-            for ratio in ratios:
-                for weight in weight_bits:
-                    for activation in activation_bits:
-                        pair = min(weight, 8), min(activation, 8)
-                        yield Setting(resolution, kernel, ratio, *pair)
-
-
-def _input_size(space: SearchSpace, site: Site, resolution: int, output: int) -> int:
-    if site.name == "stem":
-        return resolution
-    if site.kind == "depthwise" and site.block == 0:
-        return space.feature_size(resolution, site.stage - 1)
-    return output
-
-
-def _stride(space: SearchSpace, site: Site) -> int:
-    if site.name == "stem":
-        return space.stem.stride
-    return space.block_stride(site.stage, site.block) if site.kind == "depthwise" else 1
-
-
-def _activation(space: SearchSpace, site: Site) -> str:
-    if site.name == "stem":
-        return space.stem.activation
-    if site.stage is not None:
-        return "linear" if site.name.endswith(".project") else space.stages[site.stage].activation
-    return "linear" if site.name == "classifier" else space.head.activation
+def _settings(
+    network: Network, unit: Unit, allowed: Mapping[str, Sequence[int]]
+) -> Iterator[Setting]:
+    shapes = {name for node in unit.nodes for name in network.shape_choices(node)}
+    names = [choice.name for choice in network.choices if choice.name in shapes]
+    site = unit.site
+    bits = (site.weight_bits, site.activation_bits) if site else ()
+    wide = (CHARGED_BITS,) * (2 - len(bits))
+    options = [allowed[name] for name in (network.resolution.name, *names, *bits)]
+    for resolution, *values in itertools.product(*options):
+        shape = dict(zip(names, values, strict=False))
+        pair = [min(value, CHARGED_BITS) for value in values[len(names) :]]
+        yield Setting(resolution, shape, *pair, *wide)
 
 
 def _key_and_value(row: dict[str, Any]) -> tuple[OperatorKey, float]:

@@ -1,13 +1,15 @@
 """Official accounting: what the release of QFA charges, for the spaces that it is defined for."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
 from qfa_tf.cost import official_entries as entries
-from qfa_tf.cost.choices import ChoiceReader, Choices, block_choices, block_code, flat_table
+from qfa_tf.cost.choices import ChoiceReader, Choices, flat_table
 from qfa_tf.cost.exact import ExactAccounting
 from qfa_tf.cost.site_cost import CHARGED_BITS, SiteCost
+from qfa_tf.network import Values
 from qfa_tf.space import Architecture, SearchSpace
 from quantize_configs.errors import UnsupportedError
 
@@ -36,6 +38,9 @@ def check_space(space: SearchSpace) -> None:
                 f"Received: {received} in space {space.name!r}. "
                 'Use accounting="exact", which is defined for all spaces.'
             )
+
+    family = space.family.FAMILY
+    require("the family", family, model.family.FAMILY, family == model.family.FAMILY)
 
     def same(what: str, received: object, allowed: object) -> None:
         require(what, received, allowed, received == allowed)
@@ -77,32 +82,43 @@ class OfficialAccounting:
         check_space(space)
         self._space = space
         self._exact = ExactAccounting(space, reader)
-        self._slot_of_site = reader.slot_of_site
+        self._group_of_site = reader.group_of_site
         self._n_codes = reader.n_codes
-        # The last axis of a table is the block code, the one before it the resolution.
-        shape = (len(space.resolutions), reader.n_codes)
-        sites = np.zeros((len(space.sites), *shape))
-        rests = np.zeros((len(reader.slots), *shape))
-        for r, resolution in enumerate(space.resolutions):
-            for i, site in enumerate(space.sites):
-                if site.stage is None:
-                    sites[i, r, 0] = entries.outer_entry(resolution, site.name)
-                    continue
-                part = site.name.rpartition(".")[2]
-                for choice in block_choices(space, site.stage):
-                    entry = entries.block_entry(resolution, site.stage, site.block, *choice)
-                    sites[i, r, block_code(*choice)] = getattr(entry, part)
-                    rests[reader.slot_of_site[i], r, block_code(*choice)] = entry.rest
+        # The last axis of a table is the code of the shape, the one before it the resolution.
+        shape = (len(space.sites), len(space.resolutions), reader.n_codes)
+        sites, rests = np.zeros(shape), np.zeros(shape)
+        for i, site in enumerate(space.sites):
+            group = reader.groups[reader.group_of_node[site.name]]
+            for (r, resolution), (code, chosen) in itertools.product(
+                enumerate(space.resolutions), group.shapes()
+            ):
+                sites[i, r, code], rests[i, r, code] = self._entry(site.name, resolution, chosen)
         self._sites, self._site_offsets = flat_table(sites.reshape(len(sites), -1))
-        self._slots_with_rest = np.flatnonzero(rests.any(axis=(1, 2)))
-        rests = rests[self._slots_with_rest]
+        with_rest = np.flatnonzero(rests.any(axis=(1, 2)))
+        self._groups_with_rest = self._group_of_site[with_rest]
+        rests = rests[with_rest]
         self._rests, self._rest_offsets = flat_table(rests.reshape(len(rests), -1))
+
+    def _entry(self, site: str, resolution: int, chosen: Values) -> tuple[int, int]:
+        """(cost at 8 bits, what is charged in full besides) of a site."""
+        stage, block, part = self._space.place(site)
+        if stage is None:
+            return entries.outer_entry(resolution, part), 0
+        entry = entries.block_entry(resolution, stage, block, *self._shape(site, chosen))
+        return getattr(entry, part), entry.rest if part == "project" else 0
+
+    def _shape(self, node: str, chosen: Values) -> tuple[int, int]:
+        """(kernel size, expand ratio) of the block of a node; any where it hangs on none."""
+        network = self._space.network
+        names = self._space.layout.block_choices[str(network.node(node).slot)]
+        known = {**network.ends[0], **chosen}
+        return known[names["kernel_size"]], known[names["expand_ratio"]]
 
     def evaluate(self, choices: Choices) -> dict[str, np.ndarray]:
         """Returns float64[n] for `macs`, `bitops`, `params` and `weight_bytes`."""
         codes = choices.codes + choices.resolution * self._n_codes
-        costs = self._sites.take(codes[self._slot_of_site] + self._site_offsets)
-        rests = self._rests.take(codes[self._slots_with_rest] + self._rest_offsets).sum(axis=0)
+        costs = self._sites.take(codes[self._group_of_site] + self._site_offsets)
+        rests = self._rests.take(codes[self._groups_with_rest] + self._rest_offsets).sum(axis=0)
         bitops = np.einsum("sn,sn,sn->n", costs, choices.weight_bits, choices.activation_bits)
         return {
             "macs": costs.sum(axis=0) + rests,
@@ -116,33 +132,27 @@ class OfficialAccounting:
         Squeeze-excite has a row of its own, charged at the bits of the depthwise convolution;
         `BlockEntry.rest` is in the row of the project convolution.
         """
-        resolution = architecture.resolution
-        blocks = {
-            f"s{s}.b{b}": (s, b, block.kernel_size, block.expand_ratio)
-            for s, stage in enumerate(architecture.stages)
-            for b, block in enumerate(stage)
-        }
-        exact = {row.site: row for row in self._exact.per_site(architecture)}
-        rows = []
-        for name, row in exact.items():
-            prefix, _, part = name.rpartition(".")
-            charged, rest = row, 0
-            if prefix not in blocks:
-                macs = entries.outer_entry(resolution, name)
-                size = resolution // 32 if name == "head.expand" else row.output_size
+        resolution, chosen = architecture.resolution, self._space.values(architecture)
+        rows, charged = [], None
+        for row in self._exact.per_site(architecture):
+            stage, block, part = self._space.place(row.site)
+            rest, size = 0, row.output_size
+            if stage is None:
+                macs = entries.outer_entry(resolution, part)
+                size = entries.outer_size(resolution, part, size)
+                charged = row
             else:
-                stage, block, _, expand_ratio = blocks[prefix]
-                entry = entries.block_entry(resolution, *blocks[prefix])
+                kernel_size, expand_ratio = self._shape(row.site, chosen)
+                entry = entries.block_entry(resolution, stage, block, kernel_size, expand_ratio)
                 squeeze = entries.squeeze_excite_entry(stage, block, expand_ratio)
                 before, middle, after = entries.block_sizes(resolution, stage, block)
-                if part == "expand":
-                    macs, size = entry.expand, before
-                elif part == "depthwise":
-                    macs, size = entry.depthwise - squeeze, middle
-                elif part == "se":
-                    macs, size, charged = squeeze, 1, exact[f"{prefix}.depthwise"]
-                else:
-                    macs, size, rest = entry.project, after, entry.rest
+                macs, size, rest = {
+                    "expand": (entry.expand, before, 0),
+                    "depthwise": (entry.depthwise - squeeze, middle, 0),
+                    "se": (squeeze, 1, 0),
+                    "project": (entry.project, after, entry.rest),
+                }[part]
+                charged = charged if part == "se" else row  # the depthwise one before it
             bitops = macs * charged.weight_bits * charged.activation_bits
             bitops += rest * CHARGED_BITS**2
             rows.append(

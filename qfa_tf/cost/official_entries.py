@@ -11,7 +11,7 @@ the sum is 0.81 to 1.00 of the exact one.
 
 from typing import NamedTuple
 
-from qfa_tf.space import make_divisible
+from qfa_tf.network import make_divisible
 
 WIDTH_MULT = 1.2
 RESOLUTIONS = tuple(range(128, 225, 4))
@@ -49,18 +49,24 @@ class BlockEntry(NamedTuple):
         return self.total - self.expand - self.depthwise - self.project
 
 
-def outer_entry(resolution: int, site: str) -> int:
+def outer_entry(resolution: int, part: str) -> int:
     """Returns the cost at 8 bits of a site outside the stages.
 
     Args:
       resolution: Height and width of the input in pixels.
-      site: "stem", "head.expand", "head.mix" or "classifier".
+      part: "stem", "head.expand", "head.mix" or "classifier".
     """
-    if site == "stem":
-        return _stem_size(resolution) ** 2 * _STEM_WIDTH * (_STEM_INPUTS * 9 + 2)
-    if site == "head.expand":
-        return (resolution // 32) ** 2 * _EXPAND_WIDTH * (_WIDTHS[-1] + 2)
-    return {"head.mix": _MIX_WIDTH * (_EXPAND_WIDTH + 2), "classifier": _MIX_WIDTH * _CLASSES}[site]
+    return {
+        "stem": _stem_size(resolution) ** 2 * _STEM_WIDTH * (_STEM_INPUTS * 9 + 2),
+        "head.expand": (resolution // 32) ** 2 * _EXPAND_WIDTH * (_WIDTHS[-1] + 2),
+        "head.mix": _MIX_WIDTH * (_EXPAND_WIDTH + 2),
+        "classifier": _MIX_WIDTH * _CLASSES,
+    }[part]
+
+
+def outer_size(resolution: int, part: str, size: int) -> int:
+    """Returns the output size of such a site; `size` is the exact one, from which one differs."""
+    return {"head.expand": resolution // 32}.get(part, size)
 
 
 def block_entry(

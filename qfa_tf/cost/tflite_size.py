@@ -11,9 +11,21 @@ import json
 import math
 
 from qfa_tf.cost.choices import ChoiceReader
-from qfa_tf.cost.geometry import convolution, squeeze_excite
+from qfa_tf.cost.geometry import Parameters, Unit, parameters
 from qfa_tf.cost.site_tables import Setting, SiteTable
-from qfa_tf.space import SearchSpace, Site
+from qfa_tf.network import (
+    Concatenation,
+    Convolution,
+    Function,
+    Network,
+    Node,
+    Pooling,
+    Product,
+    SqueezeExcite,
+    Sum,
+)
+from qfa_tf.network.nodes import TABLES
+from qfa_tf.space import SearchSpace
 
 PACKED = ((2, 2, 4), (4, 4, 2))
 """Container bits, most weight bits, divisor of the input channels."""
@@ -33,78 +45,84 @@ OPERATOR_CODE_BYTES = 88.0
 
 def tflite_size(space: SearchSpace, reader: ChoiceReader) -> SiteTable:
     """Returns the table whose totals are file sizes in bytes."""
+    network = space.network
+    firsts = _first_sites(network)
     return SiteTable(
         space,
         reader,
-        lambda site, setting: _site_bytes(space, site, setting),
-        constant=FILE_BYTES + OPERATOR_CODE_BYTES * _has_extras(space) + _metadata_bytes(space),
+        lambda unit, setting: sum(
+            _node_bytes(space, node, unit, setting)
+            + (_block_bytes(space, node, setting) if node.name in firsts else 0)
+            for node in unit.nodes
+        ),
+        constant=FILE_BYTES + OPERATOR_CODE_BYTES * _has_extras(network) + _metadata_bytes(space),
     )
 
 
-def container_bits(site: Site, input_channels: int, weight_bits: int) -> int:
-    """Returns the bits in which a weight of a site is stored: 8, 4 or 2."""
-    if site.kind in ("pointwise", "dense"):
+def container_bits(kind: str, input_channels: int, weight_bits: int) -> int:
+    """Returns the bits in which a weight of a site of `kind` is stored: 8, 4 or 2."""
+    if kind in ("pointwise", "dense"):
         for bits, most_bits, divisor in PACKED:
             if weight_bits <= most_bits and input_channels % divisor == 0:
                 return bits
     return 8
 
 
-def _site_bytes(space: SearchSpace, site: Site, setting: Setting) -> float:
-    sizes = convolution(space, site, setting.kernel_size, setting.expand_ratio)
-    stored = container_bits(site, sizes.weights // sizes.biases, setting.weight_bits)
+def _node_bytes(space: SearchSpace, node: Node, unit: Unit, setting: Setting) -> float:
+    network, name = space.network, (unit.site or node).name
+    sizes = parameters(network, node, setting.shape)
+    if isinstance(node, Convolution):
+        return _site_bytes(network, node, setting, sizes)
+    if isinstance(node, SqueezeExcite):
+        total = sizes.weights + BYTES_PER_CHANNEL * sizes.biases
+        return total + SQUEEZE_EXCITE_BYTES + 2 * len(name)
+    if isinstance(node, Sum | Product | Concatenation | Pooling):
+        return PLAIN_BYTES
+    if isinstance(node, Function) and node.activation in TABLES:
+        return HARD_SWISH_BYTES + 3 * len(name)
+    return 0  # fused into what precedes it, or in FILE_BYTES
+
+
+def _site_bytes(
+    network: Network, site: Convolution, setting: Setting, sizes: Parameters
+) -> float:
+    inputs = network.width(site.inputs[0]).value(setting.shape)
+    stored = container_bits(site.kind, inputs, setting.weight_bits)
     total = math.ceil(sizes.weights * stored / 8) + BYTES_PER_CHANNEL * sizes.biases
     total += LINEAR_BYTES + 3 * len(site.name)
-    quantizes = 0
-    reads_block_input = _is_first_of_block(space, site)
-    if reads_block_input and space.has_residual(site.stage, site.block):
-        quantizes += 1  # from the 8-bit grid of the sum to the grid of this reader
-        total += PLAIN_BYTES
+    # From the 8-bit grid of a tensor that others read, too, to the grid of this reader.
+    quantizes = int(network.shares_input(site))
     if setting.activation_bits < 8:  # spread, or clamped at the bottom
-        quantizes += stored < 8 or _may_read_negatives(space, site)
+        quantizes += stored < 8 or not network.is_nonnegative(site.inputs[0])
     total += quantizes * (PLAIN_BYTES + len(site.name))
-    if _activation_after(space, site) == "hard_swish":
+    if site.activation in TABLES:
         total += HARD_SWISH_BYTES + 3 * len(site.name)
-    if site.kind == "depthwise" and space.stages[site.stage].squeeze_excite:
-        sizes = squeeze_excite(space, site.stage, site.block, setting.expand_ratio)
-        total += sizes.weights + BYTES_PER_CHANNEL * sizes.biases
-        total += SQUEEZE_EXCITE_BYTES + 2 * len(site.name)
-    total += 2 * len(f'"{site.name}": [8, 8], ')  # the architecture and the bits in the metadata
-    if reads_block_input:
-        total += len('{"expand_ratio": 4, "kernel_size": 3}, ')
-    return total
+    # The architecture and the bits in the metadata.
+    return total + 2 * len(f'"{site.name}": [8, 8], ')
 
 
-def _is_first_of_block(space: SearchSpace, site: Site) -> bool:
-    if site.stage is None:
-        return False
-    first = "expand" if space.stages[site.stage].has_expand else "depthwise"
-    return site.name.endswith(f".{first}")
+def _block_bytes(space: SearchSpace, site: Node, setting: Setting) -> int:
+    """What a block takes in the architecture of the metadata."""
+    names = space.layout.block_choices[str(site.slot)]
+    chosen = {role: setting.shape.get(name, 1) for role, name in names.items()}
+    return len(f"{json.dumps(chosen)}, ")
 
 
-def _has_extras(space: SearchSpace) -> bool:
-    parts = (space.stem, *space.stages, space.head)
-    return any(part.activation == "hard_swish" for part in parts) or any(
-        stage.squeeze_excite for stage in space.stages
+def _first_sites(network: Network) -> set[str]:
+    """The first site of every slot."""
+    first: dict[str, str] = {}
+    for site in network.sites:
+        if site.slot is not None:
+            first.setdefault(site.slot, site.name)
+    return set(first.values())
+
+
+def _has_extras(network: Network) -> bool:
+    return any(
+        isinstance(node, SqueezeExcite)
+        or (isinstance(node, Convolution | Function) and node.activation in TABLES)
+        for node in network.nodes
     )
-
-
-def _activation_after(space: SearchSpace, site: Site) -> str:
-    """The activation function on the output of a site, "" for none."""
-    if site.stage is None:
-        parts = {"stem": space.stem, "head.expand": space.head, "head.mix": space.head}
-        return parts[site.name].activation if site.name in parts else ""
-    return "" if site.name.endswith(".project") else space.stages[site.stage].activation
-
-
-def _may_read_negatives(space: SearchSpace, site: Site) -> bool:
-    if site.name == "head.expand":
-        return True
-    if site.stage is None:
-        return space.head.activation == "hard_swish"
-    if not _is_first_of_block(space, site):
-        return space.stages[site.stage].activation == "hard_swish"
-    return (site.stage, site.block) != (0, 0) or space.stem.activation == "hard_swish"
 
 
 def _metadata_bytes(space: SearchSpace) -> int:
@@ -118,7 +136,7 @@ def _metadata_bytes(space: SearchSpace) -> int:
                     "schema_version": 1,
                     "space": space.name,
                     "resolution": 224,
-                    "stages": [[] for _ in space.stages],
+                    "stages": [[] for _ in space.network.stages],
                     "bits": {},
                 },
                 "conversion": {

@@ -5,17 +5,37 @@ import json
 from typing import Any
 
 from qfa_tf.space.errors import ArchitectureError
+from qfa_tf.space.short_names import short_names
 
 SCHEMA_VERSION = 1
 _KEYS = ("schema_version", "space", "resolution", "stages", "bits")
+_OTHER = "choices"
+"""A key that only architectures with such choices have."""
+BLOCK_ROLES = (("kernel_size", "expand_ratio"), ("width",))
+"""The choices that a `Block` can hold, and no others."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """What an architecture chose for one of its blocks."""
+    """What an architecture chose for one of its blocks; None where there is no such choice.
 
-    kernel_size: int
-    expand_ratio: int
+    Attributes:
+      kernel_size: Of the depthwise convolution.
+      expand_ratio: Hidden over input channels.
+      width: Hidden channels.
+    """
+
+    kernel_size: int | None = None
+    expand_ratio: int | None = None
+    width: int | None = None
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """What was chosen, by role."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def __str__(self) -> str:
+        return " ".join(f"{name[0]}{value}" for name, value in self.fields.items())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +50,14 @@ class Architecture:
       stages: The kept blocks of every stage.
       bits: (site, weight bits, activation bits) of every active site, fixed ones included, in the
         order of `SearchSpace.sites`. 32 stands for float.
+      choices: (choice, value) of whatever else the space chooses, where blocks cannot hold it.
     """
 
     space: str
     resolution: int
     stages: tuple[tuple[Block, ...], ...]
     bits: tuple[tuple[str, int, int], ...]
+    choices: tuple[tuple[str, int], ...] = ()
 
     @property
     def site_bits(self) -> dict[str, tuple[int, int]]:
@@ -54,8 +76,9 @@ class Architecture:
                 "schema_version": SCHEMA_VERSION,
                 "space": self.space,
                 "resolution": self.resolution,
-                "stages": [[dataclasses.asdict(block) for block in stage] for stage in self.stages],
+                "stages": [[block.fields for block in stage] for stage in self.stages],
                 "bits": self.site_bits,
+                **({_OTHER: dict(self.choices)} if self.choices else {}),
             },
             indent=1,
         )
@@ -82,6 +105,7 @@ class Architecture:
                 f"This version reads architectures of schema_version {SCHEMA_VERSION}. "
                 f"Received: {version!r}"
             )
+        choices = fields.pop(_OTHER, {})
         if set(fields) != set(_KEYS):
             raise ArchitectureError(
                 f"An architecture has exactly the keys {list(_KEYS)}. "
@@ -92,11 +116,14 @@ class Architecture:
         _check(_is_int(fields["resolution"]), "an int as resolution", fields["resolution"])
         _check(isinstance(fields["stages"], list), "a list of stages", fields["stages"])
         _check(isinstance(fields["bits"], dict), "an object as bits", fields["bits"])
+        ok = isinstance(choices, dict) and all(_is_int(value) for value in choices.values())
+        _check(ok, "an object of ints as choices", choices)
         return cls(
             space=fields["space"],
             resolution=fields["resolution"],
             stages=tuple(_read_stage(stage) for stage in fields["stages"]),
             bits=tuple(_read_bits(site, bits) for site, bits in fields["bits"].items()),
+            choices=tuple(choices.items()),
         )
 
     def describe(self) -> str:
@@ -104,16 +131,15 @@ class Architecture:
         depths = "-".join(str(depth) for depth in self.depths)
         lines = [f"{self.space}, {self.resolution} px, depths {depths}"]
         bits = self.site_bits
-        shown = set()
-        for s, stage in enumerate(self.stages):
-            for b, block in enumerate(stage):
-                prefix = f"s{s}.b{b}."
-                parts = [site for site in bits if site.startswith(prefix)]
-                shown.update(parts)
-                text = ", ".join(f"{site[len(prefix) :]} {_bits(bits[site])}" for site in parts)
-                lines.append(f"{prefix[:-1]}: k{block.kernel_size} e{block.expand_ratio}, {text}")
-        others = ", ".join(f"{site} {_bits(bits[site])}" for site in bits if site not in shown)
-        return "\n".join([*lines, others])
+        blocks = {f"s{s}.b{b}": one for s, row in enumerate(self.stages) for b, one in enumerate(row)}
+        others = [f"{name} {value}" for name, value in self.choices]
+        for prefix, names in short_names(bits).items():
+            pairs = [f"{short} {_bits(bits[name])}" for short, name in names.items()]
+            if prefix in blocks:
+                lines.append(f"{prefix}: {', '.join([str(blocks[prefix]), *pairs])}")
+            else:
+                others += [f"{name} {_bits(bits[name])}" for name in names.values()]
+        return "\n".join([*lines, ", ".join(others)])
 
 
 def _bits(pair: tuple[int, int]) -> str:
@@ -135,10 +161,10 @@ def _check(condition: bool, expected: str, received: Any) -> None:
 def _read_stage(stage: Any) -> tuple[Block, ...]:
     _check(isinstance(stage, list), "a list of blocks per stage", stage)
     for block in stage:
-        ok = isinstance(block, dict) and set(block) == {"kernel_size", "expand_ratio"}
+        ok = isinstance(block, dict) and any(set(block) == {*roles} for roles in (*BLOCK_ROLES, ()))
         _check(
             ok and all(_is_int(value) for value in block.values()),
-            "blocks with the ints kernel_size and expand_ratio",
+            "blocks with the ints kernel_size and expand_ratio, or width, or nothing",
             block,
         )
     return tuple(Block(**block) for block in stage)

@@ -1,10 +1,9 @@
 """What can be wrong with a search space, a genome or an architecture."""
 
+from qfa_tf.network.errors import InvalidSpaceError
 from quantize_configs.errors import InvalidInputError
 
-
-class InvalidSpaceError(InvalidInputError):
-    """A search space contradicts itself, or the text of one cannot be read."""
+__all__ = ["ArchitectureError", "GenomeError", "InvalidSpaceError"]
 
 
 class GenomeError(InvalidInputError):

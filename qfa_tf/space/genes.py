@@ -1,11 +1,15 @@
-"""Sites and choices: the names by which cost model, supernet and search address a space."""
+"""Genes and sites: the names by which cost model, supernet and search address a space."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from qfa_tf.space.space import SearchSpace
+import numpy as np
+
+from qfa_tf.network import FLOAT_BITS, Network
+from qfa_tf.network.choices import BITS_ROLES
+from qfa_tf.space.architecture import BLOCK_ROLES
+from qfa_tf.space.errors import GenomeError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,19 +17,16 @@ class Site:
     """A convolution with a quantizer for its weights and one for its input.
 
     Attributes:
-      name: `stem`, `s1.b0.expand`, `s1.b0.depthwise`, `s1.b0.project`, `head.expand`, `head.mix`
-        or `classifier`.
+      name: Unique, for example `stem` or `s1.b0.expand`.
       kind: "convolution", "depthwise", "pointwise" or "dense".
-      stage: Index of the stage, None outside the stages.
-      block: Index of the block slot in its stage, None outside the stages.
+      slot: Block slot to which it belongs, None outside of all.
       weight_bits: Bit-widths to choose from; one value at a fixed site.
       activation_bits: The same for the input of the convolution.
     """
 
     name: str
     kind: str
-    stage: int | None
-    block: int | None
+    slot: str | None
     weight_bits: tuple[int, ...]
     activation_bits: tuple[int, ...]
 
@@ -38,15 +39,20 @@ class Gene:
       name: For example `s1.b0.kernel_size`, `s1.depth`, `resolution`, `stem.weight_bits`.
       choices: The values, ascending.
       column: Its place in the genome.
-      stage: Stage of a gene that belongs to one block slot, else None.
-      block: Block slot of such a gene, else None.
+      role: What it is about, one of `qfa_tf.network.choices.ROLES`.
+      slot: Block slot without which it is void, else None.
     """
 
     name: str
     choices: tuple[int, ...]
     column: int
-    stage: int | None = None
-    block: int | None = None
+    role: str
+    slot: str | None = None
+
+    @property
+    def is_bits(self) -> bool:
+        """Whether it is about bits, which may be float as well."""
+        return self.role in BITS_ROLES
 
     def read(self, genome: Any) -> Any:
         """Returns its values from `genome[..., n_genes]`, a NumPy array or a TensorFlow tensor.
@@ -63,10 +69,19 @@ class Fixed:
     Attributes:
       name: As in `Gene`.
       value: The value.
+      role: As in `Gene`.
+      slot: As in `Gene`.
     """
 
     name: str
     value: int
+    role: str
+    slot: str | None = None
+
+    @property
+    def is_bits(self) -> bool:
+        """As in `Gene`."""
+        return self.role in BITS_ROLES
 
     @property
     def choices(self) -> tuple[int, ...]:
@@ -79,56 +94,142 @@ class Fixed:
         return self.value
 
 
-def build_sites(space: "SearchSpace") -> tuple[Site, ...]:
-    """Returns the sites of all block slots, from the stem to the classifier."""
-
-    def site(name, kind, stage=None, block=None):
-        fixed = space.fixed_bits.get(name)
-        weight_bits = space.weight_bits if fixed is None else fixed[:1]
-        activation_bits = space.activation_bits if fixed is None else fixed[1:]
-        return Site(name, kind, stage, block, weight_bits, activation_bits)
-
-    sites = [site("stem", "convolution")]
-    for s, stage in enumerate(space.stages):
-        for b in range(stage.max_depth):
-            if stage.has_expand:
-                sites.append(site(f"s{s}.b{b}.expand", "pointwise", s, b))
-            sites.append(site(f"s{s}.b{b}.depthwise", "depthwise", s, b))
-            sites.append(site(f"s{s}.b{b}.project", "pointwise", s, b))
-    sites.append(site("head.expand", "pointwise"))
-    if space.head.mix_width is not None:
-        sites.append(site("head.mix", "pointwise"))
-    sites.append(site("classifier", "dense"))
-    return tuple(sites)
+def build_sites(network: Network) -> tuple[Site, ...]:
+    """Returns the sites of all block slots, in the order of the network."""
+    return tuple(
+        Site(
+            node.name,
+            node.kind,
+            node.slot,
+            network.weight_bits(node),
+            network.activation_bits(node),
+        )
+        for node in network.sites
+    )
 
 
-def build_choices(space: "SearchSpace") -> tuple[Gene | Fixed, ...]:
-    """Returns every choice of the space in genome order.
-
-    Kernel sizes of all block slots, expand ratios of all block slots, depth per stage, resolution,
-    then weight bits and activation bits of each site.
-    """
+def build_choices(network: Network) -> tuple[Gene | Fixed, ...]:
+    """Returns every choice of the space in genome order."""
     choices: list[Gene | Fixed] = []
     column = 0
-    for name, values, stage, block in _named_choices(space):
-        if len(values) == 1:
-            choices.append(Fixed(name, values[0]))
+    for choice in network.choices:
+        if len(choice.values) == 1:
+            choices.append(Fixed(choice.name, choice.values[0], choice.role, choice.slot))
         else:
-            choices.append(Gene(name, values, column, stage, block))
+            choices.append(Gene(choice.name, choice.values, column, choice.role, choice.slot))
             column += 1
     return tuple(choices)
 
 
-def _named_choices(
-    space: "SearchSpace",
-) -> Iterator[tuple[str, tuple[int, ...], int | None, int | None]]:
-    for field, name in (("kernel_sizes", "kernel_size"), ("expand_ratios", "expand_ratio")):
-        for s, stage in enumerate(space.stages):
-            for b in range(stage.max_depth):
-                yield f"s{s}.b{b}.{name}", getattr(stage, field), s, b
-    for s, stage in enumerate(space.stages):
-        yield f"s{s}.depth", stage.depths, None, None
-    yield "resolution", space.resolutions, None, None
-    for site in space.sites:
-        yield f"{site.name}.weight_bits", site.weight_bits, site.stage, site.block
-        yield f"{site.name}.activation_bits", site.activation_bits, site.stage, site.block
+class GenomeLayout:
+    """Sites, choices and columns of the genomes of one network.
+
+    Args:
+      name: Of the space, for messages.
+      network: Its description.
+
+    Attributes:
+      sites: The sites of all block slots, in the order of the network.
+      choices: Every choice in genome order, the fixed ones included.
+      genes: The choices that have more than one value: the columns of a genome.
+      gene_index: Maps the name of each gene to its column.
+    """
+
+    def __init__(self, name: str, network: Network):
+        self.name = name
+        self.network = network
+        self.sites = build_sites(network)
+        self.choices = build_choices(network)
+        self.genes = tuple(choice for choice in self.choices if isinstance(choice, Gene))
+        self.gene_index = {gene.name: gene.column for gene in self.genes}
+        self._choice_of_name = {choice.name: choice for choice in self.choices}
+
+    @property
+    def n_genes(self) -> int:
+        """Length of a genome."""
+        return len(self.genes)
+
+    def lookup(self, name: str) -> Gene | Fixed:
+        """Returns the choice called `name`.
+
+        Raises:
+          GenomeError: The space has no such choice.
+        """
+        try:
+            return self._choice_of_name[name]
+        except KeyError:
+            examples = {choice.role: repr(choice.name) for choice in reversed(self.choices)}
+            raise GenomeError(
+                f"Space {self.name!r} has no choice {name!r}; its choices are called like "
+                f"{', '.join(examples.values())}, see [choice.name for choice in space.choices]."
+            ) from None
+
+    def values(self, genome: np.ndarray) -> dict[str, int]:
+        """What one genome int[n_genes] chose, by the name of the choice."""
+        return {choice.name: int(choice.read(genome)) for choice in self.choices}
+
+    @functools.cached_property
+    def block_choices(self) -> dict[str, dict[str, str]]:
+        """By slot, the choices that make up its `Block`, by role; none where no `Block` fits."""
+        found = {}
+        for slot, choices in self.network.choices_of_slot.items():
+            shape = {choice.role: choice.name for choice in choices if not choice.is_bits}
+            count = sum(not choice.is_bits for choice in choices)
+            fits = tuple(shape) in BLOCK_ROLES and count == len(shape)
+            found[slot] = shape if fits else {}
+        return found
+
+    @functools.cached_property
+    def other_choices(self) -> tuple[Gene | Fixed, ...]:
+        """The choices that are neither in a block nor depth, resolution or bits."""
+        in_blocks = {name for block in self.block_choices.values() for name in block.values()}
+        return tuple(
+            choice
+            for choice in self.choices
+            if choice.role not in ("depth", "resolution")
+            and not choice.is_bits
+            and choice.name not in in_blocks
+        )
+
+    @functools.cached_property
+    def skip_rule(self) -> "SkipRule":
+        """Which genes are void at which depths."""
+        rows = []
+        for gene in self.genes:
+            if self.network.is_optional(gene.slot):
+                slot = self.network.slot(str(gene.slot))
+                rows.append((gene.column, self.gene_index[slot.depth], slot.position))
+        return SkipRule(*np.array(rows, np.int32).reshape(-1, 3).T)
+
+    @functools.cached_property
+    def validity_table(self) -> np.ndarray:
+        """bool[n_genes, values + 1]: the values that each gene may hold."""
+        values = [
+            (*gene.choices, FLOAT_BITS) if gene.is_bits else gene.choices for gene in self.genes
+        ]
+        table = np.zeros((self.n_genes, max((max(row) for row in values), default=0) + 2), bool)
+        for column, allowed in enumerate(values):
+            table[column, list(allowed)] = True
+        table[self.skip_rule.columns, 0] = True
+        return table
+
+    @functools.cached_property
+    def validity_offsets(self) -> np.ndarray:
+        """int32[n_genes]: where the row of each gene starts in the flat `validity_table`."""
+        columns = self.validity_table.shape[1]
+        return np.arange(self.n_genes, dtype=np.int32) * np.int32(columns)
+
+
+class SkipRule(NamedTuple):
+    """Which genes belong to blocks that can be skipped: int32 arrays of one length.
+
+    Gene `columns[i]` counts only where `genome[depth_columns[i]] > positions[i]`.
+    """
+
+    columns: np.ndarray
+    depth_columns: np.ndarray
+    positions: np.ndarray
+
+    def skipped(self, genomes: np.ndarray) -> np.ndarray:
+        """Returns bool[n, len(columns)], true where the gene belongs to a skipped block."""
+        return genomes[:, self.depth_columns] <= self.positions

@@ -4,9 +4,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from qfa_tf.network import FLOAT_BITS, make_divisible
+from qfa_tf.network.checks import as_choices, as_fixed_bits
+from qfa_tf.network.families import Family, Head, MobileNetV3, Stage, Stem
 from qfa_tf.space.errors import InvalidSpaceError
-from qfa_tf.space.space import SearchSpace, make_divisible
-from qfa_tf.space.specs import FLOAT_BITS, Head, Stage, Stem, as_choices, as_fixed_bits
 
 STEM_WIDTH, EXPAND_WIDTH, MIX_WIDTH = 16, 960, 1280
 STAGE_WIDTHS = (16, 24, 40, 80, 112, 160)
@@ -16,7 +17,7 @@ HARD_SWISH_FROM = 3
 """The widths and stages of MobileNetV3-Large as Once-for-All uses them, before the multiplier."""
 
 
-def make(name: str) -> SearchSpace:
+def make(name: str) -> Family:
     """Returns the preset called `name`.
 
     Raises:
@@ -50,7 +51,7 @@ def mobilenet_v3(
     stem_stride: int = 2,
     input_channels: int = 3,
     num_classes: int = 1000,
-) -> SearchSpace:
+) -> Family:
     """The MobileNetV3 space of Once-for-All, OQA and QFA (https://arxiv.org/abs/1908.09791).
 
     A stem, one block of kernel 3 without an expand convolution, five stages of elastic blocks,
@@ -105,7 +106,7 @@ def mobilenet_v3(
     if name is None:
         sizes = "to".join(str(size) for size in sorted({resolutions[0], resolutions[-1]}))
         name = f"mobilenet_v3_w{width_mult:g}_{sizes}px"
-    return SearchSpace(
+    return MobileNetV3(
         name=name,
         resolutions=resolutions,
         stem=Stem(scaled(STEM_WIDTH), kernel_size=3, stride=stem_stride, activation=activation),
@@ -119,7 +120,7 @@ def mobilenet_v3(
     )
 
 
-def _mobilenet_v3_mobile() -> SearchSpace:
+def _mobilenet_v3_mobile() -> Family:
     """For LiteRT on phones: bits that have fast kernels, ReLU6 and no squeeze-excite.
 
     The same simplifications as EfficientNet-Lite: every operator is a fast integer one.
@@ -135,10 +136,10 @@ def _mobilenet_v3_mobile() -> SearchSpace:
     )
 
 
-def _digits_tiny() -> SearchSpace:
+def _digits_tiny() -> Family:
     """Grey images of ten digits; trains in minutes on two cores."""
     elastic = {"depths": (1, 2), "kernel_sizes": (3, 5), "expand_ratios": (2, 3, 4)}
-    return SearchSpace(
+    return MobileNetV3(
         name="digits_tiny",
         resolutions=(24, 28, 32),
         stem=Stem(width=8, kernel_size=3, stride=2, activation="relu6"),
@@ -156,10 +157,10 @@ def _digits_tiny() -> SearchSpace:
     )
 
 
-def _fashion_mnist() -> SearchSpace:
+def _fashion_mnist() -> Family:
     """Grey images of 28 pixels; squeeze-excite, hard-swish and the bits of the papers."""
     elastic = {"kernel_sizes": (3, 5), "expand_ratios": (2, 3, 4)}
-    return SearchSpace(
+    return MobileNetV3(
         name="fashion_mnist",
         resolutions=(20, 24, 28),
         stem=Stem(width=16, kernel_size=3, stride=2, activation="hard_swish"),

@@ -9,195 +9,158 @@ from typing import Any
 
 import numpy as np
 
-from qfa_tf.space import codec, members, specs
+from qfa_tf.network import Network, Subnet, subnet
+from qfa_tf.network.families import DEFAULT, FAMILIES, Family, MobileNetV3
+from qfa_tf.space import codec, members, presets
 from qfa_tf.space.architecture import Architecture
-from qfa_tf.space.errors import GenomeError, InvalidSpaceError
-from qfa_tf.space.genes import Fixed, Gene, Site, build_choices, build_sites
+from qfa_tf.space.errors import InvalidSpaceError
+from qfa_tf.space.genes import Fixed, Gene, GenomeLayout, Site
 
 SCHEMA_VERSION = 1
+_FAMILY = "family"
 
 
-def make_divisible(value: float, divisor: int) -> int:
-    """Rounds `value` to a multiple of `divisor`, at least one, and by at most a tenth downwards.
-
-    The rule of the MobileNet family, https://arxiv.org/abs/1801.04381 (reference code).
-    """
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-@dataclasses.dataclass(frozen=True)
 class SearchSpace:
-    """Stem, stages of elastic blocks and head, with the bit-widths of every site.
+    """The subnets of one elastic network, with the bit-widths of every site.
 
     A genome holds one int32 per choice that has more than one value, stored as itself (kernel 7,
     ratio 6, resolution 224); genes of skipped blocks are 0. `lookup(name)` finds any choice,
     whether it has a column in the genome or is fixed.
 
     Args:
-      name: For people and files.
-      resolutions: Input sizes in pixels, ascending.
-      stem: First convolution.
-      stages: At least one.
-      head: What follows the last stage.
-      weight_bits: Weight bit-widths of all sites that are not fixed, out of 2, 3, 4, 8, ascending.
-      activation_bits: The same for the input of each convolution.
-      fixed_bits: Maps a site to its only (weight bits, activation bits); 32 stands for float.
-      input_channels: Channels of the images.
-      num_classes: Outputs of the classifier.
-      width_divisor: Hidden widths are multiples of it.
+      *fields: Settings of a family (such as `ResNet(...)`), alone. Or the fields of `MobileNetV3`.
+      **named: The fields of `MobileNetV3` by name.
+
+    Attributes:
+      family: The settings. Their fields and methods can be read from the space, too: `stages`.
+      network: The description that the family made of them; all else follows from it.
 
     Raises:
       InvalidSpaceError: A value is not allowed or a site of `fixed_bits` does not exist.
     """
 
-    name: str
-    resolutions: tuple[int, ...]
-    stem: specs.Stem
-    stages: tuple[specs.Stage, ...]
-    head: specs.Head
-    weight_bits: tuple[int, ...]
-    activation_bits: tuple[int, ...]
-    fixed_bits: Mapping[str, tuple[int, int]]
-    input_channels: int
-    num_classes: int
-    width_divisor: int = 8
+    def __init__(self, *fields: Any, **named: Any):
+        is_family = len(fields) == 1 and not named and isinstance(fields[0], Family)
+        self.family: Family = fields[0] if is_family else MobileNetV3(*fields, **named)
+        self.network: Network = self.family.network()
 
-    def __post_init__(self):
-        if not isinstance(self.name, str) or not self.name:
-            raise InvalidSpaceError(f"name must be a non-empty string. Received: {self.name!r}")
-        for field in ("input_channels", "num_classes", "width_divisor"):
-            specs.require_int(field, getattr(self, field))
-        for field, allowed in (
-            ("resolutions", None),
-            ("weight_bits", specs.BITS),
-            ("activation_bits", specs.BITS),
-        ):
-            choices = specs.as_choices(field, getattr(self, field), allowed)
-            object.__setattr__(self, field, choices)
-        specs.require_part("stem", self.stem, specs.Stem)
-        specs.require_part("head", self.head, specs.Head)
-        object.__setattr__(self, "stages", specs.as_stages(self.stages))
-        object.__setattr__(self, "fixed_bits", specs.as_fixed_bits(self.fixed_bits))
-        unknown = sorted(set(self.fixed_bits) - {site.name for site in self.sites})
-        if unknown:
-            raise InvalidSpaceError(
-                f"fixed_bits names sites that this space does not have: {unknown}. "
-                f"Its sites: {[site.name for site in self.sites]}"
-            )
+    def __getattr__(self, name: str) -> Any:
+        # Found nowhere else: a field or a method of the family.
+        if name.startswith("_") or name in ("family", "network"):
+            raise AttributeError(name)
+        try:
+            return getattr(self.family, name)
+        except AttributeError:
+            raise AttributeError(
+                f"Neither SearchSpace nor the settings of {self.family.FAMILY} have {name!r}."
+            ) from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SearchSpace) and self.family == other.family
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 
+    def __repr__(self) -> str:
+        return f"SearchSpace({self.family!r})"
+
+    # What all families have.
+
+    @property
+    def name(self) -> str:
+        """For people and files."""
+        return self.family.name
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Input sizes in pixels, ascending."""
+        return self.family.resolutions
+
+    @property
+    def weight_bits(self) -> tuple[int, ...]:
+        """Weight bit-widths that sites which are not fixed offer, ascending."""
+        return self.family.weight_bits
+
+    @property
+    def activation_bits(self) -> tuple[int, ...]:
+        """The same for the input of each site."""
+        return self.family.activation_bits
+
+    @property
+    def fixed_bits(self) -> Mapping[str, tuple[int, int]]:
+        """Maps a site to its only (weight bits, activation bits); 32 stands for float."""
+        return self.family.fixed_bits
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the images."""
+        return self.family.input_channels
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the classifier."""
+        return self.family.num_classes
+
     # Names.
 
     @functools.cached_property
-    def sites(self) -> tuple[Site, ...]:
-        """The sites of all block slots, from the stem to the classifier."""
-        return build_sites(self)
+    def layout(self) -> GenomeLayout:
+        """Names and columns of the genomes."""
+        return GenomeLayout(self.name, self.network)
 
-    @functools.cached_property
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites of all block slots, in the order of the network."""
+        return self.layout.sites
+
+    @property
     def choices(self) -> tuple[Gene | Fixed, ...]:
         """Every choice in genome order, the fixed ones included."""
-        return build_choices(self)
+        return self.layout.choices
 
-    @functools.cached_property
+    @property
     def genes(self) -> tuple[Gene, ...]:
         """The choices that have more than one value: the columns of a genome."""
-        return tuple(choice for choice in self.choices if isinstance(choice, Gene))
+        return self.layout.genes
 
-    @functools.cached_property
+    @property
     def gene_index(self) -> dict[str, int]:
         """Maps the name of each gene to its column."""
-        return {gene.name: gene.column for gene in self.genes}
+        return self.layout.gene_index
 
     @property
     def n_genes(self) -> int:
         """Length of a genome."""
-        return len(self.genes)
-
-    @functools.cached_property
-    def _choice_of_name(self) -> dict[str, Gene | Fixed]:
-        return {choice.name: choice for choice in self.choices}
+        return self.layout.n_genes
 
     def lookup(self, name: str) -> Gene | Fixed:
         """Returns the choice called `name`; its `read(genome)` gives the value either way.
 
-        Names: `s1.b0.kernel_size`, `s1.b0.expand_ratio`, `s1.depth`, `resolution`,
-        `<site>.weight_bits`, `<site>.activation_bits`.
+        Names: `<slot>.kernel_size`, `<slot>.expand_ratio`, `<slot>.width`, the depth of a stage,
+        `resolution`, `<site>.weight_bits`, `<site>.activation_bits`.
 
         Raises:
           GenomeError: The space has no such choice.
         """
-        try:
-            return self._choice_of_name[name]
-        except KeyError:
-            raise GenomeError(
-                f"Space {self.name!r} has no choice {name!r}; they are called like "
-                f"'s0.b0.kernel_size', 's0.depth', 'resolution' or 'stem.weight_bits', "
-                f"see [choice.name for choice in space.choices]."
-            ) from None
+        return self.layout.lookup(name)
 
-    # Geometry.
+    def values(self, arch: Architecture) -> dict[str, int]:
+        """Returns what `arch` chose by the name of the choice, 0 for genes of skipped blocks.
 
-    def block_stride(self, stage: int, block: int) -> int:
-        """Stride of the depthwise convolution: that of the stage in its first block, else 1."""
-        return self.stages[stage].stride if block == 0 else 1
-
-    def block_input_width(self, stage: int, block: int) -> int:
-        """Channels at the input of a block."""
-        if block > 0:
-            return self.stages[stage].width
-        return self.stages[stage - 1].width if stage > 0 else self.stem.width
-
-    def mid_width(self, stage: int, block: int, ratio: int) -> int:
-        """Hidden channels of a block at expand ratio `ratio`."""
-        width = self.block_input_width(stage, block)
-        return width if ratio == 1 else make_divisible(width * ratio, self.width_divisor)
-
-    def max_mid_width(self, stage: int, block: int) -> int:
-        """Hidden channels of a block at its largest expand ratio."""
-        return self.mid_width(stage, block, self.stages[stage].expand_ratios[-1])
-
-    def squeeze_width(self, mid_width: int) -> int:
-        """Channels between the two convolutions of squeeze-excite (Once-for-All, MobileNetV3)."""
-        return make_divisible(mid_width // 4, self.width_divisor)
-
-    def has_residual(self, stage: int, block: int) -> bool:
-        """Whether input and output of a block are added: stride 1 and equal widths."""
-        width = self.block_input_width(stage, block)
-        return self.block_stride(stage, block) == 1 and width == self.stages[stage].width
-
-    def feature_size(self, resolution: int, stage: int | None = None) -> int:
-        """Height and width of a feature map under SAME padding (halves are rounded up).
-
-        Args:
-          resolution: Of the input; an int or an array of ints.
-          stage: The map after this stage; -1 for the one after the stem, None for the one that
-            enters the head.
+        Raises:
+          ArchitectureError: `arch` is not of this space.
         """
-        last = len(self.stages) - 1 if stage is None else stage
-        for stride in [self.stem.stride] + [part.stride for part in self.stages[: last + 1]]:
-            resolution = -(-resolution // stride)
-        return resolution
+        return self.layout.values(self.encode(arch))
+
+    def subnet(self, arch: Architecture) -> Subnet:
+        """Returns the nodes of `arch` with their widths, sizes, kernels and bits.
+
+        Raises:
+          ArchitectureError: `arch` is not of this space.
+        """
+        return subnet(self.network, self.values(arch))
 
     # Genomes and architectures.
-
-    @functools.cached_property
-    def skip_rule(self) -> codec.SkipRule:
-        """Which genes are void at which depths."""
-        return codec.build_skip_rule(self)
-
-    @functools.cached_property
-    def validity_table(self) -> np.ndarray:
-        """bool[n_genes, values + 1]: the values that each gene may hold."""
-        return codec.build_validity_table(self)
-
-    @functools.cached_property
-    def validity_offsets(self) -> np.ndarray:
-        """int32[n_genes]: where the row of each gene starts in the flat `validity_table`."""
-        columns = self.validity_table.shape[1]
-        return np.arange(self.n_genes, dtype=np.int32) * np.int32(columns)
 
     def encode(self, arch: Architecture) -> np.ndarray:
         """Returns the canonical genome int32[n_genes] of `arch`.
@@ -205,7 +168,7 @@ class SearchSpace:
         Raises:
           ArchitectureError: `arch` is not of this space; the message names the part.
         """
-        return codec.encode(self, arch)
+        return codec.encode(self.layout, arch)
 
     def decode(self, genome: np.ndarray) -> Architecture:
         """Returns the architecture of `genome`, int[n_genes], canonical or not.
@@ -213,7 +176,7 @@ class SearchSpace:
         Raises:
           GenomeError: See `validate`.
         """
-        return codec.decode(self, genome)
+        return codec.decode(self.layout, genome)
 
     def canonicalize(self, genomes: np.ndarray) -> np.ndarray:
         """Returns int32[n, n_genes] with the genes of skipped blocks set to 0.
@@ -223,7 +186,7 @@ class SearchSpace:
         Raises:
           GenomeError: Wrong shape or dtype.
         """
-        return codec.canonicalize(self, genomes)
+        return codec.canonicalize(self.layout, genomes)
 
     def validate(self, genomes: np.ndarray) -> None:
         """Checks genomes int[n, n_genes]; genes of skipped blocks may be 0 or any valid value.
@@ -232,11 +195,11 @@ class SearchSpace:
           GenomeError: Names the first wrong gene, its value and the allowed values; also for
             genomes of another length.
         """
-        codec.validate(self, genomes)
+        codec.validate(self.layout, genomes)
 
     def size(self) -> int:
         """Returns the exact number of different architectures."""
-        return members.size(self)
+        return members.size(self.layout)
 
     def sample_genomes(
         self, rng: np.random.Generator, n: int, choices: Sequence[Sequence[int]] | None = None
@@ -249,7 +212,7 @@ class SearchSpace:
           choices: Allowed values per gene, from `restrict`; all by default.
         """
         choices = self.restrict() if choices is None else choices
-        return members.sample_genomes(self, rng, n, choices)
+        return members.sample_genomes(self.layout, rng, n, choices)
 
     def sample(self, rng: np.random.Generator | int) -> Architecture:
         """Draws one architecture, each gene uniformly.
@@ -269,11 +232,15 @@ class SearchSpace:
         Raises:
           GenomeError: `bits` is not offered.
         """
-        return self.decode(members.extreme_genome(self, -1, bits))
+        return self.decode(self._extreme(-1, bits))
 
     def smallest(self, bits: int | None = None) -> Architecture:
         """Returns the architecture with the smallest value of every choice; see `largest`."""
-        return self.decode(members.extreme_genome(self, 0, bits))
+        return self.decode(self._extreme(0, bits))
+
+    def _extreme(self, position: int, bits: int | None) -> np.ndarray:
+        offered = (self.weight_bits, self.activation_bits)
+        return members.extreme_genome(self.layout, position, bits, offered)
 
     def float_twin(self, arch: Architecture) -> Architecture:
         """Returns the same network with 32 (float) wherever bits can be chosen.
@@ -281,7 +248,7 @@ class SearchSpace:
         Raises:
           ArchitectureError: `arch` is not of this space.
         """
-        return members.float_twin(self, arch)
+        return members.float_twin(self.layout, arch)
 
     def restrict(self, bits: Sequence[int] | None = None) -> tuple[tuple[int, ...], ...]:
         """Returns the values that each gene may take in a search over some bit-widths.
@@ -294,19 +261,21 @@ class SearchSpace:
         Raises:
           GenomeError: A gene offers none of `bits`, or no gene offers one of them.
         """
-        return members.restrict(self, bits)
+        offered = (*self.weight_bits, *self.activation_bits)
+        return members.restrict(self.layout, bits, offered)
 
     # Files.
 
     def replace(self, **changes: Any) -> "SearchSpace":
         """Returns a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        return SearchSpace(dataclasses.replace(self.family, **changes))  # type: ignore[type-var]
 
     def to_json(self) -> str:
         """Returns the space as JSON text with a schema version."""
-        return json.dumps(
-            {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, sort_keys=True
-        )
+        fields = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self.family)}  # type: ignore[call-overload]
+        if self.family.FAMILY != DEFAULT:
+            fields[_FAMILY] = self.family.FAMILY
+        return json.dumps(fields, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "SearchSpace":
@@ -329,15 +298,12 @@ class SearchSpace:
                 f"This version reads spaces of schema_version {SCHEMA_VERSION}. "
                 f"Received: {version!r}"
             )
-        for key, part in (("stem", specs.Stem), ("head", specs.Head)):
-            if key in fields:
-                fields[key] = specs.from_fields(part, fields[key], key)
-        if isinstance(fields.get("stages"), list):
-            fields["stages"] = tuple(
-                specs.from_fields(specs.Stage, stage, f"stages[{s}]")
-                for s, stage in enumerate(fields["stages"])
+        family = fields.pop(_FAMILY, DEFAULT)
+        if family not in FAMILIES:
+            raise InvalidSpaceError(
+                f"The family of a space must be one of {sorted(FAMILIES)}. Received: {family!r}"
             )
-        return specs.from_fields(cls, fields, "A space")
+        return cls(FAMILIES[family].from_fields(fields))
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -347,9 +313,7 @@ class SearchSpace:
     @classmethod
     def mobilenet_v3(cls, width_mult: float = 1.0, **options: Any) -> "SearchSpace":
         """Returns the MobileNetV3 space of a width multiplier; see `presets.mobilenet_v3`."""
-        from qfa_tf.space import presets
-
-        return presets.mobilenet_v3(width_mult, **options)
+        return cls(presets.mobilenet_v3(width_mult, **options))
 
     @classmethod
     def from_preset(cls, name: str) -> "SearchSpace":
@@ -358,6 +322,10 @@ class SearchSpace:
         Raises:
           InvalidSpaceError: There is no such preset; the message lists them.
         """
-        from qfa_tf.space import presets
+        return cls(presets.make(name))
 
-        return presets.make(name)
+    @classmethod
+    def presets(cls) -> tuple[str, ...]:
+        """Returns the names that `from_preset` knows."""
+        return presets.names()
+

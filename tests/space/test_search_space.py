@@ -140,7 +140,7 @@ def test_sites(space):
     assert kinds["s1.b1.project"] == kinds["head.mix"] == "pointwise"
     assert kinds["classifier"] == "dense"
     assert space.sites[0].weight_bits == (8,)
-    assert (space.sites[1].stage, space.sites[1].block) == (0, 0)
+    assert [site.slot for site in space.sites[:2]] == [None, "s0.b0"]
 
 
 PARTS = ("expand", "depthwise", "project")

@@ -3,7 +3,7 @@
 import pytest
 
 from qfa_tf.space import SearchSpace
-from qfa_tf.space.specs import Head, Stage, Stem
+from qfa_tf.space import Head, Stage, Stem
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,9 @@
+"""The families of networks by name."""
+
+from qfa_tf.network.families.family import Family
+from qfa_tf.network.families.mobilenet_v3 import MobileNetV3
+
+_ALL: tuple[type[Family], ...] = (MobileNetV3,)
+FAMILIES = {family.FAMILY: family for family in _ALL}
+DEFAULT = MobileNetV3.FAMILY
+"""What a file without the name of a family holds."""

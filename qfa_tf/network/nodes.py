@@ -1,0 +1,253 @@
+"""The operators of a network as plain data."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from qfa_tf.network.choices import Total, Width, distinct
+
+KINDS = ("convolution", "pointwise", "depthwise", "dense")
+ACTIVATIONS = ("linear", "relu", "relu6", "hard_swish")
+NONNEGATIVE = ("relu", "relu6")
+"""Activation functions without negative results."""
+TABLES = ("hard_swish",)
+"""Activation functions that are an operator of their own on a device, a table of 8 bits."""
+PADDINGS = ("same", "valid")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Node:
+    """One operator.
+
+    Attributes:
+      name: Unique; a name and nothing else.
+      inputs: Names of the nodes that it reads.
+      slot: Slot to which it belongs, None outside of all.
+      row: For people: the part of the network in which it is drawn, such as a stage.
+      label: For people: a short name within its slot or row; the name itself when empty.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    slot: str | None = None
+    row: str = ""
+    label: str = ""
+
+    def output_width(self, inputs: Sequence[Width]) -> Width:
+        """Channels of the output, from those of the inputs."""
+        return inputs[0]
+
+    def output_size(self, size: int) -> int:
+        """Height and width of the output, from those of the first input."""
+        return size
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        """Whether no value of the output is negative, from the same of the inputs."""
+        return all(inputs)
+
+    def is_vector(self, inputs: Sequence[bool]) -> bool:
+        """Whether the output has no height and width, from the same of the inputs."""
+        return all(inputs)
+
+    @property
+    def shape_choices(self) -> tuple[str, ...]:
+        """Choices of its own widths and kernel size."""
+        return ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Image(Node):
+    """The square input of the network, [N, resolution, resolution, channels]."""
+
+    width: Width
+    inputs: tuple[str, ...] = ()
+
+    def output_width(self, inputs: Sequence[Width]) -> Width:
+        """The channels of images."""
+        return self.width
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        """False: images may be normalised."""
+        return False
+
+    def is_vector(self, inputs: Sequence[bool]) -> bool:
+        """False."""
+        return False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Convolution(Node):
+    """A site: a convolution or dense layer with a quantizer for its weights and one for its input.
+
+    Normalization or a bias, and an activation function, may follow and belong to it.
+
+    Attributes:
+      kind: "convolution" (any kernel), "pointwise" (1x1, stride 1), "depthwise", or "dense".
+      width: Output channels; None for "depthwise", which keeps those of its input.
+      kernel_size: Height and width of the kernel: a number, or the choice of one ("depthwise").
+      stride: In both directions.
+      padding: "same" or "valid".
+      normalization: Whether batch normalization follows.
+      bias: Whether a bias is trained; on the device there always is one.
+      activation: One of ACTIVATIONS.
+      weight_bits: Choice of the bits of the weights.
+      activation_bits: Choice of the bits of the input.
+      signed_codes: Whether BatchQuant with fractional zero points gives the input signed codes, as
+        the official release does for inputs that no activation function made.
+    """
+
+    kind: str
+    width: Width | None
+    weight_bits: str
+    activation_bits: str
+    kernel_size: int | str = 1
+    stride: int = 1
+    padding: str = "same"
+    normalization: bool = True
+    bias: bool = False
+    activation: str = "linear"
+    signed_codes: bool = False
+
+    def output_width(self, inputs: Sequence[Width]) -> Width:
+        """Its own width, or that of the input."""
+        return inputs[0] if self.width is None else self.width
+
+    def output_size(self, size: int) -> int:
+        """See `strided_size`."""
+        kernel_size = self.kernel_size if isinstance(self.kernel_size, int) else 1
+        return strided_size(size, kernel_size, self.stride, self.padding)
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        """Whether its activation function has no negative results."""
+        return self.activation in NONNEGATIVE
+
+    @property
+    def shape_choices(self) -> tuple[str, ...]:
+        """Those of its width and its kernel."""
+        own = () if self.width is None else self.width.choices
+        return distinct(*own, *((self.kernel_size,) if isinstance(self.kernel_size, str) else ()))
+
+    def weights(self, inputs: int, outputs: int, kernel_size: int) -> int:
+        """Number of weights with so many channels."""
+        return kernel_size**2 * outputs * (1 if self.kind == "depthwise" else inputs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SqueezeExcite(Node):
+    """Channels weighted by a small network on their means; in float while training.
+
+    Mean over space, 1x1 convolution, ReLU, 1x1 convolution, hard sigmoid, product with the input.
+
+    Attributes:
+      width: Channels between the two convolutions.
+    """
+
+    width: Width
+
+    @property
+    def shape_choices(self) -> tuple[str, ...]:
+        """Those of the channels between the convolutions."""
+        return self.width.choices
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sum(Node):
+    """The sum of tensors of one shape."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Product(Node):
+    """The product of tensors of one shape."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Concatenation(Node):
+    """Tensors of one height and width, side by side in their channels."""
+
+    def output_width(self, inputs: Sequence[Width]) -> Width:
+        """The sum of those of the inputs."""
+        return Total(tuple(inputs))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Function(Node):
+    """An activation function that follows no convolution, one of ACTIVATIONS."""
+
+    activation: str
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        """Whether the function has no negative results."""
+        return self.activation in NONNEGATIVE or all(inputs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pooling(Node):
+    """The mean or largest value of windows.
+
+    Attributes:
+      reduction: "average" or "max".
+      window: Height and width of a window.
+      stride: In both directions.
+      padding: "same" or "valid".
+    """
+
+    reduction: str
+    window: int
+    stride: int
+    padding: str = "same"
+
+    def output_size(self, size: int) -> int:
+        """See `strided_size`."""
+        return strided_size(size, self.window, self.stride, self.padding)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GlobalPooling(Node):
+    """The mean over height and width, a vector [N, C]."""
+
+    def output_size(self, size: int) -> int:
+        """1."""
+        return 1
+
+    def is_vector(self, inputs: Sequence[bool]) -> bool:
+        """True."""
+        return True
+
+
+NODES: tuple[type[Node], ...] = (
+    Image,
+    Convolution,
+    SqueezeExcite,
+    Sum,
+    Product,
+    Concatenation,
+    Function,
+    Pooling,
+    GlobalPooling,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """A block of nodes, of which a genome keeps the first few of a stage.
+
+    The slots with one depth choice are a stage. A part that is left out freely is a stage of its
+    own with the depths 0 and 1. Where it is left out, its input takes the place of its output.
+
+    Attributes:
+      name: Unique; a name and nothing else.
+      depth: Choice of how many blocks its stage keeps.
+      position: From 0; the block is there when the depth is larger.
+      source: The node outside that its nodes read.
+      output: The node inside that others read.
+    """
+
+    name: str
+    depth: str
+    position: int
+    source: str
+    output: str
+
+
+def strided_size(size: int, window: int, stride: int, padding: str) -> int:
+    """Height and width behind a window that moves by `stride`; "same" rounds up."""
+    return -(-size // stride) if padding == "same" else (size - window) // stride + 1

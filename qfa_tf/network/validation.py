@@ -1,0 +1,172 @@
+"""What a description of a network must fulfil."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from qfa_tf.network.choices import ROLES, Constant
+from qfa_tf.network.errors import InvalidSpaceError
+from qfa_tf.network.network import Network
+from qfa_tf.network.nodes import (
+    ACTIVATIONS,
+    KINDS,
+    Concatenation,
+    Convolution,
+    Function,
+    Image,
+    Node,
+    Product,
+    Sum,
+)
+
+
+def check(network: Network) -> Network:
+    """Returns `network`.
+
+    Raises:
+      InvalidSpaceError: It contradicts itself; the sentence names the node, slot or choice.
+    """
+    _check_names(network)
+    _check_choices(network)
+    seen: set[str] = set()
+    for node in network.nodes:
+        for name in node.inputs:
+            _require(name in seen, f"Node {node.name!r} reads {name!r}, which is no node before it")
+        seen.add(node.name)
+        _check_node(network, node)
+    images = [node.name for node in network.nodes if isinstance(node, Image)]
+    _require(len(images) == 1, f"A network has one Image. Received: {images}")
+    for name in network.outputs:
+        _require(name in seen, f"The output {name!r} is no node")
+    _require(bool(network.outputs), "A network has at least one output")
+    for slot in network.slots:
+        _check_slot(network, slot)
+    return network
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise InvalidSpaceError(f"{sentence}.")
+
+
+def _check_names(network: Network) -> None:
+    parts: tuple[tuple[str, Sequence[Any]], ...] = (
+        ("nodes", network.nodes),
+        ("slots", network.slots),
+        ("choices", network.choices),
+    )
+    for what, things in parts:
+        names = [thing.name for thing in things]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        _require(not twice, f"The {what} of a network have different names. Received twice: {twice}")
+
+
+def _check_choices(network: Network) -> None:
+    slots = {slot.name for slot in network.slots}
+    for choice in network.choices:
+        _require(
+            choice.role in ROLES,
+            f"The role of choice {choice.name!r} must be one of {list(ROLES)}. "
+            f"Received: {choice.role!r}",
+        )
+        _require(
+            bool(choice.values) and list(choice.values) == sorted(set(choice.values)),
+            f"The values of choice {choice.name!r} must be distinct and ascending, at least one. "
+            f"Received: {choice.values}",
+        )
+        _require(
+            choice.slot is None or choice.slot in slots,
+            f"Choice {choice.name!r} belongs to the slot {choice.slot!r}, which does not exist",
+        )
+    count = sum(choice.role == "resolution" for choice in network.choices)
+    _require(count == 1, f"A network has one choice of the resolution. Received: {count}")
+
+
+def _check_node(network: Network, node: Node) -> None:
+    named = {choice.name: choice for choice in network.choices}
+    wanted = {name: ("kernel_size", "expand_ratio", "width") for name in node.shape_choices}
+    if isinstance(node, Convolution):
+        _require(
+            node.kind in KINDS,
+            f"The kind of {node.name!r} must be one of {list(KINDS)}. Received: {node.kind!r}",
+        )
+        _require(
+            (node.width is None) == (node.kind == "depthwise"),
+            f"{node.name!r} needs a width unless it is depthwise, which keeps that of its input",
+        )
+        _require(
+            isinstance(node.kernel_size, int) or node.kind == "depthwise",
+            f"Only depthwise convolutions have kernels of several sizes, {node.name!r} is "
+            f"{node.kind!r}",
+        )
+        _require(
+            not node.bias or node.kind == "depthwise" or isinstance(node.width, Constant),
+            f"{node.name!r} has a bias and needs a width that is Constant",
+        )
+        wanted[node.weight_bits] = ("weight_bits",)
+        wanted[node.activation_bits] = ("activation_bits",)
+    if isinstance(node, Convolution | Function):
+        _require(
+            node.activation in ACTIVATIONS,
+            f"The activation of {node.name!r} must be one of {list(ACTIVATIONS)}. "
+            f"Received: {node.activation!r}",
+        )
+    for name, roles in wanted.items():
+        _require(
+            name in named and named[name].role in roles,
+            f"Node {node.name!r} needs a choice {name!r} with a role of {list(roles)}",
+        )
+        owner = named[name].slot
+        _require(
+            owner in (None, node.slot) or not network.is_optional(owner),
+            f"Choice {name!r} is void without the slot {owner!r}, and node {node.name!r} outside "
+            "of it needs it",
+        )
+    several = isinstance(node, Sum | Product | Concatenation)
+    _require(
+        isinstance(node, Image) or (len(node.inputs) > 1) == several,
+        f"A {type(node).__name__} reads {'several nodes' if several else 'one node'}. "
+        f"{node.name!r} reads {list(node.inputs)}",
+    )
+    if isinstance(node, Sum | Product):
+        _check_equal_shapes(network, node.inputs, f"{node.name!r} takes")
+
+
+def _check_slot(network: Network, slot: Any) -> None:
+    members = network.members(slot.name)
+    inside = {node.name for node in members}
+    depth = next((choice for choice in network.choices if choice.name == slot.depth), None)
+    _require(
+        depth is not None and depth.role == "depth" and 0 <= slot.position < depth.values[-1],
+        f"Slot {slot.name!r} needs a choice {slot.depth!r} of a depth that can exceed its position "
+        f"{slot.position}",
+    )
+    _require(bool(members), f"Slot {slot.name!r} has no nodes")
+    places = [i for i, node in enumerate(network.nodes) if node.slot == slot.name]
+    _require(
+        places == list(range(places[0], places[-1] + 1)),
+        f"The nodes of slot {slot.name!r} must stand side by side",
+    )
+    for node in network.nodes:
+        foreign = [name for name in node.inputs if (name in inside) != (node.slot == slot.name)]
+        allowed = slot.source if node.slot == slot.name else slot.output
+        wrong = [name for name in foreign if name != allowed]
+        _require(
+            not wrong,
+            f"Slot {slot.name!r} is entered by {slot.source!r} and left by {slot.output!r} alone; "
+            f"node {node.name!r} reads {wrong}",
+        )
+    if network.is_optional(slot.name):
+        pair = (slot.source, slot.output)
+        _check_equal_shapes(network, pair, f"Slot {slot.name!r}, which can be left out, connects")
+
+
+def _check_equal_shapes(network: Network, names: Sequence[str], what: str) -> None:
+    ends = network.ends
+    widths = {tuple(network.width(name).value(end) for end in ends) for name in names}
+    resolutions = network.resolution.values
+    sizes = {tuple(network.size(name, value) for value in resolutions) for name in names}
+    _require(
+        len(widths) == 1 and len(sizes) == 1,
+        f"{what} tensors of one shape. {list(names)} have the widths {sorted(widths)} (smallest, "
+        f"largest) and the sizes {sorted(sizes)}",
+    )
