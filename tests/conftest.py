@@ -6,8 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
-from qfa_tf.space import SearchSpace
-from qfa_tf.space import Head, Stage, Stem
+from qfa_tf.space import Head, SearchSpace, Stage, Stem
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,12 @@ class Group:
         """Above every code."""
         return 1 + math.prod(map(len, self.choices.values()))
 
+    def takes(self, slot: str | None, choices: Mapping[str, tuple[int, ...]]) -> bool:
+        """Whether nodes of `slot` with these choices can belong to it."""
+        united = Group(self.slot, {**self.choices, **choices})
+        fits = united.n_codes <= MOST_CODES or united.n_codes == self.n_codes
+        return slot == self.slot and fits
+
     def shapes(self) -> Iterator[tuple[int, dict[str, int]]]:
         """Yields every code and the values that it stands for."""
         for index, values in enumerate(itertools.product(*self.choices.values())):
@@ -142,16 +148,11 @@ def _grouped(space: SearchSpace) -> tuple[list[Group], dict[str, int]]:
     of_node: dict[str, int] = {}
     for unit in units(space.network):
         slot, wanted = unit.nodes[0].slot, _shape(space, unit)
-        for index, group in enumerate(groups):
-            united = Group(slot, {**group.choices, **wanted})
-            fits = united.n_codes <= MOST_CODES or united.n_codes == group.n_codes
-            if group.slot == slot and fits:
-                group.choices = united.choices
-                break
-        else:
-            index = len(groups)
-            groups.append(Group(slot, wanted))
-        of_node.update((node.name, index) for node in unit.nodes)
+        row = next((i for i, group in enumerate(groups) if group.takes(slot, wanted)), len(groups))
+        if row == len(groups):
+            groups.append(Group(slot, {}))
+        groups[row].choices |= wanted
+        of_node.update((node.name, row) for node in unit.nodes)
     return groups, of_node
 
 

@@ -65,9 +65,7 @@ def parameters(network: Network, node: Node, chosen: Values) -> Parameters:
     """
     if not isinstance(node, Convolution | SqueezeExcite):
         return Parameters(0, 0)
-    inputs, outputs = (
-        network.width(name).value(chosen) for name in (node.inputs[0], node.name)
-    )
+    inputs, outputs = (network.width(name).value(chosen) for name in (node.inputs[0], node.name))
     if isinstance(node, Convolution):
         return Parameters(node.weights(inputs, outputs, kernel_size(node, chosen)), outputs)
     inner = node.width.value(chosen)

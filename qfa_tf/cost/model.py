@@ -127,7 +127,7 @@ class CostModel:
             return self._deployment.bounds(metric, choices)
         # They rise with every gene, but for the resolution in the unit of the release.
         extremes = np.array([[values[end] for values in choices] for end in (0, -1)], np.int32)
-        column = self.space.gene_index.get("resolution")
+        column = self.space.gene_index.get(self.space.network.resolution.name)
         if column is not None:
             extremes = np.repeat(extremes, len(choices[column]), axis=0)
             extremes[:, column] = np.tile(choices[column], 2)

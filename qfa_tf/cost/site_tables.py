@@ -131,9 +131,9 @@ class SiteTable:
 
     def _extreme(self, choices: Sequence[Sequence[int]], best: Best) -> float:
         space, network = self._space, self._space.network
-        allowed = {
-            choice.name: tuple(choice.choices) for choice in space.choices
-        } | {gene.name: tuple(choices[gene.column]) for gene in space.genes}
+        allowed = {choice.name: tuple(choice.choices) for choice in space.choices} | {
+            gene.name: tuple(choices[gene.column]) for gene in space.genes
+        }
         shared = [
             choice.name
             for choice in network.choices
@@ -154,9 +154,11 @@ class SiteTable:
 
         def slot_value(slot: str | None, resolution: int, outer: Values) -> float:
             rows = [row for row, unit in enumerate(self._units) if unit.nodes[0].slot == slot]
-            names = [] if slot is None else [
-                choice.name for choice in network.choices_of_slot[slot] if not choice.is_bits
-            ]
+            names = (
+                []
+                if slot is None
+                else [choice.name for choice in network.choices_of_slot[slot] if not choice.is_bits]
+            )
             return best(
                 sum(unit_value(row, resolution, {**outer, **shape}) for row in rows)
                 for shape in _combinations(names, allowed)

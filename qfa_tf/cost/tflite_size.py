@@ -83,9 +83,7 @@ def _node_bytes(space: SearchSpace, node: Node, unit: Unit, setting: Setting) ->
     return 0  # fused into what precedes it, or in FILE_BYTES
 
 
-def _site_bytes(
-    network: Network, site: Convolution, setting: Setting, sizes: Parameters
-) -> float:
+def _site_bytes(network: Network, site: Convolution, setting: Setting, sizes: Parameters) -> float:
     inputs = network.width(site.inputs[0]).value(setting.shape)
     stored = container_bits(site.kind, inputs, setting.weight_bits)
     total = math.ceil(sizes.weights * stored / 8) + BYTES_PER_CHANNEL * sizes.biases

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qfa_tf.space import Architecture, GenomeError, SearchSpace
+from qfa_tf.space import Architecture, GenomeError, SearchSpace, Site
 from quantize_configs.errors import DamagedFileError, MissingExtraError, QFAError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def decode_gene(gene: Sequence[int], space: SearchSpace) -> Architecture:
     fixed = [choice for choice in space.choices if choice.name not in space.gene_index]
     for choice in fixed:
         value = values.get(choice.name, choice.value)
-        is_dummy = choice.name.startswith("s0.b0")
+        is_dummy = choice.slot == "s0.b0"
         if value != choice.value and not is_dummy:
             raise GenomeError(
                 f"{choice.name} is {value} in the gene and always {choice.value} in the space "
@@ -160,7 +160,7 @@ def fill_official(net: "QFASupernet", state: Mapping[str, np.ndarray]) -> None:
         for variable in (net.precision.step, net.precision.theta, net.precision.beta)
     )
     for site in net.space.sites:
-        layer, prefix = net.site_layer(site.name), _prefix(site)
+        layer, prefix = net.site_layer(site.name), _prefix(net.space, site)
         weight = "linear.weight" if site.kind == "dense" else "conv.weight"
         reader.assign(layer.kernel, prefix + weight, _kernel(site))
         if layer.normalization:
@@ -184,7 +184,7 @@ def fill_official(net: "QFASupernet", state: Mapping[str, np.ndarray]) -> None:
         for block in range(part.max_depth if part.squeeze_excite else 0):
             name = f"s{stage}.b{block}"
             prefix = _block_prefix(stage, block) + "depth_conv.se.fc."
-            layer = net.block_layer(name).squeeze_excite
+            layer = net.layer(f"{name}.se")
             for half in ("reduce", "expand"):
                 kernel, bias = getattr(layer, f"{half}_kernel"), getattr(layer, f"{half}_bias")
                 reader.assign(kernel, f"{prefix}{half}.weight", _matrix)
@@ -306,11 +306,11 @@ def _block_prefix(stage: int, block: int) -> str:
     return _BLOCK.format(index=index)
 
 
-def _prefix(site) -> str:
-    if site.stage is None:
-        return _OUTER[site.name]
-    part = site.name.rpartition(".")[2]
-    return _block_prefix(site.stage, site.block) + _CONVOLUTIONS[part]
+def _prefix(space: SearchSpace, site: Site) -> str:
+    stage, block, part = space.place(site.name)
+    if stage is None:
+        return _OUTER[part]
+    return _block_prefix(stage, block) + _CONVOLUTIONS[part]
 
 
 def _quantizer_names(prefix: str, banks: Sequence[str], quantizer) -> list[str]:

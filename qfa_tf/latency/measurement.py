@@ -210,7 +210,7 @@ def _with_rows(
     from qfa_tf.latency.operator_models import measured_as
 
     places = occurrences(space, choices)
-    stands_for = {key: measured_as(key, space, site) for key, (site, _) in places.items()}
+    stands_for = {key: measured_as(key, space.network, node) for key, (node, _) in places.items()}
     missing = [key for key in places if key not in known.rows]
     wanted = {stands_for[key]: places[key] for key in missing}
     if missing:
@@ -232,7 +232,7 @@ def _measure(wanted, device, space, options, settings, console, progress) -> Non
     from qfa_tf.latency.operator_models import operator_model
     from tflite_tools.benchmarking.operator_units import empty_model
 
-    models = functools.cache(lambda key: operator_model(key, space, *wanted[key]))
+    models = functools.cache(lambda key: operator_model(key, space.network, *wanted[key]))
     call = None
     for number in range(settings.passes + (FURTHER_PASSES if settings.passes > 1 else 0)):
         keys = list(wanted)

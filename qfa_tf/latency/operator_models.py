@@ -1,10 +1,13 @@
 """The operators of a latency table as models that a device can measure."""
 
+import dataclasses
+
 from qfa_tf.cost.latency_table import OperatorKey
 from qfa_tf.cost.site_tables import Setting
 from qfa_tf.cost.tflite_size import container_bits
-from qfa_tf.latency.subnet_graph import DENSE_SITES, WIDE, SubnetGraphWriter, layer_of_site
-from qfa_tf.space import SearchSpace, Site
+from qfa_tf.latency.subnet_graph import WIDE, SubnetGraphWriter, layer_of_site
+from qfa_tf.network import Convolution, Function, Image, Network, Node
+from qfa_tf.network.nodes import TABLES
 from tflite_tools.flatbuffer.emitter import emit
 
 NARROW = 4
@@ -19,32 +22,31 @@ _FEW_BYTES = 32_000
 weights of the other layers have been there in between."""
 _WORK_PER_ELEMENT = 8
 """Of an operator without weights."""
-_NONNEGATIVE = ("relu", "relu6")
 
 
-def measured_as(key: OperatorKey, space: SearchSpace, site: Site) -> OperatorKey:
+def measured_as(key: OperatorKey, network: Network, node: Node) -> OperatorKey:
     """The operator that stands for all that are the same one on the device.
 
     Weight bits matter only through the container, activation bits only when they bring a QUANTIZE.
 
     Args:
       key: The operator.
-      space: A space in which it occurs.
-      site: A site at which it does.
+      network: A network in which it occurs.
+      node: A node at which it does.
     """
-    if key.operator != site.kind:
+    if not isinstance(node, Convolution) or key.operator != node.kind:
         return key
-    container = container_bits(site, key.input_channels, key.weight_bits)
+    container = container_bits(node.kind, key.input_channels, key.weight_bits)
     quantizes = (
         key.activation_bits < WIDE
-        and (container < WIDE or not _reads_nonnegative(space, site))
-        and not _reads_table(space, site)
+        and (container < WIDE or not _reads_nonnegative(network, node))
+        and not _reads_table(network, node)
     )
     return key._replace(weight_bits=container, activation_bits=NARROW if quantizes else WIDE)
 
 
 def operator_model(
-    key: OperatorKey, space: SearchSpace, site: Site, setting: Setting
+    key: OperatorKey, network: Network, node: Node, setting: Setting
 ) -> tuple[bytes, int]:
     """A model of one operator and what belongs to it, and how many copies of it the model holds.
 
@@ -52,16 +54,16 @@ def operator_model(
 
     Args:
       key: From `measured_as`.
-      space: A space in which it occurs.
-      site: A site at which it does.
-      setting: That of the site.
+      network: A network in which it occurs.
+      node: A node at which it does.
+      setting: That of the node.
     """
     copies = max(1, min(SMALL_COPIES, _WORK // max(1, work(key))))
     size = weight_bytes(key)
     if size > _FEW_BYTES:
         copies = max(copies, min(MOST_COPIES, round(_CACHE_BYTES / size)))
     writer = SubnetGraphWriter()
-    _write(writer, key, space, site, setting, copies)
+    _write(writer, key, network, node, setting, copies)
     return emit(writer.graph), copies
 
 
@@ -83,65 +85,60 @@ def weight_bytes(key: OperatorKey) -> float:
     return key.kernel_size**2 * inputs * key.output_channels * key.weight_bits / 8
 
 
-def _write(writer, key, space, site, setting, copies) -> None:
+def _write(
+    writer: SubnetGraphWriter,
+    key: OperatorKey,
+    network: Network,
+    node: Node,
+    setting: Setting,
+    copies: int,
+) -> None:
     size, channels = key.input_size, key.input_channels
-    if key.operator != site.kind:
-        nonnegative = key.operator == "squeeze_excite" and _is_nonnegative(space, site)
+    if not isinstance(node, Convolution) or key.operator != node.kind:
+        nonnegative = key.operator == "squeeze_excite" and network.is_nonnegative(node.inputs[0])
         value = writer.source("x", size, channels, WIDE, nonnegative)
         other = writer.source("z", size, channels, WIDE, False) if key.operator == "add" else None
         for copy in range(copies):
-            if key.operator == "hard_swish":
-                result = writer.hard_swish(f"y{copy}", value, WIDE)
+            name = f"y{copy}"
+            if key.operator in TABLES:
+                result = writer.hard_swish(name, value, WIDE)
             elif key.operator == "squeeze_excite":
-                result = writer.squeeze_excite(f"y{copy}", value, key.output_channels, WIDE)
-            elif key.operator == "add":
-                writer.result(writer.read(other, f"y{copy}", WIDE))  # for who reads it besides
-                result = writer.add(f"y{copy}", value, other, WIDE)
+                result = writer.squeeze_excite(name, value, key.output_channels, WIDE)
+            elif other is not None:
+                writer.result(writer.read(other, name, WIDE))  # for who reads it besides
+                result = writer.add(name, value, other, WIDE)
             else:
-                result = writer.mean(f"y{copy}", value, WIDE)
+                result = writer.plain(dataclasses.replace(node, name=name), [value], WIDE)
             writer.result(result)
         return
-    bits, nonnegative = key.activation_bits, _reads_nonnegative(space, site)
-    layer = layer_of_site(
-        space, site, key.output_channels, channels, key.weight_bits, key.kernel_size
-    ).without_table()
+    bits, nonnegative = key.activation_bits, _reads_nonnegative(network, node)
+    sizes = (channels, key.output_channels, key.kernel_size, key.weight_bits)
+    layer = layer_of_site(network, node, *sizes).without_table()
     for copy in range(copies):
-        if site.name == "stem":
+        if _reads_image(network, node):
             if not copy:
                 image = writer.image(setting.resolution, channels, "uint8")
             value = writer.read(image, f"y{copy}", bits)
         elif not copy or bits < WIDE:  # each QUANTIZE reads a tensor of its own
             name = f"x{copy}"
-            if site.name in DENSE_SITES:
+            if network.is_vector(node.inputs[0]):
                 value = writer.vector(name, channels, bits, nonnegative)
             else:
                 value = writer.source(name, size, channels, bits, nonnegative)
         writer.result(writer.linear(layer.renamed(f"y{copy}"), value, WIDE))
 
 
-def _reads_nonnegative(space: SearchSpace, site: Site) -> bool:
-    """Whether the input of a site is never negative."""
-    if site.name == "stem":
-        return True  # an image
-    if site.stage is None:
-        return site.name != "head.expand" and space.head.activation in _NONNEGATIVE
-    if site.name.endswith(".project"):
-        return space.stages[site.stage].activation in _NONNEGATIVE
-    if site.kind == "depthwise" and space.stages[site.stage].has_expand:
-        return space.stages[site.stage].activation in _NONNEGATIVE
-    first = (site.stage, site.block) == (0, 0)
-    return first and space.stem.activation in _NONNEGATIVE
+def _reads_image(network: Network, node: Node) -> bool:
+    return isinstance(network.node(node.inputs[0]), Image)
 
 
-def _reads_table(space: SearchSpace, site: Site) -> bool:
+def _reads_nonnegative(network: Network, node: Node) -> bool:
+    """Whether the input of a site is never negative; an image has the codes of bytes."""
+    return _reads_image(network, node) or network.is_nonnegative(node.inputs[0])
+
+
+def _reads_table(network: Network, node: Node) -> bool:
     """Whether a QUANTIZE in front becomes part of the table of a hard-swish."""
-    if site.stage is None or site.name.endswith(".expand"):
-        return False
-    stage = space.stages[site.stage]
-    if stage.activation in _NONNEGATIVE:
-        return False
-    return stage.has_expand if site.kind == "depthwise" else not stage.squeeze_excite
-
-
-def _is_nonnegative(space: SearchSpace, site: Site) -> bool:
-    return space.stages[site.stage].activation in _NONNEGATIVE
+    source = network.node(node.inputs[0])
+    is_table = isinstance(source, Convolution | Function) and source.activation in TABLES
+    return is_table and len(network.consumers(source.name)) == 1

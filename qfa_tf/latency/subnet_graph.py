@@ -6,11 +6,24 @@ training, calibration and TensorFlow's graphs are not needed. What it computes m
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from qfa_tf.cost.tflite_size import container_bits
-from qfa_tf.space import Architecture, SearchSpace, Site
+from qfa_tf.network import (
+    Convolution,
+    GlobalPooling,
+    Image,
+    Network,
+    Node,
+    SqueezeExcite,
+    Subnet,
+    SubnetNode,
+    Sum,
+)
+from qfa_tf.space import Architecture, SearchSpace
+from quantize_configs.errors import UnsupportedError
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.lowering.grids import Grid, GridMover, Value
 from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
@@ -23,8 +36,6 @@ from tflite_tools.operators.settings import Activation
 CODES = 255
 WIDE = 8
 """Bits of tensors that training leaves in float."""
-DENSE_SITES = ("head.mix", "classifier")
-"""Sites after the global pooling."""
 _STEP = 0.05
 _WEIGHT_SCALE = np.float32(0.01)
 _CONTAINERS = {8: DataType.INT8, 4: DataType.INT4, 2: DataType.INT2}
@@ -173,6 +184,20 @@ class SubnetGraphWriter:
         grid = _grid(bits, value.nonnegative)
         return self._written(name, Mean(keep_dims), [value.tensor], grid, shape)
 
+    def plain(self, node: Node, values: Sequence[Value], bits: int) -> Value:
+        """A node without weights.
+
+        Raises:
+          UnsupportedError: Nothing writes nodes of its type.
+        """
+        if isinstance(node, Sum) and len(values) == 2:
+            return self.add(node.name, *values, bits)
+        if isinstance(node, GlobalPooling):
+            return self.mean(node.name, values[0], bits)
+        raise UnsupportedError(
+            f"{node.name!r} is a {type(node).__name__}, of which no latency can be measured."
+        )
+
     def result(self, value: Value) -> None:
         """Makes a tensor a graph output."""
         self.graph.outputs.append(self._mover.clamped(value).tensor)
@@ -221,34 +246,33 @@ class SubnetGraphWriter:
 
 
 def layer_of_site(
-    space: SearchSpace, site: Site, width: int, inputs: int, weight_bits: int, kernel_size: int
+    network: Network,
+    site: Convolution,
+    inputs: int,
+    width: int,
+    kernel_size: int,
+    weight_bits: int,
 ) -> Linear:
     """The layer at a site.
 
     Args:
-      space: Search space.
+      network: Of the site.
       site: One of its sites.
-      width: Output channels.
       inputs: Input channels.
+      width: Output channels.
+      kernel_size: Of the kernel.
       weight_bits: At most 8.
-      kernel_size: Of the block, for depthwise sites.
     """
-    stride, activation = 1, "linear"
-    if site.name == "stem":
-        stride, kernel_size = space.stem.stride, space.stem.kernel_size
-        activation = space.stem.activation
-    elif site.stage is not None:
-        if not site.name.endswith(".project"):
-            activation = space.stages[site.stage].activation
-        if site.kind == "depthwise":
-            stride = space.block_stride(site.stage, site.block)
-    elif site.name != "classifier":
-        activation = space.head.activation
-    if site.kind not in ("depthwise", "convolution"):
-        kernel_size = 1
-    kind = "dense" if site.stage is None and site.name in DENSE_SITES else site.kind
-    container = container_bits(site, inputs, weight_bits)
-    return Linear(site.name, kind, width, kernel_size, stride, activation, weight_bits, container)
+    return Linear(
+        name=site.name,
+        kind="dense" if network.is_vector(site.inputs[0]) else site.kind,
+        width=width,
+        kernel_size=kernel_size,
+        stride=site.stride,
+        activation=site.activation,
+        weight_bits=weight_bits,
+        container=container_bits(site.kind, inputs, weight_bits),
+    )
 
 
 def subnet_graph(
@@ -262,99 +286,63 @@ def subnet_graph(
       input_type: "uint8" (what `apps/export.py` writes) or "float32".
       seed: Of the weights.
     """
-    return _Subnet(space, arch, input_type, seed).write()
+    return _SubnetWriter(space.network, space.subnet(arch), input_type, seed).write()
 
 
-class _Subnet:
-    """One architecture that is being written."""
+class _SubnetWriter:
+    """One subnet that is being written."""
 
-    def __init__(self, space: SearchSpace, arch: Architecture, input_type: str, seed: int):
-        self._space = space
-        self._arch = arch
+    def __init__(self, network: Network, subnet: Subnet, input_type: str, seed: int):
+        self._network = network
+        self._subnet = subnet
         self._input_type = input_type
         self._writer = SubnetGraphWriter(seed)
-        self._sites = {site.name: site for site in space.sites}
-        pairs = arch.site_bits.items()
-        self._bits = {name: tuple(min(value, WIDE) for value in pair) for name, pair in pairs}
+        self._values: dict[str, Value] = {}
 
     def write(self) -> IntegerGraph:
-        space, writer = self._space, self._writer
-        image = writer.image(self._arch.resolution, space.input_channels, self._input_type)
-        first = self._blocks()[0][0]
-        value = writer.read(image, "stem", self._bits["stem"][1])
-        value = self._site("stem", value, space.stem.width, self._input_bits(first))
-        for number, (prefix, block) in enumerate(self._blocks()):
-            value = self._block(prefix, block, value, self._next(number))
-        value = self._site("head.expand", value, space.head.expand_width, WIDE)
-        after_pool = "head.mix" if "head.mix" in self._bits else "classifier"
-        value = writer.mean("head.pool", value, self._bits[after_pool][1])
-        if after_pool == "head.mix":
-            value = self._site("head.mix", value, space.head.mix_width, self._bits["classifier"][1])
-        value = self._site("classifier", value, space.num_classes, WIDE)
-        writer.real_result(value, "classifier")
-        return writer.graph
+        """The whole graph."""
+        for part in self._subnet.nodes:
+            self._values[part.node.name] = self._written(part)
+        for name in self._subnet.outputs:
+            self._writer.real_result(self._values[name], name)
+        return self._writer.graph
 
-    def _block(self, prefix, block, value, output_bits):
-        s, b = _place(prefix)
-        space, writer, shared = self._space, self._writer, value
-        width = space.mid_width(s, b, block.expand_ratio)
-        first = self._first(prefix)
-        if space.has_residual(s, b):
-            value = writer.read(value, first, self._bits[first][1])
-        if first.endswith(".expand"):
-            value = self._site(first, value, width, self._bits[f"{prefix}.depthwise"][1])
-        reader_bits = self._bits[f"{prefix}.project"][1]
-        has_excite = space.stages[s].squeeze_excite
-        value = self._site(
-            f"{prefix}.depthwise",
-            value,
-            width,
-            WIDE if has_excite else reader_bits,
-            block.kernel_size,
-        )
-        if has_excite:
-            squeezed = space.squeeze_width(width)
-            value = writer.squeeze_excite(f"{prefix}.se", value, squeezed, reader_bits)
-        has_residual = space.has_residual(s, b)
-        bits = WIDE if has_residual else output_bits
-        value = self._site(f"{prefix}.project", value, space.stages[s].width, bits)
-        return writer.add(f"{prefix}.sum", value, shared, output_bits) if has_residual else value
+    def _written(self, part: SubnetNode) -> Value:
+        """The result of a node, on the grid of the site that reads it."""
+        node, writer = part.node, self._writer
+        bits = self._output_bits(node.name)
+        inputs = [self._values[name] for name in part.inputs]
+        if isinstance(node, Image):
+            return writer.image(part.size, part.width, self._input_type)
+        if isinstance(node, Convolution):
+            weight_bits, activation_bits = _wide(part.bits)
+            value = inputs[0]
+            if self._is_shared(part.inputs[0]):
+                value = writer.read(value, node.name, activation_bits)
+            sizes = (part.input_widths[0], part.width, part.kernel_size)
+            layer = layer_of_site(self._network, node, *sizes, weight_bits)
+            return writer.linear(layer, value, bits)
+        if isinstance(node, SqueezeExcite):
+            return writer.squeeze_excite(node.name, inputs[0], part.inner_width, bits)
+        return writer.plain(node, inputs, bits)
 
-    def _site(self, name, value, width, output_bits, kernel_size=1):
-        inputs = self._writer.graph.tensor(value.tensor).shape[-1]
-        layer = layer_of_site(
-            self._space, self._sites[name], width, inputs, self._bits[name][0], kernel_size
-        )
-        return self._writer.linear(layer, value, output_bits)
+    def _is_shared(self, name: str) -> bool:
+        """Whether a tensor is on a grid of its own, and not on that of the one site behind it."""
+        readers = self._subnet.consumers(name)
+        return len(readers) > 1 or isinstance(self._network.node(name), Image)
 
-    def _blocks(self):
-        return [
-            (f"s{s}.b{b}", block)
-            for s, stage in enumerate(self._arch.stages)
-            for b, block in enumerate(stage)
-        ]
-
-    def _next(self, number: int) -> int:
-        """Bits of the input of what follows a block."""
-        blocks = self._blocks()
-        if number + 1 < len(blocks):
-            return self._input_bits(blocks[number + 1][0])
-        return self._bits["head.expand"][1]
-
-    def _first(self, prefix: str) -> str:
-        expand = f"{prefix}.expand"
-        return expand if expand in self._bits else f"{prefix}.depthwise"
-
-    def _input_bits(self, prefix: str) -> int:
-        """Of the tensor that a block reads: wide when its sum reads it as well."""
-        if self._space.has_residual(*_place(prefix)):
+    def _output_bits(self, name: str) -> int:
+        """Of a tensor: those of the site that alone reads it; wide elsewhere."""
+        readers = self._subnet.consumers(name)
+        if len(readers) != 1 or readers[0].bits is None:
             return WIDE
-        return self._bits[self._first(prefix)][1]
+        return _wide(readers[0].bits)[1]
 
 
-def _place(prefix: str) -> tuple[int, int]:
-    s, b = (int(part[1:]) for part in prefix.split("."))
-    return s, b
+def _wide(pair: tuple[int, int] | None) -> tuple[int, int]:
+    """Bits of a site on the device, where float ones are 8."""
+    weight, activation = pair or (WIDE, WIDE)
+    return min(weight, WIDE), min(activation, WIDE)
 
 
 def _grid(bits: int, nonnegative: bool) -> Grid:

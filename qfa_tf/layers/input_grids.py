@@ -1,33 +1,19 @@
 """Which learned grid the input of a site gets, by whether it can be negative."""
 
-from qfa_tf.layers.statistics import activation_of
-from qfa_tf.space import SearchSpace
+from qfa_tf.network import Convolution, Image, Network
 
 
-def input_grid(space: SearchSpace, site, signed_inputs: str) -> str:
+def input_grid(network: Network, site: Convolution, signed_inputs: str) -> str:
     """The grid of a learned quantizer for the input of a site.
 
     Args:
-      space: Search space.
-      site: One of `space.sites`.
+      network: Of the site.
+      site: One of its sites.
       signed_inputs: For inputs that can be negative: "offset", "signed", or "clip" (the published
         code of OQA: negatives become 0, except those of images).
     """
-    if site.name == "stem":  # images, which the published code leaves in float
+    if isinstance(network.node(site.inputs[0]), Image):  # the published code leaves it in float
         return "offset" if signed_inputs == "clip" else signed_inputs
-    if signed_inputs == "clip" or not can_be_negative(space, site):
+    if signed_inputs == "clip" or network.is_nonnegative(site.inputs[0]):
         return "unsigned"
     return signed_inputs
-
-
-def can_be_negative(space: SearchSpace, site) -> bool:
-    """Whether something else than a ReLU made the input of a site: a linear layer, a hard-swish."""
-    return _source_activation(space, site) not in ("relu", "relu6")
-
-
-def _source_activation(space: SearchSpace, site) -> str:
-    """Activation of what the site reads; squeeze-excite and pooling keep its sign."""
-    order = [one.name for one in space.sites]
-    before = {one.name: one for one in space.sites}
-    place = order.index(site.name)
-    return "linear" if place == 0 else activation_of(space, before[order[place - 1]])

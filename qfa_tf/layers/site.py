@@ -49,7 +49,8 @@ class SiteChoice:
       activation: `Choice` of the quantizer of the input; None at a float site.
       shape: int32 [2], active input and output channels.
       output_width: int32 [1], active output channels.
-      squeeze: int32 [2], output channels and the middle channels of a squeeze-excite behind them.
+      parts: int32 [n], active channels of each of the tensors that make up the input, where it is
+        a concatenation.
       kernel_size: int32 scalar, kernel of a depthwise site; other sites have one kernel size.
     """
 
@@ -57,7 +58,7 @@ class SiteChoice:
     activation: Any
     shape: tf.Tensor
     output_width: tf.Tensor
-    squeeze: tf.Tensor
+    parts: tf.Tensor
     kernel_size: tf.Tensor
 
 
@@ -75,8 +76,8 @@ class ElasticSite(keras.layers.Layer):
       kernel_sizes: Ascending; more than one only for "depthwise".
       stride: Of the convolution.
       activation: "linear", "relu", "relu6" or "hard_swish".
-      padding: "same", or "symmetric": k // 2 zeros on all sides, which differs from "same" at
-        stride 2 on even sizes (the official releases).
+      padding: "same", "valid", or "symmetric": k // 2 zeros on all sides, which differs from "same"
+        at stride 2 on even sizes (the official releases).
       normalization: Whether batch normalization follows.
       use_bias: Whether a bias is added (without normalization and elastic width).
       weight_bits: Bit-widths of the weight; 32 is allowed besides when there are several. (32,)
@@ -90,6 +91,8 @@ class ElasticSite(keras.layers.Layer):
       input_grid: The grid of a quantizer that learns its grid.
       shared_step: Whether all kernel sizes share the learned parameters of their bits.
       epsilon: Of the normalization.
+      elastic_width: Whether a "convolution" has fewer channels in some subnets.
+      input_parts: Largest channels of each of the tensors that make up the input; one by default.
     """
 
     def __init__(
@@ -114,9 +117,13 @@ class ElasticSite(keras.layers.Layer):
         input_grid: str = "unsigned",
         shared_step: bool = False,
         epsilon: float = 1e-5,
+        elastic_width: bool = False,
+        input_parts: Sequence[int] = (),
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.elastic_width = elastic_width
+        self.input_parts = tuple(input_parts)
         self.kind = kind
         self.input_width = input_width
         self.output_width = output_width
@@ -210,6 +217,21 @@ class ElasticSite(keras.layers.Layer):
         """The weights that weight decay applies to."""
         return [self.kernel, *self.transform.matrices.values()]
 
+    def active_kernel(self, kernel: np.ndarray, parts: Sequence[int], shape) -> np.ndarray:
+        """The part of a kernel that a subnet has, float32 of `shape`.
+
+        Args:
+          kernel: The whole kernel, of the chosen size.
+          parts: Active channels of each of the tensors that make up the input.
+          shape: Of the part.
+        """
+        if len(self.input_parts) > 1:
+            axis = kernel.ndim - 2
+            starts = np.cumsum((0, *self.input_parts[:-1]))
+            rows = [np.arange(start, start + n) for start, n in zip(starts, parts, strict=True)]
+            kernel = kernel.take(np.concatenate(rows), axis)
+        return kernel[tuple(slice(size) for size in shape)]
+
     def call(self, x, choice: SiteChoice, mode: Mode, stored=None):
         """Runs the site for one choice.
 
@@ -266,17 +288,33 @@ class ElasticSite(keras.layers.Layer):
         if len(self.kernel_sizes) > 1:
             kernel = self.transform.select(kernel, choice.kernel_size, choice.output_width)
         elif self.kind == "depthwise":
+            kernel = self._active_inputs(kernel, choice)
             size = tf.concat([kernel.shape[:2], choice.output_width, [1]], 0)
             kernel = tf.slice(kernel, [0, 0, 0, 0], size)
         elif self.kind != "convolution":
-            kernel = tf.slice(kernel, [0, 0], choice.shape)
+            kernel = tf.slice(self._active_inputs(kernel, choice), [0, 0], choice.shape)
+        elif self.elastic_width:
+            size = tf.concat([kernel.shape[:2], choice.shape], 0)
+            kernel = tf.slice(self._active_inputs(kernel, choice), [0, 0, 0, 0], size)
         precision = choice.weight
         if precision is None:
             return kernel
         return self.weight_quantizer.quantize_choice(kernel, precision)
 
+    def _active_inputs(self, kernel, choice):
+        """The kernel with the active channels of every part of the input in front."""
+        if len(self.input_parts) < 2:
+            return kernel
+        axis = 2 if kernel.shape.rank == 4 else 0
+        pieces = tf.split(kernel, self.input_parts, axis)
+        active = []
+        for piece, count in zip(pieces, tf.unstack(choice.parts), strict=True):
+            active.append(tf.gather(piece, tf.range(count), axis=axis))
+        return tf.concat(active, axis)
+
     def _convolve(self, x, kernel, choice):
-        kernel, padding = tf.cast(kernel, x.dtype), "SAME"
+        kernel = tf.cast(kernel, x.dtype)
+        padding = "VALID" if self.padding == "valid" else "SAME"
         if self.kind in ("pointwise", "dense"):
             outer = tf.shape(x)[:-1]
             x = tf.matmul(tf.reshape(x, tf.concat([[-1], choice.shape[:1]], 0)), kernel)

@@ -7,12 +7,23 @@ holds all of them, so that they can be averaged, stored and passed to a compiled
 
 import dataclasses
 import enum
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from qfa_tf.layers.squeeze_excite import PARTS
-from qfa_tf.space import SearchSpace
+from qfa_tf.network import (
+    Concatenation,
+    Convolution,
+    Function,
+    Network,
+    Node,
+    Product,
+    SqueezeExcite,
+    Sum,
+)
+from qfa_tf.network.nodes import TABLES
 
 
 class Mode(enum.Enum):
@@ -25,11 +36,19 @@ class Mode(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One named piece of the vector: `size` numbers from `start`."""
+    """One named piece of the vector: `size` numbers from `start`.
+
+    Attributes:
+      name: `<node>.<what>`, or `<node>` alone.
+      start: Place of its first number.
+      size: How many numbers it has.
+      is_mean: Whether batches are averaged; else the numbers are a minimum and a maximum.
+    """
 
     name: str
     start: int
     size: int
+    is_mean: bool
 
     @property
     def slice(self) -> slice:
@@ -38,56 +57,47 @@ class Entry:
 
 
 class StatisticsLayout:
-    """Order of the statistics of a space.
+    """Order of the statistics of a network.
 
-    Entries, by site: `<site>.range` (activation range: low, high), `<site>.mean` and
+    Entries of a site: `<site>.range` (activation range: low, high), `<site>.mean` and
     `<site>.variance` (batch normalization, padded to the largest width), `<site>.linear` (extremes
-    before a hard-swish), `<site>.output` (extremes of what the site puts out); `<block>.se.<part>`
-    (extremes in squeeze-excite), `<block>.sum` (extremes of a residual sum). Entries of a group (a
-    block, `stem` or `head`) lie side by side.
+    before a hard-swish), `<site>.output` (extremes of what the site puts out). Of squeeze-excite:
+    `<node>.<part>` (extremes), see `PARTS`. Of sums, products, concatenations and functions:
+    `<node>` (extremes). Entries of a section of the network lie side by side.
+
+    Attributes:
+      sections: The entries by sections of the network, see `Network.sections`.
+      entries: All entries by name.
+      size: Length of the vector.
     """
 
-    def __init__(self, space: SearchSpace):
-        self.groups: dict[str, list[Entry]] = {}
+    def __init__(self, network: Network):
+        self.sections: list[list[Entry]] = []
         self.size = 0
-        for site in space.sites:
-            group = group_of(site)
-            self._add(group, f"{site.name}.range", 2)
-            if has_normalization(site.name):
-                width = output_width(space, site)
-                self._add(group, f"{site.name}.mean", width)
-                self._add(group, f"{site.name}.variance", width)
-            if activation_of(space, site) == "hard_swish":
-                self._add(group, f"{site.name}.linear", 2)
-            self._add(group, f"{site.name}.output", 2)
-            if site.kind == "depthwise" and space.stages[site.stage].squeeze_excite:
-                for part in PARTS:
-                    self._add(group, f"{group}.se.{part}", 2)
-            ends_block = site.name.endswith(".project")
-            if ends_block and space.has_residual(site.stage, site.block):
-                self._add(group, f"{group}.sum", 2)
-        self.entries = {entry.name: entry for group in self.groups.values() for entry in group}
-
-    def _add(self, group: str, name: str, size: int) -> None:
-        self.groups.setdefault(group, []).append(Entry(name, self.size, size))
-        self.size += size
+        for _, nodes in network.sections():
+            self.sections.append([])
+            for node in nodes:
+                for name, size, is_mean in _entries(network, node):
+                    self.sections[-1].append(Entry(name, self.size, size, is_mean))
+                    self.size += size
+        self.entries = {entry.name: entry for section in self.sections for entry in section}
 
     def read(self, statistics, name: str):
         """The piece of a vector (NumPy or TensorFlow) called `name`."""
         return statistics[self.entries[name].slice]
 
-    def pack(self, group: str, recorded: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Concatenates what one group recorded, padded to the largest widths."""
-        pieces = []
-        for entry in self.groups[group]:
+    def pack(self, section: int, recorded: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Concatenates what one section recorded, padded to the largest widths."""
+        pieces = [tf.zeros([0])]
+        for entry in self.sections[section]:
             values = tf.cast(recorded[entry.name], tf.float32)
             values = tf.pad(values, [[0, entry.size - tf.shape(values)[0]]])
             pieces.append(tf.ensure_shape(values, [entry.size]))
         return tf.concat(pieces, 0)
 
-    def group_size(self, group: str) -> int:
-        """How many numbers a group has."""
-        return sum(entry.size for entry in self.groups[group])
+    def section_size(self, section: int) -> int:
+        """How many numbers a section has."""
+        return sum(entry.size for entry in self.sections[section])
 
     def combine(
         self, vectors: list[np.ndarray], weights: list[int], precision: type = np.float64
@@ -105,60 +115,25 @@ class StatisticsLayout:
         stacked = np.stack(vectors).astype(precision)
         combined = np.average(stacked, axis=0, weights=np.asarray(weights, precision))
         for entry in self.entries.values():
-            if not entry.name.endswith((".range", ".mean", ".variance")):
+            if not entry.is_mean:
                 low, high = stacked[:, entry.slice].T
                 combined[entry.slice] = low.min(), high.max()
         return combined.astype(np.float32)
 
 
-def group_of(site) -> str:
-    """Name of the group a site's statistics belong to."""
-    if site.stage is not None:
-        return f"s{site.stage}.b{site.block}"
-    return "stem" if site.name == "stem" else "head"
-
-
-def has_normalization(site_name: str) -> bool:
-    """Whether batch normalization follows a site's convolution."""
-    return site_name not in ("head.mix", "classifier")
-
-
-def activation_of(space: SearchSpace, site) -> str:
-    """Activation function after a site's convolution."""
-    if site.name == "stem":
-        return space.stem.activation
-    if site.stage is not None:
-        linear = site.name.endswith(".project")
-        return "linear" if linear else space.stages[site.stage].activation
-    return "linear" if site.name == "classifier" else space.head.activation
-
-
-def output_width(space: SearchSpace, site) -> int:
-    """Largest number of output channels of a site."""
-    if site.stage is not None:
-        if site.name.endswith(".project"):
-            return space.stages[site.stage].width
-        return space.max_mid_width(site.stage, site.block)
-    widths = {
-        "stem": space.stem.width,
-        "head.expand": space.head.expand_width,
-        "head.mix": space.head.mix_width,
-        "classifier": space.num_classes,
-    }
-    return widths[site.name]
-
-
-def input_width(space: SearchSpace, site) -> int:
-    """Largest number of input channels of a site."""
-    if site.stage is not None:
-        if site.name.endswith(".expand"):
-            return space.block_input_width(site.stage, site.block)
-        return space.max_mid_width(site.stage, site.block)
-    last = space.head.mix_width or space.head.expand_width
-    widths = {
-        "stem": space.input_channels,
-        "head.expand": space.stages[-1].width,
-        "head.mix": space.head.expand_width,
-        "classifier": last,
-    }
-    return widths[site.name]
+def _entries(network: Network, node: Node) -> Iterator[tuple[str, int, bool]]:
+    """(name, size, whether it is a mean) of what is recorded at a node."""
+    if isinstance(node, Convolution):
+        yield f"{node.name}.range", 2, True
+        if node.normalization:
+            width = network.largest_width(node.name)
+            yield f"{node.name}.mean", width, True
+            yield f"{node.name}.variance", width, True
+        if node.activation in TABLES:
+            yield f"{node.name}.linear", 2, False
+        yield f"{node.name}.output", 2, False
+    elif isinstance(node, SqueezeExcite):
+        for part in PARTS:
+            yield f"{node.name}.{part}", 2, False
+    elif isinstance(node, Sum | Product | Concatenation | Function):
+        yield node.name, 2, False

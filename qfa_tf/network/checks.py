@@ -7,6 +7,7 @@ from typing import Any
 from qfa_tf.network.choices import BITS, FLOAT_BITS
 from qfa_tf.network.errors import InvalidSpaceError
 
+
 def require_int(where: str, value: Any, minimum: int = 1) -> None:
     """Raises InvalidSpaceError unless `value` is an int of at least `minimum`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:

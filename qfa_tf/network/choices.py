@@ -146,6 +146,13 @@ class Total:
 WIDTHS: tuple[type, ...] = (Constant, Chosen, Multiple, Fraction, Total)
 
 
+def parts_of(width: Width) -> tuple[Width, ...]:
+    """The widths of the tensors that were concatenated; the width itself elsewhere."""
+    if not isinstance(width, Total):
+        return (width,)
+    return tuple(part for one in width.parts for part in parts_of(one))
+
+
 def distinct(*names: str) -> tuple[str, ...]:
     """`names` without repetitions, in order."""
     return tuple(dict.fromkeys(names))

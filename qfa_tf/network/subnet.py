@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 
-from qfa_tf.network.choices import Values
+from qfa_tf.network.choices import Values, parts_of
 from qfa_tf.network.network import Network, kernel_size
 from qfa_tf.network.nodes import Convolution, Node, SqueezeExcite
 
@@ -17,6 +17,8 @@ class SubnetNode:
       inputs: Names of the nodes whose results it reads; those of slots that are left out are
         replaced by what these read.
       input_widths: Channels of each input.
+      input_parts: Channels of each of the tensors that were concatenated to the first input; those
+        of the first input where there are none.
       width: Output channels.
       inner_width: Of a squeeze-excite: channels between its convolutions; else 0.
       input_size: Height and width of the first input.
@@ -28,6 +30,7 @@ class SubnetNode:
     node: Node
     inputs: tuple[str, ...]
     input_widths: tuple[int, ...]
+    input_parts: tuple[int, ...]
     width: int
     inner_width: int
     input_size: int
@@ -82,6 +85,9 @@ def _chosen_node(
         node=node,
         inputs=inputs,
         input_widths=tuple(network.width(name).value(chosen) for name in inputs),
+        input_parts=tuple(
+            part.value(chosen) for name in inputs[:1] for part in parts_of(network.width(name))
+        ),
         width=network.width(node.name).value(chosen),
         inner_width=node.width.value(chosen) if isinstance(node, SqueezeExcite) else 0,
         input_size=network.size(node.inputs[0], resolution) if node.inputs else size,

@@ -57,7 +57,7 @@ def _check_names(network: Network) -> None:
     for what, things in parts:
         names = [thing.name for thing in things]
         twice = sorted({name for name in names if names.count(name) > 1})
-        _require(not twice, f"The {what} of a network have different names. Received twice: {twice}")
+        _require(not twice, f"The {what} of a network have names of their own. Twice: {twice}")
 
 
 def _check_choices(network: Network) -> None:
@@ -83,7 +83,7 @@ def _check_choices(network: Network) -> None:
 
 def _check_node(network: Network, node: Node) -> None:
     named = {choice.name: choice for choice in network.choices}
-    wanted = {name: ("kernel_size", "expand_ratio", "width") for name in node.shape_choices}
+    wanted = dict.fromkeys(node.shape_choices, ("kernel_size", "expand_ratio", "width"))
     if isinstance(node, Convolution):
         _require(
             node.kind in KINDS,

@@ -32,7 +32,7 @@ class GenomeEncoder:
         self._thermometers = [
             (start, start + len(gene.choices))
             for gene, start in zip(genes, starts, strict=False)
-            if gene.name.endswith(".depth")
+            if gene.role == "depth"
         ]
 
     def encode(self, genomes: np.ndarray) -> np.ndarray:

@@ -72,9 +72,9 @@ class RecipeDraw:
     def __init__(self, subspace: Subspace):
         self._subspace = subspace
         space: SearchSpace = subspace.space
-        self._resolution = [g.column for g in space.genes if g.name == "resolution"]
-        self._depths = [g.column for g in space.genes if g.name.endswith(".depth")]
-        self._bits = [g.column for g in space.genes if g.name.endswith("_bits")]
+        self._resolution = [g.column for g in space.genes if g.role == "resolution"]
+        self._depths = [g.column for g in space.genes if g.role == "depth"]
+        self._bits = [g.column for g in space.genes if g.is_bits]
         offers = [set(subspace.choices[column]) for column in self._bits]
         self._shared = sorted(set.intersection(*offers)) if offers else []
 

@@ -32,9 +32,7 @@ class Subspace:
         self.space = space
         self.bits = None if bits is None else tuple(bits)
         self.choices = space.restrict(bits)
-        self._tied = np.array(
-            [gene.column for gene in space.genes if gene.name.endswith("_bits")], np.intp
-        )
+        self._tied = np.array([gene.column for gene in space.genes if gene.is_bits], np.intp)
         # A space of a single bit-width has no gene for it and nothing to tie.
         has_one = len(space.weight_bits) == 1 and space.weight_bits == space.activation_bits
         self.uniform_bits = uniform_bits and not has_one
@@ -49,12 +47,7 @@ class Subspace:
         always = [
             gene.column
             for gene in self.space.genes
-            if gene.column in self._tied
-            and (
-                gene.stage is None
-                or gene.block is None
-                or gene.block < self.space.stages[gene.stage].depths[0]
-            )
+            if gene.column in self._tied and not self.space.network.is_optional(gene.slot)
         ]
         if not shared or not always:
             raise GenomeError(

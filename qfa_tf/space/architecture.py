@@ -131,7 +131,9 @@ class Architecture:
         depths = "-".join(str(depth) for depth in self.depths)
         lines = [f"{self.space}, {self.resolution} px, depths {depths}"]
         bits = self.site_bits
-        blocks = {f"s{s}.b{b}": one for s, row in enumerate(self.stages) for b, one in enumerate(row)}
+        blocks = {
+            f"s{s}.b{b}": one for s, row in enumerate(self.stages) for b, one in enumerate(row)
+        }
         others = [f"{name} {value}" for name, value in self.choices]
         for prefix, names in short_names(bits).items():
             pairs = [f"{short} {_bits(bits[name])}" for short, name in names.items()]

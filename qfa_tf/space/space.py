@@ -328,4 +328,3 @@ class SearchSpace:
     def presets(cls) -> tuple[str, ...]:
         """Returns the names that `from_preset` knows."""
         return presets.names()
-

@@ -1,10 +1,26 @@
 """Cutting one subnet out of a supernet as a functional Keras model quantized through TFMOT."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from qfa_tf.layers.statistics import has_normalization
+from qfa_tf.layers import ElasticSite
+from qfa_tf.layers.squeeze_excite import PARTS
+from qfa_tf.network import (
+    Concatenation,
+    Convolution,
+    Function,
+    GlobalPooling,
+    Node,
+    Pooling,
+    Product,
+    SqueezeExcite,
+    Subnet,
+    SubnetNode,
+    Sum,
+)
+from qfa_tf.network.nodes import TABLES
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration
 from quantize_configs.activations import HardSigmoid, HardSwish
@@ -50,13 +66,13 @@ def extract(
             "The supernet was trained with fractional zero points, which no integer runtime "
             "computes. Train with zero_point='integer', or extract with deployment_grids=False."
         )
-    blocks = dict(_named_blocks(arch))
-    excites = [prefix for prefix in blocks if net.block_layer(prefix).squeeze_excite is not None]
-    in_float = [f"{prefix}.se.{part}" for prefix in excites for part in EXCITE_CONVOLUTIONS]
+    parts = net.space.subnet(arch)
+    excites = [part for part in parts.nodes if isinstance(part.node, SqueezeExcite)]
+    in_float = [f"{one.node.name}.{part}" for one in excites for part in EXCITE_CONVOLUTIONS]
     # Nothing in these layers needs AutoGraph.
     float_model = tf.autograph.experimental.do_not_convert(_float_model)
     model = quantize(
-        float_model(net, arch),
+        float_model(net, parts),
         BitPolicy(layers=bits),
         zero_point=net.zero_point,
         estimator=net.estimator,
@@ -66,13 +82,12 @@ def extract(
         take_layers=True,
     )
     wrapped = WrappedModel(model)
-    for name in bits:
-        prefix = name.rsplit(".", 1)[0]
-        size = blocks[prefix].kernel_size if name.endswith(".depthwise") else None
-        _fill_site(net, wrapped, calibration, name, bits[name], size)
-    for prefix in excites:
-        _fill_squeeze_excite(net, wrapped, prefix, deployment_grids)
-    _fill_ranges(net, wrapped, calibration)
+    for part in parts.nodes:
+        if isinstance(part.node, Convolution):
+            _fill_site(net, wrapped, calibration, part, bits[part.node.name])
+    for one in excites:
+        _fill_squeeze_excite(net, wrapped, one.node.name, deployment_grids)
+    _fill_ranges(net, wrapped, calibration, range_entries(parts))
     if deployment_grids:
         prepare_for_deployment(model, weight_container)
     return model
@@ -123,57 +138,66 @@ def _input_quantizers(net, bits) -> dict[str, ElasticQuantizer]:
     }
 
 
-def _named_blocks(arch):
-    for s, stage in enumerate(arch.stages):
-        for b, block in enumerate(stage):
-            yield f"s{s}.b{b}", block
-
-
-def _float_model(net, arch) -> keras.Model:
+def _float_model(net: "QFASupernet", subnet: Subnet) -> keras.Model:
     """The layers of the subnet; site, normalization and activation carry the site's name."""
-    space = net.space
-    bits = arch.site_bits
-    inputs = keras.Input((arch.resolution, arch.resolution, space.input_channels), name="image")
+    network, space = net.space.network, net.space
+    shape = (subnet.resolution, subnet.resolution, space.input_channels)
+    tensors = {network.image.name: keras.Input(shape, name=network.image.name)}
+    for part in subnet.nodes:
+        node = part.node
+        inputs = [tensors[name] for name in part.inputs]
+        if isinstance(node, Convolution):
+            is_vector = network.is_vector(node.inputs[0])
+            tensors[node.name] = _site(net.site_layer(node.name), part, inputs[0], is_vector)
+        elif isinstance(node, SqueezeExcite):
+            tensors[node.name] = _squeeze_excite(node.name, inputs[0], part.width, part.inner_width)
+        elif inputs:
+            x = inputs if len(inputs) > 1 else inputs[0]
+            tensors[node.name] = _LAYERS[type(node)](node)(x)
+    outputs = [tensors[name] for name in subnet.outputs]
+    return keras.Model(inputs=tensors[network.image.name], outputs=outputs[0], name="subnet")
 
-    def site(name, x, width, kernel_size=1, dense=False):
-        layer = net.site_layer(name)
-        options = {"use_bias": layer.use_bias, "name": name}
-        padding = "same"
-        if layer.padding == "symmetric" and layer.stride > 1:
-            x, padding = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}.padding")(x), "valid"
-        if layer.kind == "depthwise":
-            x = layers.DepthwiseConv2D(kernel_size, layer.stride, padding, **options)(x)
-        elif dense:
-            x = layers.Dense(width, **options)(x)
-        else:
-            x = layers.Conv2D(width, kernel_size, layer.stride, padding, **options)(x)
-        if has_normalization(name):
-            x = layers.BatchNormalization(epsilon=layer.epsilon, name=f"{name}.norm")(x)
-        if layer.activation == "hard_swish":
-            x = HardSwish(name=f"{name}.activation")(x)
-        elif layer.activation != "linear":
-            limit = 6.0 if layer.activation == "relu6" else None
-            x = layers.ReLU(max_value=limit, name=f"{name}.activation")(x)
-        return x
 
-    x = site("stem", inputs, space.stem.width, space.stem.kernel_size)
-    for prefix, block in _named_blocks(arch):
-        s, b = (int(part[1:]) for part in prefix.split("."))
-        source, width = x, space.mid_width(s, b, block.expand_ratio)
-        if f"{prefix}.expand" in bits:
-            x = site(f"{prefix}.expand", x, width)
-        x = site(f"{prefix}.depthwise", x, width, block.kernel_size)
-        if space.stages[s].squeeze_excite:
-            x = _squeeze_excite(f"{prefix}.se", x, width, space.squeeze_width(width))
-        x = site(f"{prefix}.project", x, space.stages[s].width)
-        if space.has_residual(s, b):
-            x = layers.Add(name=f"{prefix}.sum")([x, source])
-    x = site("head.expand", x, space.head.expand_width)
-    x = layers.GlobalAveragePooling2D(name="head.pool")(x)
-    if "head.mix" in bits:
-        x = site("head.mix", x, space.head.mix_width, dense=True)
-    logits = site("classifier", x, space.num_classes, dense=True)
-    return keras.Model(inputs, logits, name="subnet")
+def _site(layer: ElasticSite, part: SubnetNode, x, is_vector: bool):
+    """Convolution, normalization and activation of a site."""
+    name, kernel_size = part.node.name, part.kernel_size
+    options = {"use_bias": layer.use_bias, "name": name}
+    padding = "valid" if layer.padding == "valid" else "same"
+    if layer.padding == "symmetric" and layer.stride > 1:
+        x, padding = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}.padding")(x), "valid"
+    if layer.kind == "depthwise":
+        x = layers.DepthwiseConv2D(kernel_size, layer.stride, padding, **options)(x)
+    elif is_vector:
+        x = layers.Dense(part.width, **options)(x)
+    else:
+        x = layers.Conv2D(part.width, kernel_size, layer.stride, padding, **options)(x)
+    if layer.normalization:
+        x = layers.BatchNormalization(epsilon=layer.epsilon, name=f"{name}.norm")(x)
+    if layer.activation != "linear":
+        x = _activation(layer.activation, f"{name}.activation")(x)
+    return x
+
+
+def _activation(function: str, name: str) -> keras.layers.Layer:
+    if function == "hard_swish":
+        return HardSwish(name=name)
+    return layers.ReLU(max_value=6.0 if function == "relu6" else None, name=name)
+
+
+def _pooling(node: Pooling) -> keras.layers.Layer:
+    kind = layers.MaxPooling2D if node.reduction == "max" else layers.AveragePooling2D
+    return kind(node.window, node.stride, node.padding, name=node.name)
+
+
+_LAYERS: dict[type[Node], Callable[[Any], keras.layers.Layer]] = {
+    Sum: lambda node: layers.Add(name=node.name),
+    Product: lambda node: layers.Multiply(name=node.name),
+    Concatenation: lambda node: layers.Concatenate(name=node.name),
+    Function: lambda node: _activation(node.activation, node.name),
+    Pooling: _pooling,
+    GlobalPooling: lambda node: layers.GlobalAveragePooling2D(name=node.name),
+}
+"""The Keras layer of a node without weights."""
 
 
 def _squeeze_excite(name, x, width, squeeze_width):
@@ -185,11 +209,11 @@ def _squeeze_excite(name, x, width, squeeze_width):
     return layers.Multiply(name=f"{name}.scale")([x, gate])
 
 
-def _fill_squeeze_excite(net, wrapped, prefix, quantized) -> None:
+def _fill_squeeze_excite(net, wrapped, excite, quantized) -> None:
     """Copies the weights of a squeeze-excite; where quantized, with the 8-bit steps that fit."""
-    source = net.block_layer(prefix).squeeze_excite
+    source = net.layer(excite)
     for part in EXCITE_CONVOLUTIONS:
-        name = f"{prefix}.se.{part}"
+        name = f"{excite}.{part}"
         layer = wrapped.wrapper(name).layer
         target = wrapped.weight(name) if quantized else layer.kernel
         rows, columns = target.shape[2:]
@@ -200,9 +224,11 @@ def _fill_squeeze_excite(net, wrapped, prefix, quantized) -> None:
             wrapped.fit_step(name)
 
 
-def _fill_site(net, wrapped, calibration, name, bits, kernel_size) -> None:
+def _fill_site(net, wrapped, calibration, part: SubnetNode, bits) -> None:
     """Copies weight, step, normalization, learned offsets and range of one site."""
+    name = part.node.name
     source = net.site_layer(name)
+    kernel_size = part.kernel_size if len(source.kernel_sizes) > 1 else None
     wrapper = wrapped.wrapper(name)
     weight_bits, activation_bits = bits
     kernel = tf.convert_to_tensor(source.kernel)
@@ -213,7 +239,7 @@ def _fill_site(net, wrapped, calibration, name, bits, kernel_size) -> None:
     kernel = kernel.numpy()
     if kernel.ndim < len(target.shape):  # a matrix of the supernet that became a 1x1 convolution
         kernel = kernel[None, None]
-    target.assign(kernel[tuple(slice(size) for size in target.shape)])
+    target.assign(source.active_kernel(kernel, part.input_parts, target.shape))
     if source.weight_quantizer is not None:
         step = net.precision.weight_step(name, weight_bits, kernel_size)
         wrapped.weight_variables(name)["step"].assign([step])
@@ -221,7 +247,7 @@ def _fill_site(net, wrapped, calibration, name, bits, kernel_size) -> None:
         wrapped.fit_step(name)
     if source.use_bias:
         wrapper.layer.bias.assign(source.bias.numpy())
-    if has_normalization(name):
+    if source.normalization:
         norm = wrapped.wrapper(f"{name}.norm").layer
         width = norm.gamma.shape[0]
         norm.gamma.assign(source.gamma.numpy()[:width])
@@ -237,32 +263,39 @@ def _fill_site(net, wrapped, calibration, name, bits, kernel_size) -> None:
             variables["samples"].assign(float(calibration.images))
 
 
-def _fill_ranges(net, wrapped, calibration) -> None:
+def _fill_ranges(net, wrapped, calibration, entries: dict[str, str]) -> None:
     """Gives every quantizer of a tensor the range that calibration measured."""
     for name in wrapped.quantized_outputs():
         variables = wrapped.output_variables(name)
         if "range_low" not in variables:  # its grid is learned
             continue
-        low, high = calibration.read(net.layout, _entry_of(net.layout, name))
+        low, high = calibration.read(net.layout, entries[name])
         _store_range(variables, min(low, 0.0), max(high, 0.0), calibration.images)
 
 
-def _entry_of(layout, layer_name: str) -> str:
-    """The statistics that a layer's output range comes from."""
-    if layer_name in layout.entries:  # residual sums, parts of squeeze-excite
-        return layer_name
-    owner, _, kind = layer_name.rpartition(".")
-    if owner.endswith(".se.reduce"):  # its input
-        return owner.replace("reduce", "pool")
-    if owner.endswith(".se.expand"):
-        return owner.replace("expand", "reduce")
-    if kind == "input":
-        return f"{owner}.range"
-    if kind == "activation":
-        return f"{owner}.output"
-    site = layer_name.removesuffix(".norm")
-    linear = f"{site}.linear"  # in front of a hard-swish
-    return linear if linear in layout.entries else f"{site}.output"
+def range_entries(subnet: Subnet) -> dict[str, str]:
+    """The statistics that the output range of each layer of a subnet comes from."""
+    entries = {}
+    for part in subnet.nodes:
+        node, name = part.node, part.node.name
+        if isinstance(node, Convolution):
+            # In front of a hard-swish, or what the site puts out.
+            before = "linear" if node.activation in TABLES else "output"
+            entries |= {
+                f"{name}.input": f"{name}.range",
+                name: f"{name}.{before}",
+                f"{name}.norm": f"{name}.{before}",
+                f"{name}.activation": f"{name}.output",
+            }
+        elif isinstance(node, SqueezeExcite):
+            entries |= {f"{name}.{one}": f"{name}.{one}" for one in PARTS}
+            entries |= {
+                f"{name}.reduce.input": f"{name}.pool",
+                f"{name}.expand.input": f"{name}.reduce",
+            }
+        else:
+            entries[name] = name
+    return entries
 
 
 def _store_range(variables, low, high, images) -> None:

@@ -1,10 +1,13 @@
-"""The layers of a supernet, made from its space and its options."""
+"""The layers of a supernet, made from its network and its options."""
 
 from typing import TYPE_CHECKING
 
-from qfa_tf.layers import ElasticBlock, ElasticSite, SqueezeExcite
+from qfa_tf.layers import ElasticSite, SqueezeExcite
 from qfa_tf.layers.input_grids import input_grid
-from qfa_tf.layers.statistics import activation_of, has_normalization, input_width, output_width
+from qfa_tf.network import Convolution, Network
+from qfa_tf.network import SqueezeExcite as SqueezeExciteNode
+from qfa_tf.network.choices import parts_of
+from qfa_tf.network.network import largest
 from qfa_tf.supernet.options import SupernetOptions
 from quantize_configs.options import options_of
 
@@ -19,74 +22,61 @@ def check_options(net: "QFASupernet") -> None:
 
 
 def build_sites(net: "QFASupernet") -> dict[str, ElasticSite]:
-    """The built layers of all sites by name, in the order of the space."""
-    layers = {site.name: make_site(net, site) for site in net.space.sites}
+    """The built layers of all sites by name, in the order of the network."""
+    layers = {site.name: make_site(net, site) for site in net.space.network.sites}
     for layer in layers.values():
         layer.build()
     return layers
 
 
-def build_blocks(net: "QFASupernet", layers: dict[str, ElasticSite]) -> dict[str, ElasticBlock]:
-    """The block slots by name, such as "s1.b0", of the layers of their sites."""
-    parts = {}
-    for site in net.space.sites:
-        if site.stage is not None:
-            own = parts.setdefault((site.stage, site.block), {})
-            own[site.name.split(".")[-1]] = layers[site.name]
-    blocks = {}
-    for (stage, block), sites in parts.items():
-        name = f"s{stage}.b{block}"
-        residual = net.space.has_residual(stage, block)
-        excite = make_squeeze_excite(net, stage, block)
-        blocks[name] = ElasticBlock(sites, residual, net.layout, excite, name=name)
-    return blocks
+def build_squeeze_excites(net: "QFASupernet") -> dict[str, SqueezeExcite]:
+    """The built layers of all squeeze-excites by name, in the order of the network."""
+    layers = {}
+    for node in net.space.network.nodes:
+        if isinstance(node, SqueezeExciteNode):
+            width = net.space.network.largest_width(node.name)
+            inner = largest(net.space.network, node.width)
+            layers[node.name] = SqueezeExcite(width, inner, net.arithmetic, name=node.name)
+            layers[node.name].build()
+    return layers
 
 
-def make_site(net: "QFASupernet", site) -> ElasticSite:
-    """The layer of one of `space.sites`, not built."""
-    space, last = net.space, site.name.split(".")[-1]
-    kernel_sizes, stride = (1,), 1
-    if site.name == "stem":
-        kernel_sizes, stride = (space.stem.kernel_size,), space.stem.stride
-    elif last == "depthwise":
-        kernel_sizes = space.stages[site.stage].kernel_sizes
-        stride = space.block_stride(site.stage, site.block)
-    grid = input_grid(space, site, net.signed_inputs)
+def by_slot(
+    network: Network, excites: dict[str, SqueezeExcite]
+) -> dict[str, dict[str, SqueezeExcite]]:
+    """The first squeeze-excite of each slot as "squeeze_excite", others by their names."""
+    found: dict[str, dict[str, SqueezeExcite]] = {}
+    for name, layer in excites.items():
+        own = found.setdefault(network.node(name).slot or name, {})
+        own[name if own else "squeeze_excite"] = layer
+    return found
+
+
+def make_site(net: "QFASupernet", site: Convolution) -> ElasticSite:
+    """The layer of a site, not built."""
+    network = net.space.network
+    grid = input_grid(network, site, net.signed_inputs)
+    widths = [network.width(name) for name in (site.inputs[0], site.name)]
+    parts = [largest(network, part) for part in parts_of(widths[0])]
     return ElasticSite(
         site.kind,
-        input_width(space, site),
-        output_width(space, site),
-        kernel_sizes,
-        weight_bits=site.weight_bits,
-        activation_bits=site.activation_bits,
-        stride=stride,
-        activation=activation_of(space, site),
-        padding=net.padding,
-        normalization=has_normalization(site.name),
-        use_bias=site.name == "classifier",
+        *(largest(network, width) for width in widths),
+        network.kernel_sizes(site),
+        weight_bits=network.weight_bits(site),
+        activation_bits=network.activation_bits(site),
+        stride=site.stride,
+        activation=site.activation,
+        padding=net.padding if site.padding == "same" else site.padding,
+        normalization=site.normalization,
+        use_bias=site.bias,
         zero_point=net.zero_point,
-        signed_input=net.zero_point == "fractional" and _is_input_of_block(site),
+        signed_input=net.zero_point == "fractional" and site.signed_codes,
         estimator=net.estimator,
         narrow_bits=net.narrow_bits,
         activation_quantizer=net.activation_quantizer,
         input_grid="offset" if net.activation_quantizer == "lsq_plus" else grid,
         shared_step=net.shared_step,
+        elastic_width=any(width.choices for width in widths),
+        input_parts=parts if any(part.choices for part in parts_of(widths[0])) else (),
         name=site.name,
     )
-
-
-def make_squeeze_excite(net: "QFASupernet", stage: int, block: int) -> SqueezeExcite | None:
-    """The built squeeze-excite of a block; None when its stage has none."""
-    if not net.space.stages[stage].squeeze_excite:
-        return None
-    width = net.space.max_mid_width(stage, block)
-    squeeze_width, name = net.space.squeeze_width(width), f"s{stage}.b{block}.se"
-    layer = SqueezeExcite(width, squeeze_width, net.arithmetic, name=name)
-    layer.build()
-    return layer
-
-
-def _is_input_of_block(site) -> bool:
-    """Whether a site reads what no activation function made non-negative; the release has signed
-    codes there."""
-    return site.name.endswith((".expand", "s0.b0.depthwise"))

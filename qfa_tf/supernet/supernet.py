@@ -2,22 +2,15 @@
 
 import functools
 from collections.abc import Iterable
+from types import MappingProxyType
 
 import numpy as np
 import tensorflow as tf
 
-from qfa_tf.layers import (
-    ElasticBlock,
-    ElasticSite,
-    Mode,
-    SiteChoice,
-    StatisticsLayout,
-)
+from qfa_tf.layers import ElasticSite, Mode, SiteChoice, SqueezeExcite, StatisticsLayout
 from qfa_tf.layers.arithmetic import arithmetic_of
-from qfa_tf.layers.block import run_site
 from qfa_tf.layers.observing import Observer
 from qfa_tf.layers.precision import PrecisionBank
-from qfa_tf.layers.statistics import group_of
 from qfa_tf.space import Architecture, SearchSpace
 from qfa_tf.supernet import (
     activation_start,
@@ -32,6 +25,7 @@ from qfa_tf.supernet import (
 )
 from qfa_tf.supernet.calibration import Calibration
 from qfa_tf.supernet.choices import ChoiceTables
+from qfa_tf.supernet.forward import ForwardPass
 from qfa_tf.supernet.options import SupernetOptions
 from qfa_tf.supernet.validation import SubnetValidation
 from quantize_configs.errors import InvalidInputError, StateError
@@ -110,7 +104,7 @@ class QFASupernet(keras.Model):
         self.dropout = dropout
         site_layers.check_options(self)
         self.arithmetic = arithmetic_of(zero_point)
-        self.layout = StatisticsLayout(space)
+        self.layout = StatisticsLayout(space.network)
         self.training_method = None
         self.fitting = None
         self.validation = None
@@ -122,7 +116,10 @@ class QFASupernet(keras.Model):
 
     def _build_layers(self) -> None:
         self._sites = site_layers.build_sites(self)
-        self._blocks = site_layers.build_blocks(self, self._sites)
+        excites = site_layers.build_squeeze_excites(self)
+        # Checkpoints know the weights of a squeeze-excite by its slot.
+        self._blocks = site_layers.by_slot(self.space.network, excites)
+        self._layer_of_node = MappingProxyType({**self._sites, **excites})
         quantizers = {name: layer.quantizers for name, layer in self._sites.items()}
         self.precision = PrecisionBank(quantizers, name="precision")
         self.precision.build()
@@ -175,20 +172,20 @@ class QFASupernet(keras.Model):
             images = self.check_images(images)
             activation_start.start_activations(self, images, replace, architecture)
 
-    def block_layer(self, name: str) -> ElasticBlock:
-        """The layer of a block, such as "s1.b0"."""
-        return self._blocks[name]
+    def layer(self, name: str) -> ElasticSite | SqueezeExcite:
+        """The layer of a site or of a squeeze-excite, such as "s1.b0.se"."""
+        return self._layer_of_node[name]
 
-    def site_choices(self, genome: tf.Tensor) -> dict[str, SiteChoice]:
-        """What a genome, int32 [n_genes], chose for every site, as its layer takes it."""
+    def site_choices(self, genome: tf.Tensor) -> dict[str, SiteChoice | tf.Tensor]:
+        """What a genome, int32 [n_genes], chose for every layer, as it takes it."""
         return self._choices.read(genome)
 
     @property
     def decayed_weights(self) -> list[tf.Variable]:
         """Weights that weight decay applies to: kernels and kernel transforms."""
-        excites = [block.squeeze_excite for block in self._blocks.values()]
-        owners = [*self._sites.values(), *(layer for layer in excites if layer is not None)]
-        return [weight for owner in owners for weight in owner.decayed_weights]
+        return [
+            weight for layer in self._layer_of_node.values() for weight in layer.decayed_weights
+        ]
 
     # One subnet.
 
@@ -247,47 +244,13 @@ class QFASupernet(keras.Model):
           (logits [N, num_classes], statistics): the vector that was measured in CALIBRATE mode,
           an empty one otherwise.
         """
-        space, layout = self.space, self.layout
-        choices = self.site_choices(genome)
-        x = self._resize(images, genome)
-        recorded = {"stem": {}, "head": {}}
-        parts = {}
-        for site in space.sites:
-            if site.stage is not None:
-                if site.name.endswith(".project"):
-                    name = f"s{site.stage}.b{site.block}"
-                    x, parts[name] = self._run_block(
-                        name, x, choices, genome, mode, statistics, observer
-                    )
-                continue
-            if site.name in ("head.mix", "classifier"):
-                x = self.arithmetic.spatial_mean(x)[:, None, None, :]
-            if site.name == "classifier" and self.dropout and dropout_seed is not None:
-                x = tf.nn.experimental.stateless_dropout(x, self.dropout, dropout_seed)
-            layer = self._sites[site.name]
-            x, entries = run_site(layer, x, choices[site.name], mode, layout, statistics, observer)
-            recorded[group_of(site)] |= entries
-        logits = tf.reshape(x, [-1, space.num_classes])
-        if mode is not Mode.CALIBRATE:
-            return logits, tf.zeros([0])
-        parts |= {group: layout.pack(group, entries) for group, entries in recorded.items()}
-        return logits, tf.concat([parts[group] for group in layout.groups], 0)
-
-    def _run_block(self, name, x, choices, genome, mode, statistics, observer):
-        block = self._blocks[name]
-        stage, index = (int(part[1:]) for part in name.split("."))
-        own = {key: choices[f"{name}.{key}"] for key in block.sites}
-
-        def run():
-            return block(x, own, mode, statistics, observer)
-
-        if index < self.space.stages[stage].depths[0]:
-            return run()
-        depth = self.space.lookup(f"s{stage}.depth").read(genome)
-        return tf.cond(depth > index, run, lambda: block.skipped(x, mode))
+        forward = ForwardPass(self, mode, genome, statistics, dropout_seed, observer)
+        results, measured = forward.run(self._resize(images, genome))
+        (logits,) = results.values()
+        return tf.reshape(logits, [-1, self.space.num_classes]), measured
 
     def _resize(self, images, genome):
-        resolution = self.space.lookup("resolution").read(genome)
+        resolution = self.space.lookup(self.space.network.resolution.name).read(genome)
         return resize(images, resolution)
 
     # Calibration, evaluation, extraction.

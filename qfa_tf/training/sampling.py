@@ -39,8 +39,8 @@ class SubnetSampler:
         self.random_subnets = random_subnets
         self._seed = seed
         genes = space.genes
-        is_bits = np.array([gene.name.endswith("_bits") for gene in genes], bool)
-        is_kernel = np.array([gene.name.endswith(".kernel_size") for gene in genes], bool)
+        is_bits = np.array([gene.is_bits for gene in genes], bool)
+        is_kernel = np.array([gene.role == "kernel_size" for gene in genes], bool)
         self._shared = tf.constant(np.where(is_kernel, 1, np.where(is_bits, 2, 0)), tf.int32)
         tables = [_choice_table(genes, bits) for bits in stage_bits]
         width = max(table.shape[1] for table, _ in tables)
@@ -117,7 +117,7 @@ def _choice_table(genes, bits):
     rows, counts = [], []
     for gene in genes:
         allowed = gene.choices
-        if gene.name.endswith("_bits"):
+        if gene.is_bits:
             allowed = [value for value in gene.choices if value in bits]
             if not allowed and FLOAT_BITS not in bits:
                 raise InvalidInputError(

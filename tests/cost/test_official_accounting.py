@@ -23,11 +23,12 @@ def cost_of(arch, space=SPACE, cost=OFFICIAL):
 def uniform(resolution, depth, kernel_size, expand_ratio, bits):
     """An architecture with the same choices everywhere."""
     stages = ((Block(3, 1),), *((Block(kernel_size, expand_ratio),) * depth,) * 5)
+    kept = {f"s{s}.b{b}" for s, blocks in enumerate(stages) for b in range(len(blocks))}
     fixed = {"stem": (32, 32), "classifier": (8, 8)}
     sites = tuple(
         (site.name, *fixed.get(site.name, (bits, bits)))
         for site in SPACE.sites
-        if site.stage is None or site.block < len(stages[site.stage])
+        if site.slot is None or site.slot in kept
     )
     return Architecture(SPACE.name, resolution, stages, sites)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from qfa_tf.interop import decode_gene, load_official, read_state
 from qfa_tf.layers import Mode
+from qfa_tf.supernet.forward import ForwardPass
 
 VECTORS = pathlib.Path(__file__).parents[1] / "data" / "official_network_vectors.npz"
 GENES = range(4)
@@ -41,12 +42,10 @@ def blocks_of(net, architecture):
 @pytest.mark.parametrize("gene", GENES)
 def test_every_block(net, vectors, gene):
     architecture = decode_gene(vectors["net/genes"][gene], net.space)
-    choices = net.site_choices(net.as_genome(architecture))
+    forward = ForwardPass(net, Mode.TRAIN, net.as_genome(architecture))
     recorded, before = f"net/train_blocks/{gene}", "first_conv"
     for name, official_name in blocks_of(net, architecture):
-        block = net.block_layer(name)
-        own = {part: choices[f"{name}.{part}"] for part in block.sites}
-        y, _ = block(tf.constant(vectors[f"{recorded}/{before}"]), own, Mode.TRAIN)
+        y = forward.run_slot(name, tf.constant(vectors[f"{recorded}/{before}"]))
         close = np.abs(y - vectors[f"{recorded}/{official_name}"]) <= 1e-4
         assert np.mean(close) >= 0.999, name
         before = official_name

@@ -131,11 +131,13 @@ def official_state(net):
     for site in net.space.sites:
         layer, name = net.site_layer(site.name), outer.get(site.name)
         if name is None:
-            block = 4 * (site.stage - 1) + 1 + site.block if site.stage else 0
+            stage, index, part = net.space.place(site.name)
+            block = 4 * (stage - 1) + 1 + index if stage else 0
             unit = f"blocks.{block}.mobile_inverted_conv"
-            name = f"{unit}.{parts[site.name.split('.')[-1]]}.conv"
-            squeeze = net.block_layer(f"s{site.stage}.b{site.block}").squeeze_excite
-            for half in ("reduce", "expand") if squeeze else ():
+            name = f"{unit}.{parts[part]}.conv"
+            has_excite = net.space.stages[stage].squeeze_excite
+            squeeze = net.layer(f"s{stage}.b{index}.se") if has_excite else None
+            for half in ("reduce", "expand") if has_excite else ():
                 matrix = getattr(squeeze, f"{half}_kernel").numpy().T[:, :, None, None]
                 state[f"{unit}.depth_conv.se.fc.{half}.weight"] = matrix
                 bias = getattr(squeeze, f"{half}_bias").numpy()

@@ -2,8 +2,7 @@
 
 import pytest
 
-from qfa_tf.space import SearchSpace
-from qfa_tf.space import Head, Stage, Stem
+from qfa_tf.space import Head, SearchSpace, Stage, Stem
 
 
 @pytest.fixture(scope="session")

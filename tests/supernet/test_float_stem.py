@@ -33,8 +33,8 @@ def net(v3_net, v3_space):
                 values[own.activations_of(site.name)] = getattr(theirs, role).numpy()[place]
                 getattr(own, role).assign(values)
     for name in ("s0.b0", "s1.b0", "s1.b1"):
-        source = v3_net.block_layer(name).squeeze_excite
-        net.block_layer(name).squeeze_excite.set_weights(source.get_weights())
+        source = v3_net.layer(f"{name}.se")
+        net.layer(f"{name}.se").set_weights(source.get_weights())
     return net
 
 

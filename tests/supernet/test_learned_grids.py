@@ -8,7 +8,6 @@ import tflite_tools
 from qfa_tf import QFASupernet, QFATraining, TrainingStage
 from qfa_tf.data import training_batches
 from qfa_tf.layers import Mode
-from qfa_tf.layers.input_grids import can_be_negative
 from qfa_tf.supernet.options import SIGNED_INPUTS
 from qfa_tf.supernet.supernet import resize
 from quantize_configs import load_model, save_model
@@ -99,7 +98,8 @@ def test_grids_by_sign(uniform_space, small_digits, signed_inputs):
 
 
 def test_signs(small_space):
-    names = [site.name for site in small_space.sites if can_be_negative(small_space, site)]
+    network = small_space.network
+    names = [one.name for one in network.sites if not network.is_nonnegative(one.inputs[0])]
     assert [name for name in names if not name.endswith(".expand")] == ["stem"]
 
 

@@ -68,7 +68,7 @@ def net(v3_space):
     net = QFASupernet(v3_space)
     rng = np.random.default_rng(0)
     for name in BLOCKS:
-        layer = net.block_layer(name).squeeze_excite
+        layer = net.layer(f"{name}.se")
         for weight in layer.weights:
             weight.assign(rng.normal(size=weight.shape, scale=1.5))
     return net
@@ -106,7 +106,7 @@ def test_squeeze_excite_of_slices(ratio, net, monkeypatch):
     monkeypatch.setattr(SqueezeExcite, "call", spy)
     images = tf.random.stateless_uniform([5, 16, 16, 1], [1, 2])
     _, statistics = net.run_subnet(Mode.CALIBRATE, images, genome_of(net, ratio))
-    assert [layer for layer, *_ in calls] == [net.block_layer(b).squeeze_excite for b in BLOCKS]
+    assert [layer for layer, *_ in calls] == [net.layer(f"{b}.se") for b in BLOCKS]
     gates = []
     for block, (layer, x, y, recorded) in zip(BLOCKS, calls, strict=True):
         stage, index = int(block[1]), int(block[4])
@@ -133,7 +133,7 @@ def test_widths_of_slices_differ(v3_space):
 
 
 def test_gradients_reach_the_active_slices_only(net):
-    layer = net.block_layer("s1.b1").squeeze_excite
+    layer = net.layer("s1.b1.se")
     width = net.space.mid_width(1, 1, 2)
     squeeze = net.space.squeeze_width(width)
     images = tf.random.stateless_uniform([5, 16, 16, 1], [3, 4])
@@ -154,7 +154,7 @@ def test_squeeze_excites_are_trained_and_decayed(net):
     decayed = {weight.ref() for weight in net.decayed_weights}
     trainable = {weight.ref() for weight in net.trainable_weights}
     for name in BLOCKS:
-        layer = net.block_layer(name).squeeze_excite
+        layer = net.layer(f"{name}.se")
         assert {weight.ref() for weight in layer.weights} <= trainable
         assert {layer.reduce_kernel.ref(), layer.expand_kernel.ref()} <= decayed
         assert not {layer.reduce_bias.ref(), layer.expand_bias.ref()} & decayed

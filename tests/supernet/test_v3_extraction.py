@@ -84,7 +84,7 @@ def test_squeeze_excite_is_in_float_without_deployment_grids(
         assert bool(quantized) == deployment_grids
         assert bool(wrapped.wrapper("s1.b0.se.expand")._weight_vars) == deployment_grids
         own = wrapped.wrapper("s1.b0.se.expand").layer
-        source = v3_net.block_layer("s1.b0").squeeze_excite
+        source = v3_net.layer("s1.b0.se")
         kernel = wrapped.weight("s1.b0.se.expand") if deployment_grids else own.kernel
         rows, columns = kernel.shape[2:]
         np.testing.assert_array_equal(kernel[0, 0], source.expand_kernel[:rows, :columns])

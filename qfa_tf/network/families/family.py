@@ -24,19 +24,32 @@ class Family(Protocol):
     FAMILY: ClassVar[str]
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """For people and files."""
+
     @property
-    def resolutions(self) -> tuple[int, ...]: ...
+    def resolutions(self) -> tuple[int, ...]:
+        """Input sizes in pixels, ascending."""
+
     @property
-    def weight_bits(self) -> tuple[int, ...]: ...
+    def weight_bits(self) -> tuple[int, ...]:
+        """Of sites that are not fixed."""
+
     @property
-    def activation_bits(self) -> tuple[int, ...]: ...
+    def activation_bits(self) -> tuple[int, ...]:
+        """Of the inputs of sites that are not fixed."""
+
     @property
-    def fixed_bits(self) -> Mapping[str, tuple[int, int]]: ...
+    def fixed_bits(self) -> Mapping[str, tuple[int, int]]:
+        """By site, (weight bits, activation bits)."""
+
     @property
-    def input_channels(self) -> int: ...
+    def input_channels(self) -> int:
+        """Channels of the images."""
+
     @property
-    def num_classes(self) -> int: ...
+    def num_classes(self) -> int:
+        """Outputs of the classifier."""
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> "Family":

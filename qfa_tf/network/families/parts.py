@@ -130,5 +130,3 @@ def as_stages(stages: Any) -> tuple[Stage, ...]:
     for s, stage in enumerate(stages):
         require_part(f"stages[{s}]", stage, Stage)
     return tuple(stages)
-
-

@@ -1,6 +1,5 @@
 """The final table of a run: one column per exported model."""
 
-import itertools
 from collections.abc import Sequence
 
 import rich.console
@@ -8,6 +7,7 @@ import rich.table
 
 from qfa_tf.runs.exporting.records import ModelRecord
 from qfa_tf.space import Architecture
+from qfa_tf.space.short_names import short_names
 
 MODELS_PER_TABLE = 2
 
@@ -71,7 +71,7 @@ def architecture_text(architecture: Architecture) -> str:
     """Resolution, then kernel sizes and expand ratios, a line per stage."""
     lines = [f"{architecture.resolution} px"]
     for s, stage in enumerate(architecture.stages):
-        blocks = " ".join(f"k{block.kernel_size}e{block.expand_ratio}" for block in stage)
+        blocks = " ".join(str(block).replace(" ", "") for block in stage)
         lines.append(f"s{s}: {blocks}")
     return "\n".join(lines)
 
@@ -82,11 +82,8 @@ def bits_text(architecture: Architecture) -> str:
     `s1.b0: 4/4 3/4 2/4` are those of expand, depthwise and project.
     """
     lines = ["weight/activation"]
-    for prefix, group in itertools.groupby(architecture.bits, lambda bits: _group(bits[0])):
-        pairs = " ".join(f"{weight}/{activation}" for _, weight, activation in group)
+    bits = architecture.site_bits
+    for prefix, names in short_names(bits).items():
+        pairs = " ".join("{}/{}".format(*bits[name]) for name in names.values())
         lines.append(f"{prefix}: {pairs}")
     return "\n".join(lines)
-
-
-def _group(site: str) -> str:
-    return site.rpartition(".")[0] or site

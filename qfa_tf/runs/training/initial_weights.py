@@ -15,7 +15,8 @@ from qfa_tf.space import Architecture, SearchSpace
 if TYPE_CHECKING:
     from qfa_tf.supernet import QFASupernet
 
-STRUCTURE = ("stem", "stages", "head", "input_channels", "num_classes", "width_divisor")
+FREE = ("name", "resolutions", "weight_bits", "activation_bits", "fixed_bits")
+"""What may differ between the spaces of both runs."""
 
 
 def load_initial_weights(net: "QFASupernet", config: ConfigDict) -> str:
@@ -65,10 +66,11 @@ def _trained(config: ConfigDict) -> Collection[int] | Architecture:
 
 def _require_same_structure(source: SearchSpace, target: SearchSpace, where: str) -> None:
     there, here = (json.loads(space.to_json()) for space in (source, target))
-    differing = [field for field in STRUCTURE if there[field] != here[field]]
+    fields = sorted({*there, *here} - {*FREE})
+    differing = [field for field in fields if there.get(field) != here.get(field)]
     if differing:
         parts = "; ".join(
-            f"{field} is {there[field]} there, {here[field]} here" for field in differing
+            f"{field} is {there.get(field)} there, {here.get(field)} here" for field in differing
         )
         raise ConfigError(
             f"{where} has another structure: {parts}. Only resolutions and bits may differ."

@@ -11,8 +11,8 @@ from qfa_tf.runs.building import build_architecture, build_space, is_float_stage
 from qfa_tf.runs.config import calibration_batch_size
 from qfa_tf.runs.measurement import SEARCH_SPLIT, Measurement
 from qfa_tf.runs.training.final_table import bits_label, uniform_bits
-from qfa_tf.runs.training.quantizer_table import quantizer_rows
-from qfa_tf.space import FLOAT_BITS, Architecture
+from qfa_tf.runs.training.quantizer_table import kernel_sizes_of, quantizer_rows
+from qfa_tf.space import FLOAT_BITS, Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from qfa_tf.data import DataSplits
@@ -71,7 +71,7 @@ class TrainingProbes:
         self.quantizers = [
             row
             for row in quantizer_rows(net, calibrations)
-            if self._alone is None or _belongs_to(self._alone, row)
+            if self._alone is None or _belongs_to(self._space, self._alone, row)
         ]
 
     def _subnets(self, is_float: bool) -> list[tuple[str, int | str, Architecture]]:
@@ -92,15 +92,14 @@ class TrainingProbes:
         return f"probes: {'  '.join(parts)}"
 
 
-def _belongs_to(architecture: Architecture, row: Mapping[str, Any]) -> bool:
+def _belongs_to(space: SearchSpace, architecture: Architecture, row: Mapping[str, Any]) -> bool:
     """Whether a subnet has the site, the bits and the kernel size of a row of `quantizer_rows`."""
     site, size = row["site"], row["kernel_size"]
     if row["bits"] not in architecture.site_bits.get(site, ()):
         return False
     if size == "":
         return True
-    stage, block = (int(part[1:]) for part in site.split(".")[:2])
-    return architecture.stages[stage][block].kernel_size == size
+    return kernel_sizes_of(space, architecture)[site] == size
 
 
 def _with_fewer_images(data: "DataSplits") -> "DataSplits":

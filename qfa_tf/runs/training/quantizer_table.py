@@ -1,9 +1,12 @@
 """The learned scales and measured ranges of every site as rows of a table."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from qfa_tf.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from qfa_tf.supernet import Calibration, QFASupernet
@@ -59,15 +62,19 @@ def _by_bits(quantizer, values: np.ndarray) -> dict[int, np.ndarray]:
     return dict(zip(choices, values.reshape(-1, len(choices)).T, strict=True))
 
 
+@functools.lru_cache(maxsize=64)
+def kernel_sizes_of(space: SearchSpace, architecture: Architecture) -> dict[str, int]:
+    """The kernel size of every site of a subnet, by name."""
+    return {part.node.name: part.kernel_size for part in space.subnet(architecture).nodes}
+
+
 def _range(net, site, bits, kernel_size, calibrations) -> dict[str, object]:
     for calibration in calibrations.values():
         architecture = calibration.architecture
         if architecture.site_bits.get(site, (None, None))[1] != bits:
             continue
-        if site.endswith(".depthwise"):
-            stage, block = (int(part[1:]) for part in site.split(".")[:2])
-            if architecture.stages[stage][block].kernel_size != kernel_size:
-                continue
+        if kernel_sizes_of(net.space, architecture)[site] != kernel_size:
+            continue
         low, high = calibration.read(net.layout, f"{site}.range")
         return {"range_low": float(low), "range_high": float(high)}
     return {"range_low": "", "range_high": ""}

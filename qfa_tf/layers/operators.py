@@ -1,0 +1,55 @@
+"""The operators of a supernet that have no weights."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from qfa_tf.layers.arithmetic import FastArithmetic
+from qfa_tf.network import Concatenation, Function, GlobalPooling, Node, Pooling, Product, Sum
+
+Operator = Callable[[Node, list[tf.Tensor], FastArithmetic], tf.Tensor]
+
+
+def _sum(node: Node, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:
+    total, *others = inputs
+    for other in others:
+        total = total + other
+    return total
+
+
+def _product(node: Node, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:
+    total, *others = inputs
+    for other in others:
+        total = total * other
+    return total
+
+
+def _concatenation(node: Node, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:
+    return tf.concat(inputs, -1)
+
+
+def _function(node: Function, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:
+    return arithmetic.activations[node.activation](inputs[0])
+
+
+def _pooling(node: Pooling, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:
+    pool = tf.nn.max_pool2d if node.reduction == "max" else tf.nn.avg_pool2d
+    return pool(inputs[0], node.window, node.stride, node.padding.upper())
+
+
+def _global_pooling(
+    node: GlobalPooling, inputs: list[tf.Tensor], arithmetic: FastArithmetic
+) -> tf.Tensor:
+    """[N, 1, 1, C]: vectors are maps of one position in a supernet."""
+    return arithmetic.spatial_mean(inputs[0])[:, None, None, :]
+
+
+OPERATORS: dict[type[Node], Operator] = {
+    Sum: _sum,
+    Product: _product,
+    Concatenation: _concatenation,
+    Function: _function,
+    Pooling: _pooling,
+    GlobalPooling: _global_pooling,
+}
+"""From a node, the tensors that it reads and the arithmetic of the supernet to its result."""
