@@ -108,3 +108,38 @@ def check_common_fields(settings: Any) -> None:
         choices = as_choices(field, getattr(settings, field), allowed)
         object.__setattr__(settings, field, choices)
     object.__setattr__(settings, "fixed_bits", as_fixed_bits(settings.fixed_bits))
+
+
+def as_rows(settings: Any, widths: str, strides: str, depths: str) -> None:
+    """Checks and normalizes three fields of a frozen dataclass that have a value for each stage.
+
+    Args:
+      settings: The dataclass.
+      widths: Field of the output channels.
+      strides: Field of the strides, 1 or 2.
+      depths: Field of how many blocks an architecture may keep.
+
+    Raises:
+      InvalidSpaceError: A value is not allowed, or the lengths differ.
+    """
+    lengths = {}
+    for field in (widths, strides, depths):
+        values = getattr(settings, field)
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise InvalidSpaceError(
+                f"{field} must have a value for each stage, at least one. Received: {values!r}"
+            )
+        lengths[field] = len(values)
+        for value in values:
+            if field == widths:
+                require_int(f"Each value of {field}", value)
+            elif field == strides:
+                require_one_of(f"Each value of {field}", value, (1, 2))
+        if field == depths:
+            values = [as_choices(f"Each value of {field}", value) for value in values]
+        object.__setattr__(settings, field, tuple(values))
+    if len(set(lengths.values())) > 1:
+        raise InvalidSpaceError(
+            f"{widths}, {strides} and {depths} must have a value for each stage. Received so many: "
+            f"{lengths}"
+        )

@@ -52,10 +52,9 @@ class SubnetSampler:
         float_bits = np.array(has_float, np.int32)[:, None] * is_bits.astype(np.int32)
         self._counts = self._quantized_counts + float_bits
         pairs = [
-            (column, space.gene_index[f"{gene.name.removesuffix('weight_bits')}activation_bits"])
-            for column, gene in enumerate(genes)
-            if gene.name.endswith(".weight_bits")
-            and f"{gene.name.removesuffix('weight_bits')}activation_bits" in space.gene_index
+            (space.gene_index[site.weight_bits], space.gene_index[site.activation_bits])
+            for site in space.network.sites
+            if site.weight_bits in space.gene_index and site.activation_bits in space.gene_index
         ]
         partner = np.arange(len(genes))
         for weight, activation in pairs:

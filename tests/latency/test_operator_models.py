@@ -41,12 +41,12 @@ def space(request, small_space):
 def test_every_kind_of_operator_becomes_one_partition(space):
     seen = set()
     for key, (site, setting) in occurrences(space, space.restrict()).items():
-        same = measured_as(key, space, site)
+        same = measured_as(key, space.network, site)
         kind = (same.operator, same.weight_bits, same.activation_bits)
         if kind in seen:
             continue
         seen.add(kind)
-        model, copies = operator_model(same, space, site, setting)
+        model, copies = operator_model(same, space.network, site, setting)
         interpreter = runtime.load(model)
         interpreter.allocate_tensors()
         records, partitions = runtime.describe(interpreter)
@@ -61,16 +61,16 @@ def test_every_kind_of_operator_becomes_one_partition(space):
 
 def test_what_is_measured_once_is_the_same_model(space):
     """Operators that share a measurement have the same operators, shapes and types."""
-    places = occurrences(space, space.restrict())
+    places, network = occurrences(space, space.restrict()), space.network
     groups = {}
     for key, (site, _) in places.items():
-        groups.setdefault(measured_as(key, space, site), []).append(key)
+        groups.setdefault(measured_as(key, space.network, site), []).append(key)
     shared = [keys for keys in groups.values() if len(keys) > 1]
     assert shared
     for keys in shared[:: max(1, len(shared) // 12)]:
         signatures = [
             signature(
-                operator_model(measured_as(key, space, places[key][0]), space, *places[key])[0]
+                operator_model(measured_as(key, network, places[key][0]), network, *places[key])[0]
             )
             for key in (keys[0], keys[-1])
         ]
@@ -80,11 +80,12 @@ def test_what_is_measured_once_is_the_same_model(space):
 def test_copies(space):
     places = occurrences(space, space.restrict())
     small = min(places, key=work)
-    assert operator_model(small, space, *places[small])[1] == SMALL_COPIES
+    assert operator_model(small, space.network, *places[small])[1] == SMALL_COPIES
     heavy = SearchSpace.from_preset("mobilenet_v3_mobile").replace(resolutions=(128,))
     for key, (site, setting) in occurrences(heavy, heavy.restrict((8,))).items():
         if key.operator == "dense":  # 1.28 MB of weights leave the cache in between
-            model, copies = operator_model(measured_as(key, heavy, site), heavy, site, setting)
+            same = measured_as(key, heavy.network, site)
+            model, copies = operator_model(same, heavy.network, site, setting)
             assert copies == 2
             assert len(model) > copies * weight_bytes(key)
 
