@@ -159,17 +159,6 @@ def test_predicted_delegation_is_what_litert_does(name, seed):
     assert result.fully_delegated == all(predicted)
 
 
-def test_every_exported_combination_is_compared_with_litert():
-    """By `test_kernel_exactness`, bit for bit and with all kernel sets."""
-    compared = set()
-    for build in SINGLE_OPERATIONS.values():
-        builder = GraphBuilder(0)
-        graph = builder.finish(build(builder))
-        compared |= {support._combination(graph, operation) for operation in graph.operations}
-    exported = {row.combination for row in rows().values() if not row.refused}
-    assert exported - compared == set()
-
-
 def test_unknown_combinations_list_what_is_known():
     graph, operation = graph_of(rows()["ADD", "int8", None, "int8"])
     graph.tensors["y"] = graph.tensors["x"].__class__("y", (1, 6, 6, 4), DataType.FLOAT32)

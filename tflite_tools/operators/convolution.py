@@ -110,8 +110,11 @@ def _one_rounding(node: Node) -> np.ndarray:
 
 def _builtin_conv_2d(node: Node) -> np.ndarray:
     """With groups, LiteRT runs its reference kernel."""
-    is_grouped = node.inputs[1].shape[3] != node.inputs[0].shape[3]
-    return half_away(node) if is_grouped else half_up(node)
+    return half_away(node) if _is_grouped(node) else half_up(node)
+
+
+def _is_grouped(node: Node) -> bool:
+    return node.inputs[1].shape[3] != node.inputs[0].shape[3]
 
 
 def _builtin_depthwise(node: Node) -> np.ndarray:
@@ -136,6 +139,10 @@ def _wide(narrow_scale: Scaling) -> Callable[[Node], np.ndarray]:
         return _written(node, scale(node.attributes.sums(node), *_multipliers(node)))
 
     return kernel
+
+
+def _builtin_wide_conv_2d(node: Node) -> np.ndarray:
+    return _wide(scale_half_away if _is_grouped(node) else scale_half_up)(node)
 
 
 def _wide_fully_connected(node: Node) -> np.ndarray:
@@ -203,7 +210,7 @@ class Conv2D(Linear):
             KernelSet.REFERENCE: half_away,
         },
         Arithmetic.INT16: {
-            KernelSet.BUILTIN: _wide(scale_half_up),
+            KernelSet.BUILTIN: _builtin_wide_conv_2d,
             KernelSet.REFERENCE: _wide(scale_half_away),
         },
         Arithmetic.FLOAT32: _FLOAT,

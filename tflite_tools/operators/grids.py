@@ -87,8 +87,6 @@ def _dequantize(node: Node) -> np.ndarray:
 
 def _builtin_dequantize(node: Node) -> np.ndarray:
     """The vector loop adds -zero_point * scale after the product; the tail subtracts first."""
-    if node.values[0].dtype == np.uint8:  # has no vector loop
-        return _dequantize(node)
     codes = node.values[0].reshape(-1).astype(np.float32)
     body = codes.size // _FLOAT_GROUP * _FLOAT_GROUP
     offset = np.float32(-node.input_zero_point * np.float64(node.input_scale))
