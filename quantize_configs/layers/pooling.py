@@ -7,6 +7,7 @@ layers = keras.layers
 
 LAYERS = {
     layers.MaxPooling2D: LayerKind(Role.PASSING),
+    layers.GlobalMaxPooling2D: LayerKind(Role.PASSING),
     layers.AveragePooling2D: LayerKind(Role.ARITHMETIC),
     layers.GlobalAveragePooling2D: LayerKind(Role.ARITHMETIC),
 }

@@ -47,6 +47,8 @@ CASES = {
     "Concatenate": lambda x: layers.Concatenate()([x, conv(x), layers.MaxPooling2D(1)(x)]),
     "AveragePooling2D": lambda x: layers.AveragePooling2D((3, 2))(x),
     "GlobalAveragePooling2D": lambda x: layers.GlobalAveragePooling2D()(x),
+    "GlobalMaxPooling2D": lambda x: layers.GlobalMaxPooling2D(keepdims=True)(x),
+    "GlobalMaxPooling2D flat": lambda x: layers.GlobalMaxPooling2D()(x),
     "MaxPooling2D": lambda x: layers.MaxPooling2D(2)(x),
     "ZeroPadding2D": lambda x: layers.ZeroPadding2D(((1, 2), (0, 1)))(x),
     "Flatten": lambda x: layers.Flatten()(x),

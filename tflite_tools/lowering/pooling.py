@@ -9,7 +9,7 @@ from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantizatio
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.convolution import ACTIVATIONS, padding_of
 from tflite_tools.operators.convolution import DepthwiseConv2D
-from tflite_tools.operators.pooling import MaxPool2D, Mean
+from tflite_tools.operators.pooling import MaxPool2D, Mean, ReduceMax
 from tflite_tools.operators.settings import Activation, Padding
 
 layers = keras.layers
@@ -20,6 +20,11 @@ def lower_max_pool(lowering: Lowering, call: LayerCall) -> None:
     layer = call.layer
     pool = MaxPool2D(tuple(layer.pool_size), tuple(layer.strides), padding_of(layer))
     lowering.pass_on(call, pool)
+
+
+def lower_global_max(lowering: Lowering, call: LayerCall) -> None:
+    """REDUCE_MAX."""
+    lowering.pass_on(call, ReduceMax(keep_dims=bool(call.layer.keepdims)))
 
 
 def lower_global_average(lowering: Lowering, call: LayerCall) -> None:
@@ -88,6 +93,7 @@ def _add_average(
 
 LOWERINGS = {
     layers.MaxPooling2D: lower_max_pool,
+    layers.GlobalMaxPooling2D: lower_global_max,
     layers.AveragePooling2D: lower_average_pool,
     layers.GlobalAveragePooling2D: lower_global_average,
 }

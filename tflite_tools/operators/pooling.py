@@ -21,7 +21,7 @@ from tflite_tools.arithmetic.rounding import (
     scale_half_up,
 )
 from tflite_tools.integer_graph.tensors import Tensor
-from tflite_tools.operators.operator import Arithmetic, Kernel, KernelTable, Operator
+from tflite_tools.operators.operator import Arithmetic, Kernel, KernelTable, Operator, alike
 from tflite_tools.operators.options import read_window, set_window
 from tflite_tools.operators.settings import (
     Activation,
@@ -121,6 +121,10 @@ def _average_pool_2d(node: Node) -> np.ndarray:
     return saturate(means, *node.limits(KernelSet.BUILTIN))
 
 
+def _reduce_max(node: Node) -> np.ndarray:
+    return node.values[0].max(axis=AXES, keepdims=node.attributes.keep_dims)
+
+
 _MAX_POOL_KERNELS = {kernel_set: _max_pool_2d(kernel_set) for kernel_set in KernelSet}
 
 
@@ -159,6 +163,17 @@ class Mean(_Reduction):
             KernelSet.BUILTIN: _builtin_mean,
             KernelSet.REFERENCE: _reference_mean,
         }
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class ReduceMax(_Reduction):
+    """REDUCE_MAX over height and width of [1,H,W,C]: [1,1,1,C] with `keep_dims`, else [1,C]."""
+
+    kind: ClassVar[str] = "REDUCE_MAX"
+    kernels: ClassVar[KernelTable] = {
+        Arithmetic.INT8: alike(_reduce_max),
+        Arithmetic.FLOAT32: alike(_reduce_max),
     }
 
 

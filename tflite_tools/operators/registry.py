@@ -11,7 +11,7 @@ from tflite_tools.operators.elementwise import Add, Mul
 from tflite_tools.operators.functions import HardSwish, Logistic, Softmax
 from tflite_tools.operators.grids import Dequantize, Quantize
 from tflite_tools.operators.operator import Operator
-from tflite_tools.operators.pooling import AveragePool2D, MaxPool2D, Mean
+from tflite_tools.operators.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax
 from tflite_tools.operators.shaping import Concatenation, Pad, Reshape
 
 OPERATORS: dict[str, type[Operator]] = {
@@ -26,6 +26,7 @@ OPERATORS: dict[str, type[Operator]] = {
     # Keep the grid of what they read.
     "MAX_POOL_2D": MaxPool2D,
     "AVERAGE_POOL_2D": AveragePool2D,
+    "REDUCE_MAX": ReduceMax,
     "CONCATENATION": Concatenation,
     "PAD": Pad,
     "RESHAPE": Reshape,
