@@ -26,6 +26,9 @@ layers = keras.layers
 NONNEGATIVE = ("sigmoid", "softmax")
 """Functions whose values are never below 0."""
 
+KEEP_SIGN = ("hard_swish", "swish")
+"""Functions that are not below 0 where their argument is not."""
+
 
 def lower_activation_layer(lowering: Lowering, call: LayerCall) -> None:
     """An Activation: a function by itself, or one that is fused."""
@@ -57,7 +60,8 @@ def lower_function(lowering: Lowering, call: LayerCall) -> None:
     function = function_of(call.layer)
     steps = FloatSteps(lowering.graph, call, shape)
     result = WRITERS[function](steps, steps.floats(source.tensor))
-    nonnegative = function in NONNEGATIVE or source.nonnegative
+    keeps_sign = function in KEEP_SIGN and source.nonnegative
+    nonnegative = function in NONNEGATIVE or keeps_sign
     is_float = source.grid is None or stays_float(lowering.wrapped, call.name)
     if function == "softmax" or is_float:  # at an end of the model, or beside a float layer
         value = Value(result, None, nonnegative)
@@ -90,7 +94,8 @@ class FloatSteps:
         """FLOAT32 tensor of an INT8 or FLOAT32 tensor."""
         if self._graph.tensor(source).dtype is DataType.FLOAT32:
             return source
-        return self.step("input.float", Dequantize(), source)
+        shape = self._graph.tensor(source).shape
+        return self.step("input.float", Dequantize(), source, shape=shape)
 
     def with_constant(
         self, role: str, operator: Operator, source: str, value: float, neutral: float
@@ -102,10 +107,12 @@ class FloatSteps:
         constant = self._graph.add_constant(name, np.array([value], np.float32), DataType.FLOAT32)
         return self.step(role, operator, source, constant)
 
-    def step(self, role: str, operator: Operator, *sources: str) -> str:
+    def step(
+        self, role: str, operator: Operator, *sources: str, shape: tuple[int, ...] | None = None
+    ) -> str:
         """An operation; returns the FLOAT32 tensor that it makes."""
         name = f"{self.call.name}.{role}"
-        tensor = self._graph.add_tensor(name, self._shape, DataType.FLOAT32)
+        tensor = self._graph.add_tensor(name, shape or self._shape, DataType.FLOAT32)
         self._graph.add_operation(name, operator, sources, [tensor])
         return tensor
 
