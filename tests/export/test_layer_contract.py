@@ -49,6 +49,8 @@ CASES = {
     "GlobalAveragePooling2D": lambda x: layers.GlobalAveragePooling2D()(x),
     "GlobalMaxPooling2D": lambda x: layers.GlobalMaxPooling2D(keepdims=True)(x),
     "GlobalMaxPooling2D flat": lambda x: layers.GlobalMaxPooling2D()(x),
+    "UpSampling2D": lambda x: layers.UpSampling2D((2, 3))(x),
+    "UpSampling2D bilinear": lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x),
     "MaxPooling2D": lambda x: layers.MaxPooling2D(2)(x),
     "ZeroPadding2D": lambda x: layers.ZeroPadding2D(((1, 2), (0, 1)))(x),
     "Flatten": lambda x: layers.Flatten()(x),
@@ -57,7 +59,7 @@ CASES = {
 }  # fmt: skip
 """Networks behind a convolution, by what they are examples of."""
 
-PARTITIONS = {}
+PARTITIONS = {"UpSampling2D": 2}
 """Of XNNPACK, where they are not one."""
 
 

@@ -32,6 +32,7 @@ SETTINGS = {
     "keep_dims": (True, False),
     "keep_num_dims": (True,),
     "padding": tuple(Padding),
+    "size": ((14, 18), (7, 24)),
     "strides": ((1, 1), (2, 1)),
     "width": ((2, 0),),
     "window": ((2, 2), (3, 2)),

@@ -20,13 +20,14 @@ from tflite_tools.operators.functions import HardSwish as HardSwishOperator
 from tflite_tools.operators.functions import Logistic, Softmax
 from tflite_tools.operators.grids import Dequantize, Quantize
 from tflite_tools.operators.operator import Operator
+from tflite_tools.operators.shaping import ResizeBilinear
 
 layers = keras.layers
 
 NONNEGATIVE = ("sigmoid", "softmax")
 """Functions whose values are never below 0."""
 
-KEEP_SIGN = ("hard_swish", "swish")
+KEEP_SIGN = ("bilinear", "hard_swish", "swish")
 """Functions that are not below 0 where their argument is not."""
 
 
@@ -128,6 +129,9 @@ def _rescaling(steps: FloatSteps, x: str) -> str:
 
 
 WRITERS: dict[str, Callable[[FloatSteps, str], str]] = {
+    "bilinear": lambda steps, x: steps.step(
+        "result", ResizeBilinear(steps.call.owner.output_shape[1:3]), x
+    ),
     "hard_swish": lambda steps, x: steps.step("result", HardSwishOperator(), x),
     "rescaling": _rescaling,
     "sigmoid": lambda steps, x: steps.step("result", Logistic(), x),

@@ -1,10 +1,12 @@
 """Padding and reshaping, and layers that do nothing at inference."""
 
 from quantize_configs.keras_backend import keras
+from quantize_configs.layer_roles import Role
 from quantize_configs.model_graph import LayerCall
 from tflite_tools.lowering.context import Lowering, is_identity
+from tflite_tools.lowering.functions import lower_function
 from tflite_tools.operators.settings import Padding, window_positions
-from tflite_tools.operators.shaping import Pad, Reshape
+from tflite_tools.operators.shaping import Pad, Reshape, ResizeNearestNeighbor
 
 layers = keras.layers
 
@@ -39,6 +41,14 @@ def pads_like_same(padding: LayerCall, reader: LayerCall) -> bool:
     return True
 
 
+def lower_enlarging(lowering: Lowering, call: LayerCall) -> None:
+    """Nearest neighbours are codes that are repeated; bilinear means are computed in float."""
+    if call.role is Role.POINTWISE:
+        lower_function(lowering, call)
+    else:
+        lowering.pass_on(call, ResizeNearestNeighbor(lowering.shape(call)[1:3]))
+
+
 def lower_reshape(lowering: Lowering, call: LayerCall) -> None:
     """RESHAPE."""
     lowering.pass_on(call, Reshape())
@@ -51,6 +61,7 @@ def drop(lowering: Lowering, call: LayerCall) -> None:
 
 LOWERINGS = {
     layers.ZeroPadding2D: lower_padding,
+    layers.UpSampling2D: lower_enlarging,
     layers.Flatten: lower_reshape,
     layers.Reshape: lower_reshape,
     layers.Dropout: drop,

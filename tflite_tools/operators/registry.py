@@ -12,7 +12,13 @@ from tflite_tools.operators.functions import HardSwish, Logistic, Softmax
 from tflite_tools.operators.grids import Dequantize, Quantize
 from tflite_tools.operators.operator import Operator
 from tflite_tools.operators.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax
-from tflite_tools.operators.shaping import Concatenation, Pad, Reshape
+from tflite_tools.operators.shaping import (
+    Concatenation,
+    Pad,
+    Reshape,
+    ResizeBilinear,
+    ResizeNearestNeighbor,
+)
 
 OPERATORS: dict[str, type[Operator]] = {
     # With weights and a bias.
@@ -30,11 +36,13 @@ OPERATORS: dict[str, type[Operator]] = {
     "CONCATENATION": Concatenation,
     "PAD": Pad,
     "RESHAPE": Reshape,
+    "RESIZE_NEAREST_NEIGHBOR": ResizeNearestNeighbor,
     # Go from grid to grid, or between a grid and floats.
     "QUANTIZE": Quantize,
     "DEQUANTIZE": Dequantize,
     # Functions of floats.
     "HARD_SWISH": HardSwish,
     "LOGISTIC": Logistic,
+    "RESIZE_BILINEAR": ResizeBilinear,
     "SOFTMAX": Softmax,
 }

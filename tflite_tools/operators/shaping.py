@@ -1,4 +1,4 @@
-"""Operators that move codes without rescaling them; alike in all kernel sets."""
+"""Operators that change the shape of a tensor: most move codes, alike in all kernel sets."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ import numpy as np
 
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.integer_graph.tensors import Tensor
-from tflite_tools.operators.operator import Arithmetic, KernelTable, Operator, alike
+from tflite_tools.operators.operator import Arithmetic, KernelTable, Operator, alike, run_in_litert
 from tflite_tools.operators.settings import Shape, check_pair, require, require_image
 
 
@@ -27,6 +27,66 @@ def _pad(node: Node) -> np.ndarray:
     sides = ((0, 0), node.attributes.height, node.attributes.width, (0, 0))
     is_float = node.inputs[0].quantization is None
     return np.pad(node.values[0], sides, constant_values=0 if is_float else node.input_zero_point)
+
+
+def _repeat(node: Node) -> np.ndarray:
+    """Nearest neighbours of a map that is enlarged by whole factors."""
+    height, width = node.attributes.size
+    rows = node.values[0].repeat(height // node.values[0].shape[1], axis=1)
+    return rows.repeat(width // rows.shape[2], axis=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Resize(Operator):
+    """Enlarges [1,H,W,C] to a `size` of multiples, with pixels centred at half integers."""
+
+    size: tuple[int, int] = (1, 1)
+    options_table: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        check_pair(self, "size")
+
+    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
+        require_image(inputs[0])
+        batch, height, width, channels = inputs[0]
+        fits = self.size[0] % height == 0 and self.size[1] % width == 0
+        require(fits, f"needs a size of multiples of {(height, width)}, not {self.size}")
+        return batch, *self.size, channels
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        options = getattr(schema, self.options_table)()
+        options.halfPixelCenters = True
+        return options, 3
+
+    def settings(self, output: Tensor) -> np.ndarray | None:
+        return np.array(self.size, np.int32)
+
+    @classmethod
+    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
+        if settings is None:
+            raise ValueError("a resize without its constant of sizes")
+        return cls(tuple(settings))
+
+
+@dataclasses.dataclass(frozen=True)
+class ResizeNearestNeighbor(_Resize):
+    """RESIZE_NEAREST_NEIGHBOR: every pixel several times."""
+
+    kind: ClassVar[str] = "RESIZE_NEAREST_NEIGHBOR"
+    options_table: ClassVar[str] = "ResizeNearestNeighborOptionsT"
+    kernels: ClassVar[KernelTable] = {
+        Arithmetic.INT8: alike(_repeat),
+        Arithmetic.FLOAT32: alike(_repeat),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class ResizeBilinear(_Resize):
+    """RESIZE_BILINEAR of FLOAT32."""
+
+    kind: ClassVar[str] = "RESIZE_BILINEAR"
+    options_table: ClassVar[str] = "ResizeBilinearOptionsT"
+    kernels: ClassVar[KernelTable] = {Arithmetic.FLOAT32: alike(run_in_litert)}
 
 
 @dataclasses.dataclass(frozen=True)
