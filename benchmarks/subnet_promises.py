@@ -20,14 +20,15 @@ import pathlib
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from qfa_tf import QFASupernet, SearchSpace
+from qfa_tf.network import make_divisible
 from qfa_tf.space.presets import names
-from qfa_tf.space.space import make_divisible
 from quantize_configs.files import write_text
 from quantize_configs.keras_backend import keras
 from tflite_tools.conversion import graph_of
@@ -44,6 +45,9 @@ THREADS = (1, 2)
 CONTAINERS = ("auto", "int8")
 INPUT_TYPES = ("float32", "uint8", "int8")
 OUTPUT_TYPES = ("float32", "int8")
+WIDTHS = ("width", "expand_width", "mix_width", "stem_width", "last_width", "widths")
+PARTS = ("stem", "stages", "head")
+"""Settings of families: those that are widths, and those that hold some."""
 KEY = ("preset", "width", "seed")
 
 
@@ -64,22 +68,22 @@ class Subnets:
     def space(self) -> SearchSpace:
         """The space that is sampled."""
         space = SearchSpace.from_preset(self.preset)
-        if not self.preset.startswith("mobilenet"):
+        if not is_large(self.preset):
             return space
         if self.width == "full":
             return space.replace(resolutions=(FULL_RESOLUTION,))
-        return space.replace(
-            resolutions=SMALL_RESOLUTIONS,
-            stem=_quarter(space.stem, "width"),
-            stages=tuple(_quarter(stage, "width") for stage in space.stages),
-            head=_quarter(space.head, "expand_width", "mix_width"),
-        )
+        return SearchSpace(quarter(space.family)).replace(resolutions=SMALL_RESOLUTIONS)
+
+
+def is_large(preset: str) -> bool:
+    """Whether a preset is for photographs."""
+    return SearchSpace.from_preset(preset).resolutions[-1] >= FULL_RESOLUTION
 
 
 def planned(subnets: int) -> list[Subnets]:
     """`subnets` of them spread over all presets."""
     presets = names()
-    large = [preset for preset in presets if preset.startswith("mobilenet")]
+    large = [preset for preset in presets if is_large(preset)]
     full = [
         subnets // FULL_SHARE // len(large) + (i < subnets // FULL_SHARE % len(large))
         for i in range(len(large))
@@ -195,9 +199,17 @@ def write(path: pathlib.Path, rows: list[dict]) -> None:
     write_text(path, text.getvalue())
 
 
-def _quarter(spec, *fields):
-    widths = {field: make_divisible(getattr(spec, field) / 4, 8) for field in fields}
-    return dataclasses.replace(spec, **widths)
+def quarter(part: Any) -> Any:
+    """The settings of a network, or a part of them, with a quarter of every width."""
+    if isinstance(part, tuple):
+        return tuple(quarter(one) for one in part)
+    if isinstance(part, int):
+        return make_divisible(part / 4, 8)
+    if not dataclasses.is_dataclass(part):
+        return part
+    names = [field.name for field in dataclasses.fields(part)]
+    parts = {name: getattr(part, name) for name in names if name in WIDTHS or name in PARTS}
+    return dataclasses.replace(part, **{name: quarter(one) for name, one in parts.items()})
 
 
 def main() -> None:
