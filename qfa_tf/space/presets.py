@@ -7,6 +7,7 @@ from types import MappingProxyType
 from qfa_tf.network import FLOAT_BITS, make_divisible
 from qfa_tf.network.checks import as_choices, as_fixed_bits
 from qfa_tf.network.families import Family, Head, MobileNetV3, Stage, Stem
+from qfa_tf.network.families.mobilenet_v2 import MobileNetV2
 from qfa_tf.space.errors import InvalidSpaceError
 
 STEM_WIDTH, EXPAND_WIDTH, MIX_WIDTH = 16, 960, 1280
@@ -178,9 +179,53 @@ def _fashion_mnist() -> Family:
     )
 
 
+def _mobilenet_v2() -> Family:
+    """The network of the paper at width 1.0, with bits that are fast on phones."""
+    return MobileNetV2(
+        name="mobilenet_v2",
+        resolutions=tuple(range(128, 225, 16)),
+        stem_width=32,
+        stem_stride=2,
+        widths=(16, 24, 32, 64, 96, 160, 320),
+        strides=(1, 2, 2, 2, 1, 2, 1),
+        depths=((1,), (1, 2), (2, 3), (2, 3, 4), (2, 3), (2, 3), (1,)),
+        last_width=1280,
+        kernel_sizes=(3, 5, 7),
+        expand_ratios=(3, 4, 6),
+        weight_bits=(4, 8),
+        activation_bits=(8,),
+        fixed_bits={"stem": (8, 8), "classifier": (8, 8)},
+        input_channels=3,
+        num_classes=1000,
+    )
+
+
+def _mobilenet_v2_tiny() -> Family:
+    """Grey images of ten digits, for tests and first steps."""
+    return MobileNetV2(
+        name="mobilenet_v2_tiny",
+        resolutions=(12, 16),
+        stem_width=8,
+        stem_stride=1,
+        widths=(8, 16),
+        strides=(1, 2),
+        depths=((1,), (1, 2)),
+        last_width=32,
+        kernel_sizes=(3, 5),
+        expand_ratios=(2, 3),
+        weight_bits=(2, 4, 8),
+        activation_bits=(4, 8),
+        fixed_bits={"stem": (8, 8), "classifier": (8, 8)},
+        input_channels=1,
+        num_classes=10,
+    )
+
+
 _PRESETS = {
     "digits_tiny": _digits_tiny,
     "fashion_mnist": _fashion_mnist,
+    "mobilenet_v2": _mobilenet_v2,
+    "mobilenet_v2_tiny": _mobilenet_v2_tiny,
     "mobilenet_v3_mobile": _mobilenet_v3_mobile,
     "mobilenet_v3_w1.0": functools.partial(mobilenet_v3, 1.0, name="mobilenet_v3_w1.0"),
     "mobilenet_v3_w1.2": functools.partial(mobilenet_v3, 1.2, name="mobilenet_v3_w1.2"),

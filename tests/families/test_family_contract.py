@@ -21,6 +21,7 @@ from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.emitter import emit
 
 SPACES = {
+    "mobilenet_v2": "mobilenet_v2_tiny",
     "mobilenet_v3": "digits_tiny",
     "mobilenet_v3 with squeeze-excite": "fashion_mnist",
 }
