@@ -4,8 +4,8 @@ from qfa_tf.data.augmentation import Augmentation
 from qfa_tf.data.data_splits import DataSplits
 from qfa_tf.data.errors import DataError
 from qfa_tf.data.loading import DATASETS, load
-from qfa_tf.data.pipeline import batches, training_batches
-from qfa_tf.data.split import Split
+from qfa_tf.data.pipeline import training_batches
+from qfa_tf.data.split import Split, batches
 
 __all__ = [
     "DATASETS",

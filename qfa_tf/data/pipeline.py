@@ -80,20 +80,6 @@ def training_batches(
     return read.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def batches(split: Split, batch_size: int) -> tf.data.Dataset:
-    """The images in order, once, without augmentation; the last batch may be smaller.
-
-    Returns:
-      Dataset of (images float32 [n, resolution, resolution, channels] in [0, 1], labels int32).
-    """
-    if batch_size < 1:
-        raise InvalidInputError(f"batch_size must be at least 1. Received: {batch_size}.")
-    indices = tf.data.Dataset.from_tensor_slices({"index": split.indices}).batch(batch_size)
-    region = FixedRegion(split.resolution, split.eval_crop)
-    read = split.source.read(indices, batch_size, split.resolution, region)
-    return read.map(lambda request: (as_float(request["image"]), request["label"])).prefetch(2)
-
-
 def _places(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
     """The first place of the shard in a batch and the one after its last."""
     index, count = shard

@@ -3,8 +3,10 @@
 import dataclasses
 
 import numpy as np
+import tensorflow as tf
 
-from qfa_tf.data.sources import ArrayImages, ImageSource
+from qfa_tf.data.cropping import FixedRegion
+from qfa_tf.data.sources import ArrayImages, ImageSource, as_float
 from quantize_configs.errors import InvalidInputError
 
 LARGEST_ARRAY = 4 << 30
@@ -96,8 +98,6 @@ class Split:
         Raises:
           InvalidInputError: They are too large for memory.
         """
-        from qfa_tf.data.pipeline import batches
-
         if self.nbytes > LARGEST_ARRAY:
             raise InvalidInputError(
                 f"The {len(self)} images would take {self.nbytes / 2**30:.1f} GiB. Use "
@@ -118,3 +118,17 @@ class Split:
         if self.eval_crop is None and stored == self.image_shape:
             return images
         return images + f"{self.resolution} {self.eval_crop}".encode()
+
+
+def batches(split: Split, batch_size: int) -> tf.data.Dataset:
+    """The images in order, once, without augmentation; the last batch may be smaller.
+
+    Returns:
+      Dataset of (images float32 [n, resolution, resolution, channels] in [0, 1], labels int32).
+    """
+    if batch_size < 1:
+        raise InvalidInputError(f"batch_size must be at least 1. Received: {batch_size}.")
+    indices = tf.data.Dataset.from_tensor_slices({"index": split.indices}).batch(batch_size)
+    region = FixedRegion(split.resolution, split.eval_crop)
+    read = split.source.read(indices, batch_size, split.resolution, region)
+    return read.map(lambda request: (as_float(request["image"]), request["label"])).prefetch(2)

@@ -21,7 +21,6 @@ KNOWN = [
         "qfa_tf.supernet.supernet",
     },
     {"qfa_tf.training.qfa", "qfa_tf.training.step"},
-    {"qfa_tf.data.pipeline", "qfa_tf.data.split"},
 ]
 """Circles that are still to be broken; none may be added."""
 
