@@ -30,7 +30,8 @@ def quantizer_rows(
     steps = bank.step.numpy()
     learned = bank.readable_activations()
     for site, quantizers in bank.sites.items():
-        weights, inputs = {}, {name: {} for name in learned}
+        weights: dict[int, np.ndarray] = {}
+        inputs: dict[str, dict[int, np.ndarray]] = {name: {} for name in learned}
         if quantizers.weight is not None:
             weights = _by_bits(quantizers.weight, steps[bank.steps_of(site)])
         if quantizers.activation is not None:
