@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES
 from quantize_configs.sensitivity import FULL_BITS, Sensitivity
@@ -21,9 +22,13 @@ def assign_bits(
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     if accounting not in ACCOUNTINGS:
-        raise ValueError(f"accounting must be one of {ACCOUNTINGS}. Received: {accounting!r}.")
+        raise InvalidInputError(
+            f"accounting must be one of {ACCOUNTINGS}. Received: {accounting!r}."
+        )
     if not math.isfinite(weight_bytes) or weight_bytes <= 0:
-        raise ValueError(f"weight_bytes must be a positive number. Received: {weight_bytes!r}.")
+        raise InvalidInputError(
+            f"weight_bytes must be a positive number. Received: {weight_bytes!r}."
+        )
     choices = [
         (name, bits, max(increase, 0.0) + _TIE_BREAKER * (FULL_BITS - bits))
         for name, measured in sensitivity.increases.items()
@@ -36,7 +41,7 @@ def assign_bits(
     one_each = np.array([[name == other for name, _, _ in choices] for other in names], float)
     smallest = sum(min(sizes[row > 0]) for row in one_each)
     if smallest > weight_bytes:
-        raise ValueError(
+        raise InvalidInputError(
             f"The weights of {model.name!r} cannot fit into {weight_bytes:,.0f} bytes; with the "
             f"fewest bits measured they take {smallest:,.0f}. Allow at least that, or measure the "
             "sensitivity to fewer bits."
@@ -82,6 +87,6 @@ def _layer(model, name):
     try:
         return model.get_layer(name)
     except ValueError:
-        raise ValueError(
+        raise InvalidInputError(
             f"The sensitivity is that of another model: {model.name!r} has no layer {name!r}."
         ) from None

@@ -5,6 +5,7 @@ import types
 from collections.abc import Iterable, Mapping
 
 from quantize_configs.bit_widths import FLOAT_PAIRS, QUANTIZED_BITS, WIDE_BITS, is_pair
+from quantize_configs.errors import InvalidInputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,7 @@ class BitPolicy:
       layers: Pairs by layer name.
 
     Raises:
-      ValueError: A pair is none of these.
+      InvalidInputError: A pair is none of these.
     """
 
     default: tuple[int, int] = (8, 8)
@@ -54,8 +55,8 @@ class BitPolicy:
             convolutions are packed, 3 bits take 4), "bits" counts bits / 8 for every weight.
 
         Raises:
-          ValueError: The budget cannot be reached (the sentence says what can), or the arguments
-            do not fit.
+          InvalidInputError: The budget cannot be reached (the sentence says what can), or the
+            arguments do not fit.
         """
         from quantize_configs.bit_assignment import assign_bits
 
@@ -72,7 +73,7 @@ class BitPolicy:
         known = list(linear_layers)
         unknown = sorted(set(self.layers) - set(known))
         if unknown:
-            raise ValueError(
+            raise InvalidInputError(
                 f"The bit policy names {unknown}, which are no convolution or dense layers of the "
                 f"model. Layers that take bits: {known}."
             )
@@ -82,10 +83,10 @@ def _pair(place: str, pair) -> tuple[int, int]:
     bits = tuple(pair) if isinstance(pair, Iterable) else (pair,)
     if len(bits) != 2 or not is_pair(bits):
         low, high = QUANTIZED_BITS[0], QUANTIZED_BITS[-1]
-        raise ValueError(
+        raise InvalidInputError(
             f"Bits of {place} must be a pair (weight bits, activation bits): ({low} to {high}, "
             f"{WIDE_BITS}) for 16-bit activations, {FLOAT_PAIRS[0]} for float32, {FLOAT_PAIRS[1]} "
             f"for float32 with float16 weights, otherwise each from {low} to {high}. Received: "
             f"{pair!r}."
         )
-    return tuple(map(int, bits))
+    return int(bits[0]), int(bits[1])

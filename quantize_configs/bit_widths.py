@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.fake_quantization import FLOAT_BITS
 
 QUANTIZED_BITS = (2, 3, 4, 5, 6, 7, 8)
@@ -51,8 +52,8 @@ class BitWidths:
         """Reads `num_bits` as given to a quantizer.
 
         Raises:
-          ValueError: A bit-width other than 2 to 8, 32, or 16 alone; a repeated one, or none at
-            all.
+          InvalidInputError: A bit-width other than 2 to 8, 32, or 16 alone; a repeated one, or none
+            at all.
         """
         given = tuple(num_bits) if isinstance(num_bits, Iterable) else (num_bits,)
         if given == (WIDE_BITS,):
@@ -60,7 +61,7 @@ class BitWidths:
         quantized = tuple(bits for bits in given if bits != FLOAT_BITS)
         wrong = [bits for bits in quantized if not is_bit_width(bits)]
         if wrong or not quantized or len(set(given)) != len(given):
-            raise ValueError(
+            raise InvalidInputError(
                 "num_bits must be one or several different bit-widths from 2 to 8, and may add 32 "
                 f"(float) to several. Received: {num_bits!r}."
             )
@@ -81,18 +82,18 @@ class BitWidths:
         """The bit-width of a call: an int32 scalar, or the only one there is as an int.
 
         Raises:
-          ValueError: An elastic quantizer is called without a bit-width, or a Python integer is
-            not among the choices.
+          InvalidInputError: An elastic quantizer is called without a bit-width, or a Python integer
+            is not among the choices.
         """
         if bits is None:
             if self.is_elastic:
-                raise ValueError(
+                raise InvalidInputError(
                     f"An elastic quantizer of {self.config()} bits needs `bits` in each call."
                 )
             return self.choices[0]
         offered = (*self.choices, FLOAT_BITS) if self.allow_float else self.choices
         if isinstance(bits, int) and bits not in offered:
-            raise ValueError(f"bits must be one of {self.config()}. Received: {bits}.")
+            raise InvalidInputError(f"bits must be one of {self.config()}. Received: {bits}.")
         return tf.convert_to_tensor(bits, tf.int32)
 
     def parameter(self, variable: tf.Variable, bits: tf.Tensor, bank=0) -> tf.Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import tensorflow as tf
 
 from quantize_configs.elastic_quantizer import ElasticQuantizer
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.forward import forward_function
 from quantize_configs.keras_backend import keras, require_functional
 
@@ -35,12 +36,12 @@ def calibrate(model: keras.Model, dataset: Iterable, batches: int | None = None)
       Number of images used.
 
     Raises:
-      ValueError: `model` has no BatchQuantizer, or `dataset` is empty.
+      InvalidInputError: `model` has no BatchQuantizer, or `dataset` is empty.
     """
     require_functional(model)
     variables = [weights for _, weights in batch_quantizers(model)]
     if not variables:
-        raise ValueError(
+        raise InvalidInputError(
             f"The model {model.name!r} has no activation quantizer. Pass the result of quantize()."
         )
     before = [{role: weight.numpy() for role, weight in weights.items()} for weights in variables]
@@ -58,7 +59,9 @@ def calibrate(model: keras.Model, dataset: Iterable, batches: int | None = None)
             forward(images)
             count += int(tf.nest.flatten(images)[0].shape[0])
         if not count:
-            raise ValueError("The calibration data is empty. Give at least one batch of images.")
+            raise InvalidInputError(
+                "The calibration data is empty. Give at least one batch of images."
+            )
     except BaseException:
         for weights, stored in zip(variables, before, strict=True):
             for role, value in stored.items():

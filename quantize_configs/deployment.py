@@ -80,7 +80,8 @@ def reader_steps(wrapped: WrappedModel, name: str) -> list[float]:
 def _align_range(wrapped: WrappedModel, name: str) -> None:
     """Widens the range of an 8-bit tensor, to k/256 of its reader's step where one reads it."""
     step, zero_point, bits = wrapped.activation_grid(name)
-    if bits != TENSOR_BITS or wrapped.output_quantizer(name).learned:
+    quantizer = wrapped.output_quantizer(name)
+    if bits != TENSOR_BITS or (quantizer is not None and quantizer.learned):
         return
     steps = reader_steps(wrapped, name)
     if steps:

@@ -48,7 +48,8 @@ def observed_forward(
       (output of the model, the first rows of the tensors by name). Other tensors are forgotten as
       soon as no layer needs them any more.
     """
-    values, observed = {}, {}
+    values: dict[str, tf.Tensor] = {}
+    observed: dict[str, np.ndarray] = {}
     unread = {call.name: len(graph.readers(call.name)) for call in graph.calls}
     for call in graph.calls:
         if call.role is Role.INPUT:

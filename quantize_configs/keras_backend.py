@@ -1,6 +1,7 @@
 """The one place that picks Keras: `tf_keras`, which TFMOT is built on."""
 
 import os
+from typing import Any
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
@@ -36,7 +37,7 @@ def require_tf_keras(thing: object, role: str) -> None:
     )
 
 
-def require_functional(model: object, role: str = "model") -> None:
+def require_functional(model: Any, role: str = "model") -> None:
     """Refuses everything but built functional or sequential `tf_keras` models.
 
     Raises:

@@ -66,7 +66,7 @@ class LayerQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
     def __eq__(self, other):
         return type(self) is type(other) and vars(self) == vars(other)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # what is compared by value and can change
 
 
 def _weight_attribute(layer) -> str:

@@ -1,6 +1,7 @@
 """LSQ, LSQ+ and PACT: activations quantized on a grid that is learned and kept."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ class LSQActivationQuantizer(LSQActivationOptions, ElasticQuantizer):
         return {"input_step": np.abs(step), "input_low": low}
 
     @property
-    def signed(self) -> bool:
+    def signed(self) -> bool:  # type: ignore[override]  # follows from `grid` here
         """Whether codes are signed."""
         return self.grid == "signed"
 
@@ -219,8 +220,10 @@ class LSQActivationQuantizer(LSQActivationOptions, ElasticQuantizer):
         if self.rule == "pact":
             first, last = (qmin - zero_point) * step, (qmax - zero_point) * step
             clipped = tf.clip_by_value(tf.cast(inputs, tf.float32), first, last)
-            fixed = [None if part is None else tf.stop_gradient(part) for part in (step, shifted)]
-            x_hat = fake_quantize(clipped, *fixed, qmin, qmax, integer_zero_point=True)
+            shifted = None if shifted is None else tf.stop_gradient(shifted)
+            x_hat = fake_quantize(
+                clipped, tf.stop_gradient(step), shifted, qmin, qmax, integer_zero_point=True
+            )
             x_hat = x_hat if enabled is None else tf.where(enabled, x_hat, inputs)
             return tf.cast(x_hat, inputs.dtype)
         return fake_quantize(
@@ -256,12 +259,12 @@ def _least_error(sampled, values, qmax: int, whole: bool) -> tuple[float, float]
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     if low == high:
         return 0.0, 0.0
-    best = None
+    best: tuple[float, float, float] = (math.inf, 0.0, 0.0)
     for share in (1.0,) if whole else _SHARES_OF_RANGE:
         step = share * (high - low) / qmax
         zero_point = np.round(-share * low / step)
         codes = np.clip(np.round(sampled / step) + zero_point, 0, qmax)
-        error = np.mean(((codes - zero_point) * step - sampled) ** 2)
-        if best is None or error < best[0]:
+        error = float(np.mean(((codes - zero_point) * step - sampled) ** 2))
+        if error < best[0]:
             best = error, step, -zero_point * step
     return best[1], best[2]

@@ -30,7 +30,7 @@ class ModelGraph:
         self.calls = tuple(_calls(model))
         self.by_name = {call.name: call for call in self.calls}
         self.outputs = tuple(_producer(tensor) for tensor in model.outputs)
-        self._readers = {call.name: [] for call in self.calls}
+        self._readers: dict[str, list[LayerCall]] = {call.name: [] for call in self.calls}
         for call in self.calls:
             for name in call.inputs:
                 self._readers[name].append(call)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import tensorflow as tf
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
@@ -12,6 +13,7 @@ from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.bit_widths import WIDE_BITS, is_float_pair
 from quantize_configs.elastic_quantizer import ElasticQuantizer
+from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.grid_placement import TENSOR_BITS, GridPlacement
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_configs import LayerQuantizeConfig
@@ -84,14 +86,16 @@ def quantize(
         raise UnsupportedLayerError(
             f"The model {model.name!r} has no Conv2D, DepthwiseConv2D or Dense layer to quantize."
         )
-    activation_options = {"zero_point": zero_point, "estimator": estimator}
     # Nothing in these layers needs AutoGraph, which takes most of the time.
     rebuild = tf.autograph.experimental.do_not_convert(_wrap_layers)
     return rebuild(
         model,
         graph,
         policy,
-        lambda name, bits: input_quantizers.get(name) or BatchQuantizer(bits, **activation_options),
+        lambda name, bits: (
+            input_quantizers.get(name)
+            or BatchQuantizer(bits, zero_point=zero_point, estimator=estimator)
+        ),
         tensor_quantizers,
         frozenset(float_layers),
         take_layers,
@@ -110,7 +114,7 @@ def check_wrappers(model: keras.Model) -> None:
         if getattr(config, "float_bits", None) is not None:
             continue
         if call.role is Role.LINEAR and getattr(config, "weight_quantizer", None) is None:
-            raise RuntimeError(
+            raise StateError(
                 f"Layer {call.name!r} came out of TFMOT without a weight quantizer (its config is "
                 f"{type(config).__name__}). Pass quantize_configs.BitWidthScheme() to "
                 "quantize_apply."
@@ -122,18 +126,20 @@ def _check_float_layers(float_layers, linear, policy, tensor_quantizers):
     if not float_layers:
         return
     if tensor_quantizers:
-        raise ValueError(
+        raise InvalidInputError(
             "float_layers need tensor_quantizers=False: a model with such layers cannot be "
             "converted; give layers in float the bits (32, 32) in the bit policy instead. "
             f"Received: {sorted(float_layers)}."
         )
     if unknown := sorted(set(float_layers) - set(linear)):
-        raise ValueError(
+        raise InvalidInputError(
             f"float_layers names {unknown}, which are no convolution or dense layers of the model. "
             f"Those of the model: {linear}."
         )
     if both := sorted(set(float_layers) & set(policy.layers)):
-        raise ValueError(f"float_layers and the bit policy both name {both}. Choose one of them.")
+        raise InvalidInputError(
+            f"float_layers and the bit policy both name {both}. Choose one of them."
+        )
 
 
 def _wrap_layers(
@@ -144,7 +150,7 @@ def _wrap_layers(
     The result is that of annotating all layers and `quantize_apply` with `BitWidthScheme`, which
     transforms nothing but copies the model three times.
     """
-    tensors = {}
+    tensors: dict[str, Any] = {}
     pairs = {call.name: policy.of(call.name) for call in graph.calls if call.role is Role.LINEAR}
     placement = GridPlacement(graph, pairs)
 
@@ -189,9 +195,9 @@ def _wrap_layers(
         arguments = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
         layer = call.layer if take_layers else copied(call.layer, call.layer.input_shape)
         tensors[call.name] = _wrapped(layer, config, arguments)
-    inputs = [inputs[tensor._keras_history.layer.name] for tensor in model.inputs]
+    sources = [inputs[tensor._keras_history.layer.name] for tensor in model.inputs]
     outputs = [tensors[name] for name in graph.outputs]
-    return keras.Model(inputs, outputs, name=model.name)
+    return keras.Model(sources, outputs, name=model.name)
 
 
 def _wrapped(layer, config, argument):

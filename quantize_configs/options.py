@@ -103,7 +103,7 @@ def same_option(owner: type, name: str, **changes: Any) -> Any:
     return option(**{key: value for key, value in (declared | changes).items() if key != "name"})
 
 
-def options_of(owner: object) -> Mapping[str, Option]:
+def options_of(owner: Any) -> Mapping[str, Option]:
     """The options of a dataclass or of an instance of one, by name, in order."""
     return {
         field.name: Option(field.name, field.default, **field.metadata[_KEY])

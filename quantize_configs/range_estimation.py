@@ -72,12 +72,14 @@ def grid_of_stored_range(
 ) -> tuple[np.float32, np.float32]:
     """`grid_of_range` of numbers, the same to the last bit, without an operation for each step."""
     # TensorFlow takes subnormal numbers for zeros.
-    low, high = (value if abs(value) >= _SMALLEST_NORMAL else 0.0 for value in (low, high))
-    low, high, qmin, qmax = (np.float64(value) for value in (low, high, qmin, qmax))
-    if low == high:
+    first, last = (
+        np.float64(value if abs(value) >= _SMALLEST_NORMAL else 0.0) for value in (low, high)
+    )
+    least, most = np.float64(qmin), np.float64(qmax)
+    if first == last:
         return np.float32(1), np.float32(0)
-    step = np.maximum((high - low) / (qmax - qmin), _SMALLEST_STEP)
-    zero_point = np.clip(qmin - np.rint(low / step), qmin, qmax)
+    step = np.maximum((last - first) / (most - least), _SMALLEST_STEP)
+    zero_point = np.clip(least - np.rint(first / step), least, most)
     return np.float32(step), np.float32(zero_point)
 
 

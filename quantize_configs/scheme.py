@@ -54,5 +54,5 @@ class BitWidthScheme(quantize_scheme.QuantizeScheme):
 
 def quantize_scope():
     """TFMOT's `quantize_scope` with this package's classes, needed to rebuild quantized models."""
-    kinds = (LayerQuantizeConfig, *QUANTIZERS.values(), HardSigmoid, HardSwish)
+    kinds: tuple[type, ...] = (LayerQuantizeConfig, *QUANTIZERS.values(), HardSigmoid, HardSwish)
     return tfmot.quantization.keras.quantize_scope({kind.__name__: kind for kind in kinds})

@@ -1,12 +1,13 @@
 """How much the loss of a model suffers when one layer's weights get fewer bits."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from quantize_configs.bit_widths import QUANTIZED_BITS
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES, Role
 from quantize_configs.model_graph import ModelGraph
@@ -70,19 +71,19 @@ def sensitivity(
     """
     graph = ModelGraph(as_quantizable(model))
     bits = _checked_bits(bits)
-    loss = _loss_of(model, loss)
+    loss_of = _loss_of(model, loss)
     batches = [(tf.convert_to_tensor(images), labels) for images, labels in data]
     if not batches:
-        raise ValueError("The data is empty. Give at least one batch (images, labels).")
+        raise InvalidInputError("The data is empty. Give at least one batch (images, labels).")
     names = [call.name for call in graph.calls if call.role is Role.LINEAR]
     if not names:
-        raise ValueError(f"The model {model.name!r} has no layer that takes bits.")
+        raise InvalidInputError(f"The model {model.name!r} has no layer that takes bits.")
     kernels = {name: _kernel(model.get_layer(name)) for name in names}
     forward = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
     def measured() -> float:
         losses = [
-            float(tf.reduce_mean(loss(labels, forward(images)))) for images, labels in batches
+            float(tf.reduce_mean(loss_of(labels, forward(images)))) for images, labels in batches
         ]
         sizes = [len(images) for images, _ in batches]
         return float(np.average(losses, weights=sizes))
@@ -91,7 +92,8 @@ def sensitivity(
     try:
         for name, kernel in kernels.items():
             kernel.assign(rounded(originals[name], FULL_BITS))
-        base, increases = measured(), {}
+        base = measured()
+        increases: dict[str, dict[int, float]] = {}
         for name, kernel in kernels.items():
             increases[name] = {}
             for number in bits:
@@ -123,16 +125,16 @@ def _kernel(layer) -> tf.Variable:
 def _checked_bits(bits) -> tuple[int, ...]:
     bits = tuple(bits)
     if not bits or any(number not in QUANTIZED_BITS[:-1] for number in bits):
-        raise ValueError(
+        raise InvalidInputError(
             f"bits must be one or several of {QUANTIZED_BITS[:-1]}. Received: {bits!r}."
         )
     return bits
 
 
-def _loss_of(model, loss):
+def _loss_of(model, loss) -> Callable:
     loss = loss if loss is not None else getattr(model, "loss", None)
     if loss is None:
-        raise ValueError(
+        raise InvalidInputError(
             f"The model {model.name!r} is not compiled, so its loss is unknown. Pass loss=, for "
             "example keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
         )

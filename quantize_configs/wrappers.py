@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from quantize_configs.elastic_quantizer import ElasticQuantizer
-from quantize_configs.errors import StateError
+from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES
 from quantize_configs.model_graph import ModelGraph
@@ -75,7 +75,7 @@ class WrappedModel:
 
         Raises:
           UncalibratedError: No range is stored.
-          ValueError: There is no quantizer, or its zero point is fractional.
+          InvalidInputError: There is no quantizer, or its zero point is fractional.
         """
         if self._grids is None:
             return self._computed_grid(name)
@@ -86,7 +86,7 @@ class WrappedModel:
     def _computed_grid(self, name):
         quantizer = self.output_quantizer(name)
         if quantizer is None:
-            raise ValueError(
+            raise InvalidInputError(
                 f"The output of layer {name!r} is not quantized. Make the model with "
                 "quantize_configs.quantize, or annotate the layer with "
                 "LayerQuantizeConfig(output_quantizer=...)."
@@ -98,7 +98,7 @@ class WrappedModel:
                 "(model, dataset) on training images first."
             )
         if quantizer.zero_point != "integer":
-            raise ValueError(
+            raise InvalidInputError(
                 f"The quantizer of {name!r} has a fractional zero point, which no integer runtime "
                 "computes. Quantize with zero_point='integer'."
             )
@@ -110,7 +110,7 @@ class WrappedModel:
         """(float weight, its quantizer, the variables of the quantizer) of a linear layer."""
         entries = getattr(self.wrapper(name), "_weight_vars", ())
         if not entries:
-            raise ValueError(
+            raise InvalidInputError(
                 f"The weight of layer {name!r} is not quantized. Make the model with "
                 "quantize_configs.quantize, or annotate the layer with "
                 "LayerQuantizeConfig(weight_quantizer=...)."

@@ -201,7 +201,7 @@ def build_net(config: ConfigDict) -> "QFASupernet":
     space = build_space(config)
     try:
         return QFASupernet(space, **options, dropout=config.training.dropout)
-    except ValueError as error:
+    except InvalidInputError as error:
         raise ConfigError(f"config.supernet: {error}") from error
 
 

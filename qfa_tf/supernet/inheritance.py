@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from qfa_tf.space import BITS, Architecture
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.inherited_grids import INHERITANCES, inherited_low, inherited_step
 
 __all__ = ["INHERITANCES", "check_rule", "inherit", "inherited_low", "inherited_step"]
@@ -44,7 +45,7 @@ def inherit(
         it trained alone; by default those of the training it was compiled with, or all.
 
     Raises:
-      ValueError: Unknown rule, or the structures differ.
+      InvalidInputError: Unknown rule, or the structures differ.
     """
     check_rule(rule)
     _copy_weights(source, target)
@@ -59,14 +60,14 @@ def inherit(
 def check_rule(rule: str) -> None:
     """Raises ValueError unless the rule exists."""
     if rule not in INHERITANCES:
-        raise ValueError(f"inheritance must be one of {INHERITANCES}. Received: {rule!r}.")
+        raise InvalidInputError(f"inheritance must be one of {INHERITANCES}. Received: {rule!r}.")
 
 
 def _copy_weights(source, target) -> None:
     """Everything but quantizers; both nets list their weights in the same order."""
     pairs = list(zip(_plain_weights(source), _plain_weights(target), strict=False))
     if len(pairs) != len(_plain_weights(target)) or any(a.shape != b.shape for a, b in pairs):
-        raise ValueError(
+        raise InvalidInputError(
             f"The supernets of {source.space.name!r} and {target.space.name!r} differ in their "
             "structure. Only resolutions, bits and quantizers may differ."
         )

@@ -9,7 +9,7 @@ import tensorflow as tf
 from qfa_tf.layers import Mode
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration
-from quantize_configs.errors import StateError
+from quantize_configs.errors import InvalidInputError, StateError
 
 if TYPE_CHECKING:
     from qfa_tf.supernet.supernet import QFASupernet
@@ -20,7 +20,7 @@ def calibrate(
 ) -> Calibration:
     """Measures the statistics of one subnet; see `QFASupernet.calibrate`."""
     if net.precision.unstarted.any():
-        raise RuntimeError(
+        raise StateError(
             "The activation grids of this supernet have no values yet. Train it, load a "
             "checkpoint, or call start_activations(images) with a batch of training images."
         )
@@ -33,7 +33,7 @@ def calibrate(
         vectors.append(net.forward_of(Mode.CALIBRATE)(images, genome)[1].numpy())
         counts.append(int(images.shape[0]))
     if not vectors:
-        raise ValueError("The calibration data is empty. Give at least one batch of images.")
+        raise InvalidInputError("The calibration data is empty. Give at least one batch of images.")
     precision = np.float32 if net.zero_point == "fractional" else np.float64
     statistics = net.layout.combine(vectors, counts, precision)
     if not np.isfinite(statistics).all():
@@ -60,5 +60,5 @@ def evaluate(
         loss += float(tf.reduce_sum(losses))
         count += int(images.shape[0])
     if not count:
-        raise ValueError("The evaluation data is empty. Give at least one batch.")
+        raise InvalidInputError("The evaluation data is empty. Give at least one batch.")
     return {"accuracy": correct / count, "loss": loss / count, "images": count}

@@ -72,7 +72,7 @@ def _check_fusion(graph: CallGraph, call: LayerCall) -> None:
     activation = activation_of(call.layer)
     if activation == "linear":
         return
-    producers = (Role.LINEAR, Role.NORMALIZATION, Role.ARITHMETIC)
+    producers: tuple[Role, ...] = (Role.LINEAR, Role.NORMALIZATION, Role.ARITHMETIC)
     needs = "a convolution, dense layer, batch normalization, Add, Multiply or pooling"
     if activation == "hard_sigmoid":
         producers = (Role.LINEAR, Role.NORMALIZATION)
@@ -137,7 +137,7 @@ def find_hard_sigmoid(graph: EditableGraph, name: str) -> bool:
     sixth = factor is not None and math.isclose(factor, 1 / 6, rel_tol=_SIXTH_TOLERANCE)
     clipped = graph.sole_input(node if sixth else None, _is_relu6)
     shifted = graph.sole_input(clipped, lambda other: scalar_of(other, "add") == 3.0)
-    if shifted is None:
+    if node is None or clipped is None or shifted is None:
         return False
     (clip_name,), (shift_name,) = node.inputs, clipped.inputs
     graph.nodes[name] = new(HardSigmoid(name=name), *shifted.inputs)
@@ -164,7 +164,7 @@ OPERATOR_NAMES = {"__operators__.add": "add", "math.add": "add", "math.multiply"
 
 def scalar_of(node: Node, operator: str) -> float | None:
     """The number that an operator joins with one tensor; None for any other node."""
-    if OPERATOR_NAMES.get(node.operator) != operator or len(node.inputs) != 1:
+    if OPERATOR_NAMES.get(node.operator or "") != operator or len(node.inputs) != 1:
         return None
     values = [*node.arguments, *(node.options.get(key) for key in ("x", "y"))]
     scalars = [value for value in values if _is_scalar(value)]

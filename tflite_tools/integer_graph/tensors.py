@@ -3,9 +3,12 @@
 import dataclasses
 import enum
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
+
+from quantize_configs.errors import InvalidInputError
 
 
 class DataType(enum.StrEnum):
@@ -55,10 +58,10 @@ class DataType(enum.StrEnum):
         """Smallest and largest code of an integer type.
 
         Raises:
-          ValueError: The type is FLOAT32 or FLOAT16.
+          InvalidInputError: The type is FLOAT32 or FLOAT16.
         """
         if not self.is_integer:
-            raise ValueError(f"{self.name} has no code limits; ask only for integer types.")
+            raise InvalidInputError(f"{self.name} has no code limits; ask only for integer types.")
         if self is DataType.UINT8:
             return 0, 255
         return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
@@ -81,20 +84,26 @@ class Quantization:
     zero_point: int = 0
     axis: int = 0
 
+    if TYPE_CHECKING:  # what may be given; what is stored stands above
+
+        def __init__(
+            self, scale: npt.ArrayLike, zero_point: int | np.number = 0, axis: int = 0
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         scale = np.array(self.scale, dtype=np.float32)
         if scale.ndim > 1 or scale.size == 0:
-            raise ValueError(
+            raise InvalidInputError(
                 f"A quantization scale is one number or a vector with one number per channel. "
                 f"Received: an array of shape {scale.shape}."
             )
         if not (np.isfinite(scale).all() and (scale > 0).all()):
-            raise ValueError(
+            raise InvalidInputError(
                 "Quantization scales must be positive, finite and representable in float32. "
                 f"Received: {self.scale!r}."
             )
         if int(self.zero_point) != self.zero_point:
-            raise ValueError(f"A zero point is an integer. Received: {self.zero_point!r}.")
+            raise InvalidInputError(f"A zero point is an integer. Received: {self.zero_point!r}.")
         scale.setflags(write=False)
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "zero_point", int(self.zero_point))
@@ -148,10 +157,10 @@ class Tensor:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise ValueError("A tensor needs a name, for example that of its layer.")
+            raise InvalidInputError("A tensor needs a name, for example that of its layer.")
         shape = tuple(int(size) for size in self.shape)
         if any(size < 1 for size in shape):
-            raise ValueError(
+            raise InvalidInputError(
                 f"Tensor {self.name!r}: every dimension must be at least 1 (the batch is 1). "
                 f"Received shape: {tuple(self.shape)}."
             )
@@ -164,13 +173,13 @@ class Tensor:
         values = np.asarray(data)
         is_float = not self.dtype.is_integer and values.dtype == self.dtype.numpy_type
         if not is_float and (not self.dtype.is_integer or values.dtype.kind not in "iu"):
-            raise ValueError(
+            raise InvalidInputError(
                 f"Constant {self.name!r}: constants are integer codes, or floats of the type of a "
                 f"float tensor. Received: {values.dtype} values for a {self.dtype} tensor. "
                 "Quantize them first."
             )
         if values.shape != self.shape:
-            raise ValueError(
+            raise InvalidInputError(
                 f"Constant {self.name!r}: the data has shape {values.shape}, the tensor "
                 f"{self.shape}."
             )
@@ -178,7 +187,7 @@ class Tensor:
             return self._frozen(values)
         low, high = self.dtype.limits
         if values.size and (values.min() < low or values.max() > high):
-            raise ValueError(
+            raise InvalidInputError(
                 f"Constant {self.name!r}: {self.dtype} codes lie in [{low}, {high}]. "
                 f"Received codes in [{values.min()}, {values.max()}]."
             )
@@ -194,10 +203,10 @@ class Tensor:
         """The quantization of a tensor that must have one.
 
         Raises:
-          ValueError: It has none.
+          InvalidInputError: It has none.
         """
         if self.quantization is None:
-            raise ValueError(f"The {self.dtype} tensor {self.name!r} has no quantization.")
+            raise InvalidInputError(f"The {self.dtype} tensor {self.name!r} has no quantization.")
         return self.quantization
 
     @property
@@ -205,10 +214,10 @@ class Tensor:
         """The data of a constant.
 
         Raises:
-          ValueError: The tensor is an activation.
+          InvalidInputError: The tensor is an activation.
         """
         if self.data is None:
-            raise ValueError(f"The tensor {self.name!r} is no constant.")
+            raise InvalidInputError(f"The tensor {self.name!r} is no constant.")
         return self.data
 
     @property

@@ -14,6 +14,7 @@ from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantizatio
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.grids import Value
 from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
+from tflite_tools.operators.operator import Operator
 from tflite_tools.operators.settings import Activation, Padding
 
 ACTIVATIONS = {
@@ -115,19 +116,19 @@ def add_linear(
         CONTAINER_TYPES[container],
         Quantization(scales, axis=axis),
     )
-    unit = graph.tensor(source).quantization.scales.astype(np.float64) * scales.astype(np.float64)
-    bias = np.round(folded.bias / unit)
+    unit = graph.tensor(source).grid.scales.astype(np.float64) * scales.astype(np.float64)
+    units = np.round(folded.bias / unit)
     if graph.tensor(source).dtype is DataType.INT16:
-        bias = _add_wide_bias(graph, name, attributes, bias, source, codes, target)
+        bias = _add_wide_bias(graph, name, attributes, units, source, codes, target)
         graph.add_operation(name, attributes, [source, codes, bias], [target])
         return
-    if np.max(np.abs(bias)) > INT32_LIMIT:
+    if np.max(np.abs(units)) > INT32_LIMIT:
         raise UnsupportedLayerError(
-            f"The bias of layer {name!r} is {np.max(np.abs(bias)):.3g} units of its accumulator "
+            f"The bias of layer {name!r} is {np.max(np.abs(units)):.3g} units of its accumulator "
             f"and does not fit 32 bits. Its input or weight scale has collapsed (unit "
             f"{unit.min():.3g}); train it again or calibrate it on real images."
         )
-    bias = graph.add_bias(f"{name}.bias", bias.astype(np.int64), source, codes)
+    bias = graph.add_bias(f"{name}.bias", units.astype(np.int64), source, codes)
     graph.add_operation(name, attributes, [source, codes, bias], [target])
 
 
@@ -199,6 +200,7 @@ def padding_of(layer) -> Padding:
 def _operator(call: LayerCall, codes, activation, packed: bool, padding: Padding | None):
     """(attributes, codes or floats in LiteRT's layout, axis of the output channels)."""
     layer = call.layer
+    attributes: Operator
     if isinstance(layer, keras.layers.Dense):
         keep = len(call.owner.input_shape) > 2
         return FullyConnected(activation, keep_num_dims=keep), codes.T, 0

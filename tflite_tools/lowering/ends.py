@@ -75,8 +75,8 @@ def _add_image(
     real = lowering.graph.add_tensor(f"{name}.float", shape, DataType.FLOAT32)
     lowering.graph.add_operation(real, Dequantize(), [image], [real])
     if offset:
-        shift = np.array([offset], np.float32)
-        shift = lowering.graph.add_constant(f"{name}.offset", shift, DataType.FLOAT32)
+        values = np.array([offset], np.float32)
+        shift = lowering.graph.add_constant(f"{name}.offset", values, DataType.FLOAT32)
         shifted = lowering.graph.add_tensor(f"{name}.shifted", shape, DataType.FLOAT32)
         lowering.graph.add_operation(shifted, Add(), [real, shift], [shifted])
         real = shifted

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.operators.grids import Dequantize, Quantize
 
@@ -71,6 +72,17 @@ class Value:
     nonnegative: bool
     is_clamped: bool = True
 
+    @property
+    def required_grid(self) -> Grid:
+        """The grid of a tensor that must have one.
+
+        Raises:
+          InvalidInputError: It is in float.
+        """
+        if self.grid is None:
+            raise InvalidInputError(f"The float tensor {self.tensor!r} has no grid.")
+        return self.grid
+
 
 class GridMover:
     """Adds the operations that bring tensors onto grids.
@@ -101,15 +113,17 @@ class GridMover:
         """
         if value.is_clamped:
             return value
-        name = self._requantized(value, f"{value.tensor}.clamped", value.grid.bottom_quantization)
+        name = self._requantized(
+            value, f"{value.tensor}.clamped", value.required_grid.bottom_quantization
+        )
         return dataclasses.replace(value, tensor=name, is_clamped=True)
 
     def unshifted(self, value: Value) -> str:
         """Tensor with the codes of `value` where `Grid.quantization` puts them."""
-        if self._graph.tensor(value.tensor).quantization == value.grid.quantization:
+        if self._graph.tensor(value.tensor).quantization == value.required_grid.quantization:
             return value.tensor
         name = f"{value.tensor}.unshifted"
-        return self._requantized(value, name, value.grid.quantization)
+        return self._requantized(value, name, value.required_grid.quantization)
 
     def spread(self, value: Value, factor: int) -> str:
         """Tensor with all codes of `value` multiplied by `factor`, the lowest at -128.
@@ -118,7 +132,7 @@ class GridMover:
         """
         if factor == 1:
             return self.clamped(value).tensor
-        grid = value.grid
+        grid = value.required_grid
         step = np.float32(grid.step) / np.float32(factor)
         spread = Quantization(step, INT8_BOTTOM + grid.zero_point * factor)
         return self._requantized(value, f"{value.tensor}.spread", spread)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from quantize_configs import weight_containers
+from quantize_configs.errors import InvalidInputError
 
 INPUT_TYPES = ("float32", "int8", "uint8")
 OUTPUT_TYPES = ("float32", "int8")
@@ -24,7 +25,7 @@ class ConversionOptions:
       output_type: "float32" or "int8".
 
     Raises:
-      ValueError: A value is not among these.
+      InvalidInputError: A value is not among these.
     """
 
     weight_container: str = "auto"
@@ -40,7 +41,7 @@ class ConversionOptions:
         }
         for field, values in allowed.items():
             if getattr(self, field) not in values:
-                raise ValueError(
+                raise InvalidInputError(
                     f"{field} must be one of {values}. Received: {getattr(self, field)!r}."
                 )
         if self.pixel_range is not None:
@@ -61,7 +62,7 @@ def _checked_range(given) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(
+        raise InvalidInputError(
             "pixel_range must be two numbers (low, high), low below high: the values of the bytes "
             f"0 and 255. Received: {given!r}."
         )

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
 from tflite_tools.arithmetic import accumulators
 from tflite_tools.arithmetic.accumulators import Windows, shifted_worst_case
 from tflite_tools.arithmetic.kernel_sets import KernelSet
@@ -290,7 +291,7 @@ class DepthwiseConv2D(Linear):
         check_pair(self, "strides")
         check_pair(self, "dilations")
         if self.depth_multiplier < 1:
-            raise ValueError(
+            raise InvalidInputError(
                 f"DepthwiseConv2D: depth_multiplier is at least 1. Received: "
                 f"{self.depth_multiplier!r}."
             )

@@ -42,12 +42,12 @@ def check_pair(owner: object, field: str, least: int = 1) -> None:
     """Makes a field of frozen attributes a pair (height, width) of integers.
 
     Raises:
-      ValueError: It is none, or one is below `least`.
+      InvalidInputError: It is none, or one is below `least`.
     """
     value = tuple(int(size) for size in getattr(owner, field))
     if len(value) != 2 or min(value) < least:
         kind = "positive integers" if least == 1 else f"integers of at least {least}"
-        raise ValueError(
+        raise InvalidInputError(
             f"{type(owner).__name__}: {field} is a pair of {kind}. "
             f"Received: {getattr(owner, field)!r}."
         )

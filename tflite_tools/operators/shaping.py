@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.integer_graph.tensors import Tensor
 from tflite_tools.operators.operator import Arithmetic, KernelTable, Operator, alike, run_in_litert
@@ -104,7 +105,7 @@ class Concatenation(Operator):
 
     def __post_init__(self) -> None:
         if self.axis < 1:
-            raise ValueError(f"Concatenation: axis is at least 1. Received: {self.axis!r}.")
+            raise InvalidInputError(f"Concatenation: axis is at least 1. Received: {self.axis!r}.")
 
     def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
         axis, first = self.axis, inputs[0]

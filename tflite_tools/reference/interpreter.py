@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from quantize_configs.errors import InvalidInputError
 from tflite_tools.arithmetic.kernel_sets import KernelSet
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.flatbuffer.emitter import emit
@@ -36,7 +37,7 @@ def interpret(
       Values of all activations by name: inputs first, then in order of production.
 
     Raises:
-      ValueError: The inputs do not fit the graph.
+      InvalidInputError: The inputs do not fit the graph.
     """
     kernel_set = KernelSet(kernel_set)
     values = dict(zip(graph.inputs, _checked(graph, inputs), strict=True))
@@ -84,7 +85,7 @@ def _run_alone(node: Node, kernel_set: KernelSet) -> np.ndarray:
 
 def _checked(graph: IntegerGraph, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     if len(inputs) != len(graph.inputs):
-        raise ValueError(
+        raise InvalidInputError(
             f"The graph has {len(graph.inputs)} input(s): {graph.inputs}. Received: {len(inputs)} "
             "arrays."
         )
@@ -92,12 +93,12 @@ def _checked(graph: IntegerGraph, inputs: Sequence[np.ndarray]) -> list[np.ndarr
     for name, array in zip(graph.inputs, arrays, strict=True):
         tensor = graph.tensor(name)
         if array.shape[1:] != tensor.shape[1:] or array.dtype != tensor.dtype.numpy_type:
-            raise ValueError(
+            raise InvalidInputError(
                 f"Input {name!r} needs {tensor.dtype} values of shape {('N', *tensor.shape[1:])}. "
                 f"Received: {array.dtype} of shape {array.shape}."
             )
         if array.shape[0] < 1 or array.shape[0] != arrays[0].shape[0]:
-            raise ValueError(
+            raise InvalidInputError(
                 "All inputs need one batch size of at least 1. Received batches: "
                 f"{[candidate.shape[0] for candidate in arrays]}."
             )
