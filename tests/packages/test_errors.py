@@ -14,7 +14,11 @@ from qfa_tf.runs.errors import CheckpointWriteError, ConfigError, RunError
 from quantize_configs import errors
 
 PACKAGES = (quantize_configs, tflite_tools, qfa_tf)
-SIGNALS = {"qfa_tf.search.problem.BudgetSpent", "qfa_tf.search.strategies.exact._Exhausted"}
+SIGNALS = {
+    "qfa_tf.search.evaluator_pool.WorkerDied",
+    "qfa_tf.search.problem.BudgetSpent",
+    "qfa_tf.search.strategies.exact._Exhausted",
+}
 """What ends a loop of our own and is caught there; no caller sees them."""
 KINDS = [
     kind

@@ -68,7 +68,7 @@ def test_a_search_ends_as_without_ray_and_errors_come_through(
     assert search(space, cost, pool, **arguments) == expected
     with pytest.raises(ValueError, match="no such subnet"):
         pool.evaluate(other[None])
-    from qfa_tf.search.worker_pool import WorkerDeathError
+    from qfa_tf.search.evaluator_pool import WorkerDeathError
 
     deadly = make_pool(deadly={tuple(all_genomes[3].tolist()): 99})
     pool.close()

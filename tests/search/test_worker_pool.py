@@ -10,7 +10,8 @@ from logging_evaluator import LoggingEvaluator, finished
 from planted import PlantedEvaluator, planted_accuracy
 
 from qfa_tf.search import EvaluationStore, ExactNSGA2, StoredEvaluator, search
-from qfa_tf.search.worker_pool import WorkerDeathError, WorkerPool
+from qfa_tf.search.evaluator_pool import WorkerDeathError
+from qfa_tf.search.worker_pool import WorkerPool
 
 
 @pytest.fixture

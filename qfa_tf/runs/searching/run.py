@@ -47,6 +47,7 @@ from qfa_tf.search import (
     write_report,
 )
 from qfa_tf.search.constraints import resolve_constraints
+from qfa_tf.search.evaluator_pool import EvaluatorPool
 from qfa_tf.search.report import ReportDetails
 from qfa_tf.search.sensitivity import Change, sensitivity
 from qfa_tf.search.worker_pool import WorkerPool
@@ -226,7 +227,7 @@ def _measuring(workdir: Workdir, space, workers: int, backend: str) -> Iterator[
     if backend == "ray":
         from qfa_tf.search.ray_pool import RayPool
 
-        pool: RayPool | WorkerPool = RayPool(factory, workers, reference)
+        pool: EvaluatorPool = RayPool(factory, workers, reference)
     else:
         pool = WorkerPool(factory, workers, reference)
     with pool:
