@@ -5,24 +5,8 @@ import networkx
 import pytest
 
 PACKAGES = ("quantize_configs", "tflite_tools", "qfa_tf")
-KNOWN = [
-    {
-        "qfa_tf.space.codec",
-        "qfa_tf.space.genes",
-        "qfa_tf.space.members",
-        "qfa_tf.space.presets",
-        "qfa_tf.space.space",
-    },
-    {
-        "qfa_tf.supernet.activation_start",
-        "qfa_tf.supernet.extraction",
-        "qfa_tf.supernet.measuring",
-        "qfa_tf.supernet.site_layers",
-        "qfa_tf.supernet.supernet",
-    },
-    {"qfa_tf.training.qfa", "qfa_tf.training.step"},
-]
-"""Circles that are still to be broken; none may be added."""
+KNOWN = ("qfa_tf.space", "qfa_tf.supernet", "qfa_tf.training")
+"""Parts with circles that are still to be broken; none may be added elsewhere."""
 
 
 @pytest.fixture(scope="module")
@@ -41,4 +25,8 @@ def test_no_file_imports_in_a_circle(imports):
     circles = [
         circle for circle in networkx.strongly_connected_components(imports) if len(circle) > 1
     ]
-    assert not [circle for circle in circles if not any(circle <= known for known in KNOWN)]
+    assert not [sorted(circle) for circle in circles if not _is_known(circle)]
+
+
+def _is_known(circle: set[str]) -> bool:
+    return any(all(file.startswith(f"{part}.") for file in circle) for part in KNOWN)
