@@ -46,7 +46,8 @@ def lower_enlarging(lowering: Lowering, call: LayerCall) -> None:
     if call.role is Role.POINTWISE:
         lower_function(lowering, call)
     else:
-        lowering.pass_on(call, ResizeNearestNeighbor(lowering.shape(call)[1:3]))
+        _, height, width, _ = lowering.shape(call)
+        lowering.pass_on(call, ResizeNearestNeighbor((height, width)))
 
 
 def lower_reshape(lowering: Lowering, call: LayerCall) -> None:
