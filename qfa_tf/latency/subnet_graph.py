@@ -13,15 +13,18 @@ import numpy as np
 from qfa_tf.cost.tflite_size import container_bits
 from qfa_tf.network import (
     Convolution,
+    Function,
     GlobalPooling,
     Image,
     Network,
     Node,
+    Pooling,
     SqueezeExcite,
     Subnet,
     SubnetNode,
     Sum,
 )
+from qfa_tf.network.nodes import strided_size
 from qfa_tf.space import Architecture, SearchSpace
 from quantize_configs.errors import UnsupportedError
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
@@ -30,8 +33,8 @@ from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyCon
 from tflite_tools.operators.elementwise import Add, Mul
 from tflite_tools.operators.functions import HardSwish
 from tflite_tools.operators.grids import Dequantize, Quantize
-from tflite_tools.operators.pooling import Mean
-from tflite_tools.operators.settings import Activation
+from tflite_tools.operators.pooling import MaxPool2D, Mean
+from tflite_tools.operators.settings import Activation, Padding
 
 CODES = 255
 WIDE = 8
@@ -114,13 +117,16 @@ class SubnetGraphWriter:
         tensor = self.graph.add_input(name, (1, channels), DataType.INT8, grid.quantization)
         return self._mover.written(tensor, grid, nonnegative)
 
-    def read(self, value: Value, name: str, bits: int) -> Value:
-        """`value` on the grid of the layer `name`, for one that others read as well."""
+    def read(self, value: Value, name: str, bits: int, *, is_first: bool = True) -> Value:
+        """`value` on the grid of the layer `name`, for one that others read as well.
+
+        Its own grid is made for the first layer that reads it, which takes one QUANTIZE then.
+        """
         if value.grid is None:
             grid = _grid(bits, value.nonnegative)
         else:
             steps = 2 * round(128 * (2**bits - 1) / CODES) - 1  # an odd number of 256ths
-            step = value.grid.step * 256 / steps
+            step = value.grid.step * 256 / (steps if is_first else steps + 0.5)
             grid = dataclasses.replace(_grid(bits, value.nonnegative), step=step)
         return self._mover.moved(value, grid, f"{name}.input")
 
@@ -169,12 +175,25 @@ class SubnetGraphWriter:
         grid = _grid(bits, value.nonnegative)
         return self._written(f"{name}.scale", Mul(), [value.tensor, gate.tensor], grid)
 
-    def add(self, name: str, first: Value, second: Value, bits: int) -> Value:
-        """The sum of two tensors."""
+    def add(
+        self, name: str, first: Value, second: Value, bits: int, activation: str = "linear"
+    ) -> Value:
+        """The sum of two tensors, with an activation function that is fused into it."""
         sources = [self._mover.clamped(value) for value in (first, second)]
-        nonnegative = all(source.nonnegative for source in sources)
+        fused = _FUSED.get(activation, Activation.NONE)
+        nonnegative = activation in _FUSED or all(source.nonnegative for source in sources)
         tensors = [source.tensor for source in sources]
-        return self._written(name, Add(), tensors, _grid(bits, nonnegative))
+        return self._written(name, Add(fused), tensors, _grid(bits, nonnegative))
+
+    def max_pool(self, name: str, value: Value, window: int, stride: int, padding: str) -> Value:
+        """The largest values of windows, on the grid of the input."""
+        value = self._mover.clamped(value)
+        _, *spatial, channels = self.graph.tensor(value.tensor).shape
+        shape = (1, *(strided_size(side, window, stride, padding) for side in spatial), channels)
+        pool = MaxPool2D((window, window), (stride, stride), Padding[padding.upper()])
+        target = self._mover.destination(f"{name}.out", shape, value.grid)
+        self.graph.add_operation(name, pool, [value.tensor], [target])
+        return dataclasses.replace(value, tensor=target)
 
     def mean(self, name: str, value: Value, bits: int, *, keep_dims: bool = False) -> Value:
         """Global average pooling."""
@@ -194,6 +213,8 @@ class SubnetGraphWriter:
             return self.add(node.name, *values, bits)
         if isinstance(node, GlobalPooling):
             return self.mean(node.name, values[0], bits)
+        if isinstance(node, Pooling) and node.reduction == "max":
+            return self.max_pool(node.name, values[0], node.window, node.stride, node.padding)
         raise UnsupportedError(
             f"{node.name!r} is a {type(node).__name__}, of which no latency can be measured."
         )
@@ -297,6 +318,7 @@ class _SubnetWriter:
         self._subnet = subnet
         self._input_type = input_type
         self._writer = SubnetGraphWriter(seed)
+        self._part_of_name = {part.node.name: part for part in subnet.nodes}
         self._values: dict[str, Value] = {}
 
     def write(self) -> IntegerGraph:
@@ -312,13 +334,22 @@ class _SubnetWriter:
         node, writer = part.node, self._writer
         bits = self._output_bits(node.name)
         inputs = [self._values[name] for name in part.inputs]
+        if self._fused_function(node) is not None:
+            return inputs[0]  # the function behind it writes the sum
+        if isinstance(node, Function):
+            source = self._part_of_name[part.inputs[0]]
+            if self._fused_function(source.node) is node:
+                first, second = (self._values[name] for name in source.inputs)
+                return writer.add(node.name, first, second, bits, node.activation)
         if isinstance(node, Image):
             return writer.image(part.size, part.width, self._input_type)
         if isinstance(node, Convolution):
             weight_bits, activation_bits = _wide(part.bits)
             value = inputs[0]
             if self._is_shared(part.inputs[0]):
-                value = writer.read(value, node.name, activation_bits)
+                sites = [one for one in self._readers(part.inputs[0]) if one.bits is not None]
+                is_first = sites[0] is part
+                value = writer.read(value, node.name, activation_bits, is_first=is_first)
             sizes = (part.input_widths[0], part.width, part.kernel_size)
             layer = layer_of_site(self._network, node, *sizes, weight_bits)
             return writer.linear(layer, value, bits)
@@ -326,14 +357,29 @@ class _SubnetWriter:
             return writer.squeeze_excite(node.name, inputs[0], part.inner_width, bits)
         return writer.plain(node, inputs, bits)
 
+    def _fused_function(self, node: Node) -> Function | None:
+        """The activation function that becomes a part of a sum of two tensors."""
+        readers = self._subnet.consumers(node.name)
+        if not isinstance(node, Sum) or len(node.inputs) != 2 or len(readers) != 1:
+            return None
+        reader = readers[0].node
+        is_fused = isinstance(reader, Function) and reader.activation in _FUSED
+        return reader if is_fused else None
+
+    def _readers(self, name: str) -> tuple[SubnetNode, ...]:
+        """What reads a tensor in the end; a max pooling passes its grid on."""
+        readers = self._subnet.consumers(name)
+        if len(readers) == 1 and isinstance(readers[0].node, Pooling):
+            return self._readers(readers[0].node.name)
+        return readers
+
     def _is_shared(self, name: str) -> bool:
         """Whether a tensor is on a grid of its own, and not on that of the one site behind it."""
-        readers = self._subnet.consumers(name)
-        return len(readers) > 1 or isinstance(self._network.node(name), Image)
+        return len(self._readers(name)) > 1 or isinstance(self._network.node(name), Image)
 
     def _output_bits(self, name: str) -> int:
         """Of a tensor: those of the site that alone reads it; wide elsewhere."""
-        readers = self._subnet.consumers(name)
+        readers = self._readers(name)
         if len(readers) != 1 or readers[0].bits is None:
             return WIDE
         return _wide(readers[0].bits)[1]
