@@ -3,11 +3,13 @@
 import functools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from qfa_tf.network import FLOAT_BITS, make_divisible
 from qfa_tf.network.checks import as_choices, as_fixed_bits
 from qfa_tf.network.families import Family, Head, MobileNetV3, Stage, Stem
 from qfa_tf.network.families.mobilenet_v2 import MobileNetV2
+from qfa_tf.network.families.resnet import ResNet
 from qfa_tf.space.errors import InvalidSpaceError
 
 STEM_WIDTH, EXPAND_WIDTH, MIX_WIDTH = 16, 960, 1280
@@ -221,6 +223,46 @@ def _mobilenet_v2_tiny() -> Family:
     )
 
 
+def _resnet(name: str, **settings: Any) -> Family:
+    """A ResNet whose ends have 8 bits, for colour images of thousand classes or as `settings`."""
+    return ResNet(
+        **{
+            "name": name,
+            "resolutions": tuple(range(128, 225, 16)),
+            "block": "bottleneck",
+            "stem": "large",
+            "widths": (64, 128, 256, 512),
+            "strides": (1, 2, 2, 2),
+            "depths": ((2, 3), (2, 3, 4), (3, 4, 5, 6), (2, 3)),
+            "width_percents": (50, 75, 100),
+            "weight_bits": (4, 8),
+            "activation_bits": (8,),
+            "fixed_bits": {"stem": (8, 8), "classifier": (8, 8)},
+            "input_channels": 3,
+            "num_classes": 1000,
+            **settings,
+        }
+    )
+
+
+_SMALL_RESNET = {
+    "block": "basic",
+    "stem": "small",
+    "weight_bits": (2, 3, 4, 8),
+    "activation_bits": (4, 8),
+    "num_classes": 10,
+}
+_TINY_RESNET = {
+    "widths": (8, 16),
+    "strides": (1, 2),
+    "depths": ((1, 2), (1, 2)),
+    "width_percents": (50, 100),
+    "weight_bits": (2, 4, 8),
+    "activation_bits": (4, 8),
+    "input_channels": 1,
+    "num_classes": 10,
+}
+
 _PRESETS = {
     "digits_tiny": _digits_tiny,
     "fashion_mnist": _fashion_mnist,
@@ -229,4 +271,20 @@ _PRESETS = {
     "mobilenet_v3_mobile": _mobilenet_v3_mobile,
     "mobilenet_v3_w1.0": functools.partial(mobilenet_v3, 1.0, name="mobilenet_v3_w1.0"),
     "mobilenet_v3_w1.2": functools.partial(mobilenet_v3, 1.2, name="mobilenet_v3_w1.2"),
+    "resnet_20": functools.partial(
+        _resnet,
+        "resnet_20",
+        resolutions=(24, 28, 32),
+        widths=(16, 32, 64),
+        strides=(1, 2, 2),
+        depths=((1, 2, 3),) * 3,
+        **_SMALL_RESNET,
+    ),
+    "resnet_50": functools.partial(_resnet, "resnet_50"),
+    "resnet_bottleneck_tiny": functools.partial(
+        _resnet, "resnet_bottleneck_tiny", resolutions=(24, 32), **_TINY_RESNET
+    ),
+    "resnet_tiny": functools.partial(
+        _resnet, "resnet_tiny", resolutions=(12, 16), **{**_SMALL_RESNET, **_TINY_RESNET}
+    ),
 }

@@ -26,6 +26,8 @@ SPACES = {
     "mobilenet_v2": "mobilenet_v2_tiny",
     "mobilenet_v3": "digits_tiny",
     "mobilenet_v3 with squeeze-excite": "fashion_mnist",
+    "resnet": "resnet_tiny",
+    "resnet with bottlenecks": "resnet_bottleneck_tiny",
 }
 """A small preset of every family, and of every kind of block it has."""
 SUBNETS = ("smallest", "largest", 0, 1, 2)
