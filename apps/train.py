@@ -39,6 +39,16 @@ STRATEGY = flags.DEFINE_enum(
     ("default", "mirrored", "multi_worker"),
     "One device, all devices of this machine, or several processes described by TF_CONFIG.",
 )
+CHANGED_DATA = flags.DEFINE_enum(
+    "changed_data",
+    "refuse",
+    ("refuse", "ok"),
+    "Whether to go on when the images are others than those the workdir was made from. Images that "
+    "stayed keep their splits: what was held out is never trained on.",
+)
+SKIP_DAMAGED = flags.DEFINE_bool(
+    "skip_damaged", False, "Go on without image files that cannot be read; the workdir notes them."
+)
 command_line.accept_every_key(CONFIG)
 flags.mark_flags_as_required(["config", "workdir"])
 
@@ -49,7 +59,13 @@ def main():
     if ARCHITECTURE.value is not None:
         architecture = runs.read_architecture(ARCHITECTURE.value)
         config.training.architecture = runs.architecture_text(architecture)
-    runs.train(config, workdir, strategy=STRATEGY.value)
+    runs.train(
+        config,
+        workdir,
+        strategy=STRATEGY.value,
+        changed_data=CHANGED_DATA.value == "ok",
+        skip_damaged=SKIP_DAMAGED.value,
+    )
 
 
 if __name__ == "__main__":

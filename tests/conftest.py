@@ -9,6 +9,14 @@ import pytest
 from qfa_tf.space import Head, SearchSpace, Stage, Stem
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory):
+    """Scans of image folders are kept there, not in the cache of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_space():
     """Every kind of site and choice, at 12 and 16 pixels."""

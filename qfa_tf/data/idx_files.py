@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 from qfa_tf.data.data_splits import DataSplits
+from qfa_tf.data.division import BY_POSITION
 from qfa_tf.data.errors import DataError
 from qfa_tf.data.options import LoadOptions
 
@@ -41,6 +42,7 @@ def load_idx(directory: str, resolution: int, **options) -> DataSplits:
         eval_crop=chosen.eval_crop,
         search_validation=chosen.search_validation,
         calibration=chosen.calibration,
+        rule=BY_POSITION,
     )
 
 

@@ -1,5 +1,6 @@
 """Folders with one folder of image files per class."""
 
+import collections
 import functools
 import os
 import pathlib
@@ -11,48 +12,50 @@ import tensorflow as tf
 from qfa_tf.data.data_splits import DataSplits
 from qfa_tf.data.encoded_images import EncodedImages
 from qfa_tf.data.errors import DataError
-from qfa_tf.data.in_memory import in_memory, number_of_channels
+from qfa_tf.data.folder_report import FolderReport, some
+from qfa_tf.data.identity import name_ids
+from qfa_tf.data.in_memory import in_memory
 from qfa_tf.data.options import LoadOptions
+from qfa_tf.data.scanning import Scan, scan
 from qfa_tf.data.split import Split
 from qfa_tf.data.splitting import SPLIT_SEED
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 TRAIN_FOLDER = "train"
 TEST_FOLDERS = ("test", "val", "validation")
+MOST_NAMED = 50
+"""Damaged files that a message names."""
+
+_SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
 _LAYOUT = "DIR/train/CLASS/*.png|jpg and DIR/test/CLASS/ (or val), or DIR/CLASS/*.png|jpg"
 
 
 class FileImages(EncodedImages):
-    """Image files in folders of their classes, in a random order that is always the same.
+    """Image files, in a random order that is the same for the same number of them.
 
     Args:
-      root: The folder of the class folders.
-      class_names: Which of them; their places are the labels.
-      channels: 1 or 3; None to look at a sample of the images.
-
-    Raises:
-      DataError: There are no images in a class, or one of the sample is damaged.
+      root: Folder of the data set.
+      names: Of the files, relative to `root`.
+      labels: int [N].
+      content: uint64 [N], their content ids.
+      channels: 1 or 3.
     """
 
-    def __init__(self, root: pathlib.Path, class_names: Sequence[str], channels: int | None = None):
+    def __init__(
+        self,
+        root: pathlib.Path,
+        names: Sequence[str],
+        labels: np.ndarray,
+        content: np.ndarray,
+        channels: int,
+    ):
         self._root = root
-        paths, labels = [], []
-        for label, name in enumerate(class_names):
-            folder = root / name
-            found = sorted(
-                entry.name
-                for entry in (os.scandir(folder) if folder.is_dir() else ())
-                if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".")
-            )
-            paths += [f"{name}/{file}" for file in found]
-            labels += [label] * len(found)
-        # Batches of neighbours, as in calibration, must not hold a single class.
-        order = np.random.default_rng(SPLIT_SEED).permutation(len(paths))
-        self._paths = [paths[place] for place in order]
-        self._labels = np.array(labels, np.int32)[order]
-        if not paths:
-            raise DataError(f"There are no images ({', '.join(EXTENSIONS)}) in {root}/CLASS.")
-        self.channels = channels or number_of_channels(self)
+        # Where splits are drawn by position, batches of neighbours must not hold a single class.
+        order = np.random.default_rng(SPLIT_SEED).permutation(len(names))
+        self._paths = [names[place] for place in order]
+        self._labels = np.asarray(labels, np.int32)[order]
+        self._content = np.asarray(content, np.uint64)[order]
+        self.channels = channels
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -61,9 +64,17 @@ class FileImages(EncodedImages):
         """See the base class."""
         return self._labels[indices]
 
+    def content_ids(self, indices: np.ndarray) -> np.ndarray:
+        """See the base class."""
+        return self._content[indices]
+
+    def name_ids(self, indices: np.ndarray) -> np.ndarray:
+        """See the base class."""
+        return name_ids(self._paths[index] for index in indices)
+
     def fingerprint(self, indices: np.ndarray) -> bytes:
-        """Names, which hold the class, and sizes of the files."""
-        lines = []
+        """Names, which hold the class, contents when they were scanned, and sizes as they are."""
+        lines = [self._content[indices].tobytes().hex()]
         for index in indices:
             path = self._root / self._paths[index]
             try:
@@ -103,31 +114,104 @@ def load_folder(directory: str, resolution: int, **options) -> DataSplits:
     root = pathlib.Path(directory).expanduser()
     if not root.is_dir():
         raise DataError(f"There is no folder {root}. The layout is {_LAYOUT}.")
-    train_root = root / TRAIN_FOLDER if (root / TRAIN_FOLDER).is_dir() else root
-    class_names = _folders(train_root)
+    train_name = TRAIN_FOLDER if (root / TRAIN_FOLDER).is_dir() else "."
+    test_name = next((name for name in TEST_FOLDERS if (root / name).is_dir()), None)
+    if train_name == ".":
+        test_name = None
+    class_names = _folders(root / train_name)
     if len(class_names) < 2:
         raise DataError(
-            f"{train_root} needs a folder for each of two classes or more. Received: "
+            f"{root / train_name} needs a folder for each of two classes or more. Received: "
             f"{class_names}. The layout is {_LAYOUT}."
         )
-    train = FileImages(train_root, class_names)
-    present = np.bincount(train.labels(np.arange(len(train))), minlength=len(class_names))
-    if not present.all():
-        empty = train_root / class_names[int(np.argmin(present))]
-        raise DataError(f"There are no images ({', '.join(EXTENSIONS)}) in {empty}.")
-    sources = [train]
-    test_root = next((root / name for name in TEST_FOLDERS if (root / name).is_dir()), None)
-    if train_root != root and test_root is not None:
-        unknown = sorted(set(_folders(test_root)) - set(class_names))
+    if test_name is not None:
+        unknown = sorted(set(_folders(root / test_name)) - set(class_names))
         if unknown:
-            raise DataError(f"{test_root} has classes that {train_root} has not: {unknown}.")
-        sources.append(FileImages(test_root, class_names, train.channels))
+            raise DataError(
+                f"{root / test_name} has classes that {root / train_name} has not: {unknown}."
+            )
+    parts = [_Listing(root, part, class_names) for part in (train_name, test_name) if part]
+    found = scan(root, [name for part in parts for name in part.names], chosen.on_progress)
+    labels = np.concatenate([np.array(part.labels, np.int32) for part in parts])
+    tests = np.repeat(np.arange(len(parts)) > 0, [len(part.names) for part in parts])
+    if found.damaged and not chosen.skip_damaged:
+        raise DataError(_damage(root, found))
+    report = FolderReport.of(
+        found,
+        labels,
+        tests,
+        sum((part.ignored for part in parts), collections.Counter()),
+        [folder for part in parts for folder in part.nested],
+    )
+    good = found.channels > 0
+    present = np.bincount(labels[good & ~tests], minlength=len(class_names))
+    if not present.all():
+        empty = [class_names[place] for place in np.flatnonzero(present == 0)]
+        folders = ", ".join(str(root / train_name / name) for name in empty)
+        raise DataError(f"There are no images ({', '.join(EXTENSIONS)}) in {folders}.")
+    channels = 3 if (found.channels >= 3).any() else 1
+    names = np.array(found.names, object)
     splits = []
-    for source in sources:
+    for is_test in range(len(parts)):
+        chosen_files = good & (tests == bool(is_test))
+        source = FileImages(
+            root, names[chosen_files], labels[chosen_files], found.content[chosen_files], channels
+        )
+        if is_test and not len(source):
+            continue
         images = in_memory(source, resolution, chosen.memory_limit)
         splits.append(Split(images, np.arange(len(images)), resolution, chosen.eval_crop))
     return DataSplits.divide(
-        root.resolve().name, len(class_names), *splits, sizes=chosen.sizes, class_names=class_names
+        root.resolve().name,
+        len(class_names),
+        *splits,
+        sizes=chosen.sizes,
+        class_names=class_names,
+        report=report,
+    )
+
+
+class _Listing:
+    """The files of a part of a data set: images of each class, and what else lies there.
+
+    Attributes:
+      names: Of image files, relative to the data set.
+      labels: Of each, the place of its class.
+      ignored: Number of other files by ending.
+      nested: Folders within the class folders.
+    """
+
+    def __init__(self, root: pathlib.Path, part: str, class_names: Sequence[str]):
+        self.names: list[str] = []
+        self.labels: list[int] = []
+        self.ignored: collections.Counter[str] = collections.Counter()
+        self.nested: list[str] = []
+        for label, class_name in enumerate(class_names):
+            folder = pathlib.PurePath(part, class_name).as_posix()
+            if (root / folder).is_dir():
+                self._read(root, folder, label)
+
+    def _read(self, root: pathlib.Path, folder: str, label: int) -> None:
+        for entry in sorted(os.scandir(root / folder), key=lambda entry: entry.name):
+            name = f"{folder}/{entry.name}"
+            if entry.is_dir():
+                self.nested.append(name)
+            elif entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith("."):
+                self.names.append(name)
+                self.labels.append(label)
+            elif entry.name not in _SYSTEM_FILES:
+                self.ignored[pathlib.PurePath(entry.name).suffix.lower() or "without ending"] += 1
+
+
+def _damage(root: pathlib.Path, found: Scan) -> str:
+    """The sentence about all damaged files."""
+    names = [str(root / name) for name in found.damaged]
+    one = len(names) == 1
+    return (
+        f"{len(names):,} of the {len(found.names):,} image files cannot be read, "
+        f"{'is damaged or' if one else 'are damaged or'} neither PNG nor JPEG; replace or remove "
+        f"{'it' if one else 'them'}, or go on without (--skip_damaged, or load(..., "
+        f"skip_damaged=True)): {some(names, MOST_NAMED)}"
     )
 
 

@@ -32,7 +32,9 @@ def in_memory(images: EncodedImages, resolution: int, memory_limit: int) -> Imag
         if image.shape != first.shape:
             return images
         array[place], labels[place] = image, label
-    return ArrayImages(array, labels)
+    everything = np.arange(count)
+    identities = images.content_ids(everything), images.name_ids(everything)
+    return ArrayImages(array, labels, identities)
 
 
 def number_of_channels(images: EncodedImages) -> int:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from qfa_tf.data.data_splits import DataSplits
 from qfa_tf.data.digits import load_digits
@@ -24,6 +25,9 @@ FORMATS: Mapping[str, Loader] = {
 }
 """What stands in front of the colon: loader(where, resolution, **options)."""
 
+SCANNED = ("folder",)
+"""Formats whose files are scanned before they are used."""
+
 
 def load(
     name: str,
@@ -34,6 +38,9 @@ def load(
     calibration: int | None = None,
     eval_crop: float | None = None,
     memory_limit: int | None = None,
+    skip_damaged: bool | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    rule: str | None = None,
 ) -> DataSplits:
     """Loads a data set in its four splits, the same ones every time.
 
@@ -52,12 +59,17 @@ def load(
         of the shorter side that is used, such as 0.875.
       memory_limit: Bytes; small images of one size stay in memory if they take no more (None:
         512 MiB), others are decoded when they are needed.
+      skip_damaged: Whether the damaged files of a folder are left out; by default they are refused,
+        all at once.
+      on_progress: Told how many files of how many of a folder were scanned.
+      rule: How splits are made, see `DataSplits.divide`; None for the way of the format: "images"
+        for folders and data of your own, "positions" for published sets, which never change.
 
     Raises:
       DataError: There is no such data set, something is missing or damaged, or there are too few
         images for these sizes.
     """
-    given = {
+    given: dict[str, Any] = {
         "search_validation": search_validation,
         "test": test,
         "calibration": calibration,
@@ -66,11 +78,18 @@ def load(
     }
     options = {key: value for key, value in given.items() if value is not None}
     if name in DATASETS:
-        return DATASETS[name](resolution, **options)
+        return _divided(DATASETS[name](resolution, **options), rule)
     kind, _, where = name.partition(":")
     if kind not in FORMATS or not where:
         raise DataError(
             f"The data sets are {sorted(DATASETS)}, 'idx:DIR', 'folder:DIR', 'tfds:NAME' and "
             f"'python:MODULE:FUNCTION'. Received: {name!r}."
         )
-    return FORMATS[kind](os.fspath(where), resolution, **options)
+    if kind in SCANNED:
+        given = {"skip_damaged": skip_damaged, "on_progress": on_progress}
+        options |= {key: value for key, value in given.items() if value is not None}
+    return _divided(FORMATS[kind](os.fspath(where), resolution, **options), rule)
+
+
+def _divided(data: DataSplits, rule: str | None) -> DataSplits:
+    return data if rule is None else data.divided_again(rule)

@@ -1,6 +1,7 @@
 """What can be chosen when a data set is loaded."""
 
 import dataclasses
+from collections.abc import Callable
 
 from qfa_tf.data.errors import DataError
 from qfa_tf.data.splitting import SplitSizes
@@ -19,6 +20,8 @@ class LoadOptions:
       eval_crop: Share of the shorter side that evaluation uses; see `Split`.
       memory_limit: Bytes; images of one small size that take no more are decoded once and stay in
         memory (as uint8), all others are decoded when they are needed.
+      skip_damaged: Whether damaged image files are left out instead of refused.
+      on_progress: Told how many of how many files were scanned.
     """
 
     search_validation: int | None = None
@@ -26,6 +29,8 @@ class LoadOptions:
     calibration: int | None = None
     eval_crop: float | None = None
     memory_limit: int = MEMORY_LIMIT
+    skip_damaged: bool = False
+    on_progress: Callable[[int, int], None] | None = None
 
     def __post_init__(self):
         self.sizes  # noqa: B018 - checks them

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from qfa_tf.data.cropping import FixedRegion, RandomRegion, resample
+from qfa_tf.data.identity import array_ids
 from quantize_configs.errors import InvalidInputError
 
 Region = FixedRegion | RandomRegion
@@ -31,6 +32,14 @@ class ImageSource(abc.ABC):
     @abc.abstractmethod
     def labels(self, indices: np.ndarray) -> np.ndarray:
         """int32 [n], the labels of the images at int64 [n] `indices`."""
+
+    @abc.abstractmethod
+    def content_ids(self, indices: np.ndarray) -> np.ndarray:
+        """uint64 [n]: equal for equal images, evenly spread; see `qfa_tf.data.identity`."""
+
+    def name_ids(self, indices: np.ndarray) -> np.ndarray:
+        """uint64 [n]: equal for equal names; 0 where images have none."""
+        return np.zeros(len(indices), np.uint64)
 
     @abc.abstractmethod
     def fingerprint(self, indices: np.ndarray) -> bytes:
@@ -61,14 +70,21 @@ class ArrayImages(ImageSource):
 
     Args:
       images: uint8, or float32 in [0, 1], [N, height, width, channels].
-      labels: Integers [N].
+      labels: Integers [N] or [N, 1], or one-hot rows [N, classes].
+      identities: (content_ids, name_ids) of images that come from files; None to make them from
+        the pixels.
 
     Raises:
       InvalidInputError: Shapes, types or values do not fit.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray):
-        images, labels = np.asarray(images), np.asarray(labels)
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        identities: tuple[np.ndarray, np.ndarray] | None = None,
+    ):
+        images, labels = np.asarray(images), _plain_labels(np.asarray(labels))
         if images.ndim != 4 or labels.shape != images.shape[:1]:
             raise InvalidInputError(
                 "Images [N, height, width, channels] and labels [N] are needed. Received: "
@@ -94,6 +110,7 @@ class ArrayImages(ImageSource):
         self.images = images
         self.channels = images.shape[-1]
         self._labels = labels.astype(np.int32)
+        self._identities = identities
 
     def __len__(self) -> int:
         return len(self.images)
@@ -101,6 +118,18 @@ class ArrayImages(ImageSource):
     def labels(self, indices: np.ndarray) -> np.ndarray:
         """See the base class."""
         return self._labels[indices]
+
+    def content_ids(self, indices: np.ndarray) -> np.ndarray:
+        """See the base class."""
+        if self._identities is None:
+            return array_ids(self.images, indices)
+        return self._identities[0][indices]
+
+    def name_ids(self, indices: np.ndarray) -> np.ndarray:
+        """See the base class."""
+        return (
+            super().name_ids(indices) if self._identities is None else self._identities[1][indices]
+        )
 
     def fingerprint(self, indices: np.ndarray) -> bytes:
         """See the base class."""
@@ -131,6 +160,21 @@ class ArrayImages(ImageSource):
         """On the host, once for all pipelines."""
         with tf.init_scope(), tf.device("CPU:0"):
             return tf.constant(self.images), tf.constant(self._labels)
+
+
+def _plain_labels(labels: np.ndarray) -> np.ndarray:
+    """Integers [N] of a column or of one-hot rows; anything else as it is."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return labels[:, 0]
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        ones = (labels == 1).sum(1) == 1
+        if not (ones & ((labels != 0).sum(1) == 1)).all():
+            raise InvalidInputError(
+                "Labels [N, classes] must be one-hot: a single 1 in each row and zeros. Received: "
+                f"row {int(np.argmin(ones))} is {labels[int(np.argmin(ones))]}."
+            )
+        return labels.argmax(1)
+    return labels
 
 
 def as_float(images: tf.Tensor) -> tf.Tensor:

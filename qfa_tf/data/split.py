@@ -56,7 +56,7 @@ class Split:
 
         Args:
           images: uint8, or float32 in [0, 1], [N, height, width, channels].
-          labels: Integers [N].
+          labels: Integers [N] or [N, 1], or one-hot rows [N, classes].
           resolution: None for the size of the images, which must be square then.
           eval_crop: See the class.
 
@@ -106,6 +106,18 @@ class Split:
         if not len(self):
             return np.zeros((0, *self.image_shape), np.float32)
         return np.concatenate([images for images, _ in batches(self, 256).as_numpy_iterator()])
+
+    def known_labels(self) -> np.ndarray:
+        """The same; zeros where they could only be found by reading all images."""
+        return self.labels if self.source.labels_known else np.zeros(len(self), np.int32)
+
+    def content_ids(self) -> np.ndarray:
+        """uint64 [N], see `ImageSource.content_ids`."""
+        return self.source.content_ids(self.indices)
+
+    def name_ids(self) -> np.ndarray:
+        """uint64 [N], see `ImageSource.name_ids`."""
+        return self.source.name_ids(self.indices)
 
     def take(self, indices: np.ndarray) -> "Split":
         """The examples at `indices`."""

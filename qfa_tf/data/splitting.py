@@ -9,6 +9,8 @@ from quantize_configs.errors import InvalidInputError
 
 SPLIT_SEED = 20211206
 
+SEARCH_VALIDATION_SHARE = 0.1
+TEST_SHARE = 0.2
 MOST_SEARCH_VALIDATION = 10_000  # as in the QFA recipe
 MOST_TEST = 10_000
 MOST_CALIBRATION = 2_048

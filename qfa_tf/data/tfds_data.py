@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from qfa_tf.data.data_splits import DataSplits
+from qfa_tf.data.division import BY_POSITION
 from qfa_tf.data.errors import DataError
 from qfa_tf.data.in_memory import in_memory
 from qfa_tf.data.options import LoadOptions
@@ -59,6 +60,7 @@ def load_tfds(where: str, resolution: int, **options) -> DataSplits:
         label.num_classes,
         *splits,
         sizes=chosen.sizes,
+        rule=BY_POSITION,
         class_names=label.names if label.num_classes else (),
     )
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from qfa_tf.data.encoded_images import EncodedImages
 from qfa_tf.data.errors import DataError
+from qfa_tf.data.identity import content_id
 from qfa_tf.data.in_memory import number_of_channels
 
 _HEADER = struct.Struct("<QI")  # length and its checksum in front of the data
@@ -70,6 +71,16 @@ class RecordImages(EncodedImages):
             return np.array(list(dataset.as_numpy_iterator()), np.int32)
         except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
             raise DataError(f"{self._name} is damaged: {error}. Prepare it again.") from error
+
+    def content_ids(self, indices: np.ndarray) -> np.ndarray:
+        """Of the version of the data set and the place of the example, which tell the image."""
+        files = [os.path.basename(path) for path in self._paths]
+        places = zip(self._files[indices], self._spans[indices], strict=True)
+        ids = (
+            content_id(f"{self._name} {files[file]} {start} {length}".encode())
+            for file, (start, length) in places
+        )
+        return np.fromiter(ids, np.uint64, len(indices))
 
     def fingerprint(self, indices: np.ndarray) -> bytes:
         """The version of the data set, and places and lengths of the examples."""

@@ -93,8 +93,20 @@ def with_plain_architecture(config: ConfigDict) -> ConfigDict:
     return plain
 
 
-def build_data(config: ConfigDict) -> "DataSplits":
-    """The data set, at the largest resolution of the space.
+def build_data(
+    config: ConfigDict,
+    *,
+    rule: str | None = None,
+    skip_damaged: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> "DataSplits":
+    """The data set, at the largest resolution of the space; see `open_data` for that of a workdir.
+
+    Args:
+      config: Of the run, complete.
+      rule: See `qfa_tf.data.load`.
+      skip_damaged: The same.
+      on_progress: The same.
 
     Raises:
       ConfigError: There is no such data set, or it does not fit the space.
@@ -105,7 +117,14 @@ def build_data(config: ConfigDict) -> "DataSplits":
     space = build_space(config)
     options = {key: config.data[key] for key in LOADING if config.data[key]}
     try:
-        data = load(config.data.name, space.resolutions[-1], **options)
+        data = load(
+            config.data.name,
+            space.resolutions[-1],
+            skip_damaged=skip_damaged,
+            on_progress=on_progress,
+            rule=rule,
+            **options,
+        )
     except DataError as error:
         raise ConfigError(f"config.data: {error}") from error
     channels = data.train.image_shape[-1]

@@ -6,11 +6,12 @@ import numpy as np
 import rich.console
 
 from qfa_tf.cost import METRICS, CostModel
-from qfa_tf.runs.building import build_data, build_space
+from qfa_tf.runs.building import build_space
 from qfa_tf.runs.checkpoints import require_newest, restore
 from qfa_tf.runs.config import calibration_batch_size
 from qfa_tf.runs.measurement import SEARCH_SPLIT, Measurement, workdir_evaluator
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.selection import say_search, select
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import EvaluationStore, StoredEvaluator
@@ -59,7 +60,7 @@ def evaluate_selection(
     architecture = selection.architecture
     genomes = space.encode(architecture)[None]
     require_newest(workdir)
-    data = build_data(config)
+    data = open_data(workdir, config)
     if split == SEARCH_SPLIT:
         with EvaluationStore(workdir.evaluations, space) as store:
             evaluator = StoredEvaluator(workdir_evaluator(workdir, space, data), store)

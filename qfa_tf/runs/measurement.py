@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qfa_tf.runs.building import build_data, build_space
+from qfa_tf.runs.building import build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest, restore
 from qfa_tf.runs.config import calibration_batch_size
 from qfa_tf.runs.errors import CheckpointError
+from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Evaluation
@@ -206,7 +207,7 @@ def workdir_evaluator(
     checkpoint_key = key_of(require_newest(workdir))
     return SupernetEvaluator(
         space,
-        build_data(config) if data is None else data,
+        open_data(workdir, config) if data is None else data,
         lambda: _restored(workdir, checkpoint_key) if net is None else net,
         checkpoint_key=checkpoint_key,
         batch_size=calibration_batch_size(config),

@@ -33,6 +33,8 @@ class Workdir:
       divergence_file: Where a training that diverged went wrong.
       probes_file: Accuracies at the end of the training.
       teacher_file: Which external teacher the training has.
+      data_images: Which images it was made from, and the split of each.
+      data_json: The same in short, for people.
       import_file: Which file of another release an imported supernet comes from.
       lock_file: Held by the training process.
       evaluations: Every evaluated subnet, `evaluations.sqlite`.
@@ -51,6 +53,8 @@ class Workdir:
         self.training_png = self.path / "training.png"
         self.divergence_file = self.logs / "divergence.json"
         self.teacher_file = self.path / "teacher.json"
+        self.data_images = self.path / "data_images.npz"
+        self.data_json = self.path / "data.json"
         self.import_file = self.path / "imported.json"
         self.lock_file = self.path / "train.lock"
         self.probes_file = self.logs / "probes.json"

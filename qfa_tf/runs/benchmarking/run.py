@@ -240,12 +240,12 @@ def images_of_model(workdir: Workdir, name: str, content: bytes, count: int) -> 
     Raises:
       RunError: The data set cannot be loaded.
     """
-    from qfa_tf.runs.building import build_data
     from qfa_tf.runs.exporting.promises import resized_images
+    from qfa_tf.runs.run_data import open_data
     from tflite_tools.verification.devices import as_inputs
 
     record = read_record(workdir, name)
-    test = build_data(workdir.config()).test
+    test = open_data(workdir, workdir.config()).test
     compared = test.take(np.arange(min(count, len(test))))
     images = resized_images(compared.read_images(), record.architecture)
     return as_inputs(content, images), compared.labels

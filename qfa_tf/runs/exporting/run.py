@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import rich.console
 
 from qfa_tf.cost import CostModel
-from qfa_tf.runs.building import build_data, build_space
+from qfa_tf.runs.building import build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.exporting.budget import members_in_turn, none_holds, terms_of_file
@@ -28,6 +28,7 @@ from qfa_tf.runs.exporting.records import (
 )
 from qfa_tf.runs.exporting.terms import PassedOver, Term, broken_terms
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.searching.staleness import check_weights, is_stale, measured_anew
 from qfa_tf.runs.selection import Member, Selection, say_search, select
 from qfa_tf.runs.workdir import Workdir
@@ -83,7 +84,7 @@ def export_model(
     say_search(selection, console)
     check_weights(workdir, selection, checkpoint_key, stale)
     options = _fitting(options or ExportOptions(), space, console)
-    data = build_data(config)
+    data = open_data(workdir, config)
     if selection.member is not None and is_stale(selection, checkpoint_key):
         measured_anew(workdir, selection.member, data, console)
     export = _Export(workdir, space, checkpoint_key, data, options, name, console)

@@ -1,10 +1,13 @@
 """Training a supernet in a workdir, so that it can be killed at any moment and resumed."""
 
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import rich.console
 from ml_collections import ConfigDict
 
 from qfa_tf.runs.building import (
-    build_data,
     build_net,
     build_optimizer,
     build_space,
@@ -18,6 +21,7 @@ from qfa_tf.runs.config import complete_config, total_steps
 from qfa_tf.runs.errors import WorkerError
 from qfa_tf.runs.measurement import workdir_evaluator
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.training.final_table import is_finished, write_probes
 from qfa_tf.runs.training.initial_weights import load_initial_weights
@@ -29,6 +33,10 @@ from qfa_tf.runs.training.workers import Workers, cluster_task
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import FLOAT_BITS
 
+if TYPE_CHECKING:
+    from qfa_tf.data import DataSplits
+    from qfa_tf.supernet import QFASupernet
+
 
 def train(
     config: ConfigDict,
@@ -36,6 +44,8 @@ def train(
     console: rich.console.Console | None = None,
     *,
     strategy: str = "default",
+    changed_data: bool = False,
+    skip_damaged: bool = False,
 ) -> None:
     """Trains to the last step of the config, from wherever the workdir stands.
 
@@ -49,6 +59,9 @@ def train(
       console: For progress.
       strategy: "default" (one device), "mirrored" (all devices of this machine) or "multi_worker"
         (several processes, described by TF_CONFIG, all started with the same arguments).
+      changed_data: Whether to go on when the images are others than those of the workdir; images
+        that are known keep their splits.
+      skip_damaged: Whether to go on without damaged image files; the workdir notes which.
 
     Raises:
       ConfigError, WorkdirError: The config or the workdir is refused, or being trained already.
@@ -61,6 +74,9 @@ def train(
     console = console or rich.console.Console()
     config = with_plain_architecture(complete_config(config))
     build_space(config)
+    open_set = functools.partial(
+        open_data, workdir, config, changed_data=changed_data, skip_damaged=skip_damaged
+    )
     task = cluster_task(strategy)
     if not task.is_chief:
         say(
@@ -69,11 +85,13 @@ def train(
         )
         if workdir.config_file.is_file() and is_finished(workdir, config):
             return
-        _train(config, workdir, rich.console.Console(quiet=True), strategy)
+        _train(config, workdir, rich.console.Console(quiet=True), strategy, open_set)
         return
     with training_lock(workdir) as locked:
         workdir.claim(config)
         if is_finished(workdir, config):
+            if changed_data:
+                open_set(console)
             say(
                 console,
                 f"The training in {workdir} is finished: {total_steps(config)} steps. "
@@ -86,10 +104,16 @@ def train(
                 f"Warning: the file system of {workdir} knows no locks. Take care that only one "
                 "training at a time uses it.",
             )
-        _train(config, workdir, console, strategy)
+        _train(config, workdir, console, strategy, open_set)
 
 
-def _train(config: ConfigDict, workdir: Workdir, console, strategy: str) -> None:
+def _train(
+    config: ConfigDict,
+    workdir: Workdir,
+    console: rich.console.Console,
+    strategy: str,
+    open_set: Callable[..., "DataSplits"],
+) -> None:
     load_tensorflow()
     workers = Workers(strategy)
     workers.check_batch_size(config.training.batch_size)
@@ -101,7 +125,8 @@ def _train(config: ConfigDict, workdir: Workdir, console, strategy: str) -> None
                 "the same --workdir on a file system that they share."
             )
         workdir.claim(config)
-        net, data = _build(config, workdir, workers, console)
+        data = open_set(console if workers.task.is_chief else None, writes=workers.task.is_chief)
+        net = _build(config, workdir, workers, data, console)
     with workers.report_lost():
         loop = TrainingLoop(config, workdir, workers, data, net, console)
     if loop.progress.step:
@@ -132,9 +157,14 @@ def _next(config: ConfigDict, workdir: Workdir) -> str:
     return command("export", workdir=workdir)
 
 
-def _build(config: ConfigDict, workdir: Workdir, workers: Workers, console):
-    """The compiled supernet, with its first weights, and the data."""
-    data = build_data(config)
+def _build(
+    config: ConfigDict,
+    workdir: Workdir,
+    workers: Workers,
+    data: "DataSplits",
+    console: rich.console.Console,
+) -> "QFASupernet":
+    """The compiled supernet, with its first weights."""
     recipe = build_training(config, build_teacher(config, workdir, data, workers.task.is_chief))
     space = build_space(config)
     alone = trained_architecture(config)
@@ -151,4 +181,4 @@ def _build(config: ConfigDict, workdir: Workdir, workers: Workers, console):
     if config.training.initial_checkpoint and newest(workdir.checkpoints) is None:
         key = load_initial_weights(net, config)
         say(console, f"Starting from {config.training.initial_checkpoint}, {key}.")
-    return net, data
+    return net
