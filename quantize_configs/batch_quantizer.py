@@ -21,7 +21,7 @@ from quantize_configs.fractional_quantization import (
     quantize_fractional,
 )
 from quantize_configs.keras_backend import keras
-from quantize_configs.quantizer_options import BatchOptions
+from quantize_configs.quantizer_options import BATCH_ESTIMATORS, BatchOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,8 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
       num_bits: 2 to 8, or several of them (elastic: `bits` is then given at each call), 32 among
         them for "no quantization". 16 alone has a symmetric grid, which is signed and not learned.
       zero_point: "integer" or "fractional".
-      estimator: "channel_mean", "sample_mean" or "min_max" (see `estimate_range`).
+      estimator: "channel_mean", "sample_mean", "min_max" or, for one bit-width, "least_error" (see
+        `estimate_range`).
       signed: Codes are signed; x_hat is the same, only the codes move.
       learned: Whether `theta` and `beta` exist; without them gamma is 1 and beta is 0.
       banks: Number of independent sets of learned parameters (one per kernel size in an elastic
@@ -74,6 +75,11 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
           InvalidInputError: One is unknown, or they do not fit together.
         """
         super().__post_init__()
+        if self.estimator == "least_error" and self.bit_widths.is_elastic:
+            raise InvalidInputError(
+                "estimator='least_error' finds the range for one bit-width. Received: "
+                f"num_bits={self.num_bits}. For several take one of {BATCH_ESTIMATORS}."
+            )
         self.is_symmetric = self.bit_widths.choices == (WIDE_BITS,)
         if self.is_symmetric and (self.learned or not self.signed):
             raise InvalidInputError(
@@ -162,7 +168,8 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
     def batch_range(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Range of one batch, float32 scalars (see `estimate_range`)."""
         exact = not self.has_integer_zero_point
-        return range_estimation.estimate_range(inputs, self.estimator, ordered=exact)
+        levels = 2 ** self.bit_widths.choices[-1] - 1
+        return range_estimation.estimate_range(inputs, self.estimator, exact, levels)
 
     def quantize(self, inputs, low, high, weights, bits=None, bank=0) -> tf.Tensor:
         """Quantizes `inputs` on the grid of the range [low, high].

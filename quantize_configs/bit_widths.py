@@ -97,14 +97,14 @@ class BitWidths:
         return tf.convert_to_tensor(bits, tf.int32)
 
     def parameter(self, variable: tf.Variable, bits: tf.Tensor, bank=0) -> tf.Tensor:
-        """The learned scalar of a bit-width, out of [banks * len(choices)] of them.
+        """The learned values of a bit-width, out of [banks * len(choices)] of them.
 
         A masked sum: exact, and its gradient is dense, which nested conditionals need. At 32
         bits, which has no parameter, it is that of the widest choice, of which
         `fake_quantize` then makes no use.
 
         Args:
-          variable: float32 [banks * len(choices)].
+          variable: float32 [banks * len(choices), ...].
           bits: int32 scalar.
           bank: Which set of parameters, an int or int32 scalar.
         """
@@ -116,7 +116,8 @@ class BitWidths:
         chosen = tf.equal(tf.minimum(bits, widest), self.choices * (values.shape[0] // count))
         if values.shape[0] > count:
             chosen &= tf.equal(bank, [row // count for row in range(values.shape[0])])
-        return tf.reduce_sum(values * tf.cast(chosen, values.dtype))
+        chosen = tf.reshape(tf.cast(chosen, values.dtype), [-1] + [1] * (values.shape.rank - 1))
+        return tf.reduce_sum(values * chosen, 0)
 
     def limited(self, bits: tf.Tensor) -> tf.Tensor:
         """`bits`, with 32 replaced by the widest quantized choice."""

@@ -26,10 +26,10 @@ from quantize_configs.folding import fold_linear, fused_tail, normalization_as_a
 from quantize_configs.grid_placement import TENSOR_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role
+from quantize_configs.quantized_model import CONTAINER_ATTRIBUTE
 from quantize_configs.wrappers import WrappedModel
 
 CODES_OF_8_BITS = 255
-CONTAINER_ATTRIBUTE = "deployment_weight_container"
 TIE_NUDGE = 2.0**-18
 WIDENING = 2.0**-14
 

@@ -74,14 +74,14 @@ def fold_linear(model: WrappedModel, call: LayerCall) -> FoldedLinear:
     layer = call.layer
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
     step, qmin, qmax = model.weight_quantizer(name).grid(model.weight_variables(name))
-    weight, step = model.weight(name).numpy(), np.float32(step)
+    weight, step = model.weight(name).numpy(), np.asarray(step, np.float32)
     codes = np.round(np.clip(weight / step, np.float32(qmin), np.float32(qmax))).astype(np.int32)
     tail = fused_tail(model, call)
     signs = np.where(tail.gain < 0, -1, 1)
     shape = (*codes.shape[-2:],) if depthwise else tail.gain.shape
     codes = codes * signs.reshape(shape).astype(np.int32)
     input_scale, _, input_bits = model.activation_grid(call.inputs[0])
-    scales = np.abs(tail.gain) * np.float64(step)
+    scales = np.abs(tail.gain) * step.astype(np.float64).reshape(-1)
     largest_bias = LARGEST_WIDE_BIAS if input_bits == WIDE_BITS else LARGEST_BIAS
     codes, scales = _bound_biases(codes, scales, tail.bias, input_scale, shape, largest_bias)
     (bits,) = model.weight_quantizer(name).bit_widths.choices

@@ -8,6 +8,7 @@ from quantize_configs.layers.registry import LAYERS
 __all__ = [
     "MERGING_LAYERS",
     "WEIGHT_ATTRIBUTES",
+    "WEIGHT_CHANNEL_AXES",
     "Role",
     "UnsupportedLayerError",
     "activation_name",
@@ -19,6 +20,7 @@ __all__ = [
 ]
 
 WEIGHT_ATTRIBUTES = {layer: kind.weight for layer, kind in LAYERS.items() if kind.weight}
+WEIGHT_CHANNEL_AXES = {layer: kind.channel_axes for layer, kind in LAYERS.items() if kind.weight}
 
 MERGING_LAYERS = tuple(layer for layer, kind in LAYERS.items() if kind.merges)
 """Layers that are called with a list of tensors."""

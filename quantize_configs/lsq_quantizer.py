@@ -11,6 +11,7 @@ from quantize_configs.fake_quantization import code_limits, fake_quantize, scale
 from quantize_configs.inherited_grids import inherited_step
 from quantize_configs.keras_backend import keras
 from quantize_configs.quantizer_options import LSQOptions
+from quantize_configs.weight_steps import weight_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +30,13 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
 
         w_hat = round(clip(w / |s|, Qn, Qp)) |s|,   gradient of s multiplied by 1 / sqrt(n Qp)
 
-    with n the number of elements of the tensor. One step per tensor and bit-width.
+    with n the number of weights that share the step. One step per bit-width, of the whole tensor
+    or, with `channel_axes`, of each channel.
 
-    The steps start at `2 mean|w| / sqrt(Qp)` of the weight at the time `build` is called, or of
-    whatever `initial_steps` is given later.
+    The steps start from the weight at the time `build` is called, or from whatever `initial_steps`
+    is given later: at `2 mean|w| / sqrt(Qp)` in the paper, which suits few bits and training; at
+    `max|w| / Qp` ("largest") or where the squared error is least ("least_error") for weights that
+    are trained already.
 
     Args:
       num_bits: 2 to 8, or several of them (elastic), 32 among them for "no quantization".
@@ -40,6 +44,9 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
       narrow_bits: Bit-widths at which the most negative signed code stays unused. LiteRT's int8
         specification leaves out -128, hence 8 by default; `()` gives LSQ to the letter.
       banks: Number of independent sets of steps.
+      channel_axes: Axes of the weight along which steps differ, such as (-1,) for the output
+        channels of a convolution and (-2, -1) of a depthwise one; () for one step per tensor.
+      start_rule: "lsq", "largest" or "least_error".
     """
 
     Choice = WeightChoice
@@ -51,6 +58,7 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
         """Checks the options; raises InvalidInputError."""
         super().__post_init__()
         self.narrow_bits = tuple(self.narrow_bits)
+        self.channel_axes = tuple(self.channel_axes)
 
     @property
     def learned_values(self) -> dict[str, LearnedValue]:
@@ -87,14 +95,17 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
         """Creates the steps on `layer`.
 
         Returns:
-          {"step": float32 [banks * number of bit-widths]}.
+          {"step": float32 [banks * number of bit-widths]}, with `channel_axes` followed by a shape
+          that broadcasts to the weight.
         """
         owner = getattr(layer, "layer", layer)
         weight = getattr(owner, name, None)
         if isinstance(weight, tf.Variable):
-            initial = np.tile(self.initial_steps(weight.numpy()), self.banks)
+            steps = self.initial_steps(weight.numpy())
+            initial = np.tile(steps, (self.banks, *[1] * (steps.ndim - 1)))
         else:
-            initial = np.ones(self.banks * len(self.bit_widths.choices), np.float32)
+            count = self.banks * len(self.bit_widths.choices)
+            initial = np.ones((count, *self._step_shape(tensor_shape)), np.float32)
         step = layer.add_weight(
             name=f"{name}_step",
             shape=initial.shape,
@@ -105,10 +116,14 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
         return {"step": step}
 
     def initial_steps(self, values: np.ndarray) -> np.ndarray:
-        """LSQ's first steps for a weight tensor, float32 [number of bit-widths]."""
-        magnitude = np.mean(np.abs(np.asarray(values, np.float64)))
-        tops = [2 ** (bits - self.signed) - 1 for bits in self.bit_widths.choices]
-        steps = 2.0 * magnitude / np.sqrt(tops)
+        """First steps for a weight tensor, by `start_rule`.
+
+        Returns:
+          float32 [number of bit-widths]; with `channel_axes` followed by the shape of the weight,
+          1 along all other axes.
+        """
+        values = np.asarray(values, np.float64)
+        steps = [weight_steps(values, self, bits) for bits in self.bit_widths.choices]
         return np.maximum(steps, np.finfo(np.float32).eps).astype(np.float32)
 
     @tf.autograph.experimental.do_not_convert
@@ -128,7 +143,8 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
         """
         bits = self.bit_widths.select(bits)
         step, qmin, qmax = self.grid(weights, bits, bank)
-        elements = tf.cast(tf.size(inputs) if elements is None else elements, tf.float32)
+        elements = tf.size(inputs) // tf.size(step) if elements is None else elements
+        elements = tf.cast(elements, tf.float32)
         step = scale_gradient(step, tf.math.rsqrt(elements * qmax))
         return self.quantize_on(
             inputs, (step, qmin, qmax), enabled=self.bit_widths.is_quantized(bits)
@@ -153,3 +169,10 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
         step = self.bit_widths.parameter(weights["step"], bits, bank)
         qmin, qmax = code_limits(bits, signed=self.signed, narrow_bits=self.narrow_bits)
         return tf.abs(step), qmin, qmax
+
+    def _step_shape(self, shape) -> list[int]:
+        """1 along all axes of a weight but those of its channels; [] for one step per tensor."""
+        if not self.channel_axes:
+            return []
+        kept = {axis % len(shape) for axis in self.channel_axes}
+        return [size if axis in kept else 1 for axis, size in enumerate(shape)]

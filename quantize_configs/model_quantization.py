@@ -6,27 +6,31 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
-    QuantizeWrapperV2,
+    QuantizeWrapper,
 )
 
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.bit_widths import WIDE_BITS, is_float_pair
 from quantize_configs.elastic_quantizer import ElasticQuantizer
-from quantize_configs.errors import InvalidInputError, StateError
+from quantize_configs.errors import InvalidInputError, StateError, UnsupportedError
+from quantize_configs.gain_signs import gain_signs, turn_over
 from quantize_configs.grid_placement import TENSOR_BITS, GridPlacement
-from quantize_configs.keras_backend import keras
+from quantize_configs.keras_backend import keras, require_functional
 from quantize_configs.layer_configs import LayerQuantizeConfig
 from quantize_configs.layer_roles import (
     MERGING_LAYERS,
+    WEIGHT_CHANNEL_AXES,
     Role,
     UnsupportedLayerError,
 )
 from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.model_graph import ModelGraph
+from quantize_configs.quantized_model import LayerWrapper, QuantizedModel
 from quantize_configs.rewriting import as_quantizable, copied
 
 NAME_PREFIX = "quant_"
+WEIGHT_STEPS = ("per_channel", "per_tensor")
 
 
 def quantize(
@@ -34,7 +38,9 @@ def quantize(
     policy: BitPolicy,
     *,
     zero_point: str = "integer",
-    estimator: str = "channel_mean",
+    estimator: str = "least_error",
+    weight_steps: str = "per_channel",
+    weight_start: str = "least_error",
     tensor_quantizers: bool = True,
     float_layers: Collection[str] = (),
     input_quantizers: Mapping[str, ElasticQuantizer] = MappingProxyType({}),
@@ -60,7 +66,12 @@ def quantize(
       policy: Bits per layer.
       zero_point: "integer" or "fractional", see `BatchQuantizer`. Only integer ones can be
         converted.
-      estimator: Range estimator, see `estimate_range`.
+      estimator: Range estimator, see `estimate_range`. The default suits trained models,
+        "channel_mean" is BatchQuant's.
+      weight_steps: "per_channel" (of the output) or "per_tensor"; the device has scales per channel
+        in any case.
+      weight_start: First steps: "least_error" (squared, of the weights), "largest" or "lsq" (LSQ's
+        formula, for training with few bits), see `LSQQuantizer`.
       tensor_quantizers: Whether to add the 8-bit quantizers. Without them the model cannot be
         converted.
       float_layers: Convolutions and dense layers that get no quantizers in a model that is not to
@@ -77,6 +88,7 @@ def quantize(
       TypeError, ValueError: `model` or `policy` does not fit.
       UnsupportedLayerError: A layer has no quantized counterpart.
     """
+    _check_precision(model)
     model = as_quantizable(model)
     graph = ModelGraph(model)
     linear = [call.name for call in graph.calls if call.role is Role.LINEAR]
@@ -86,12 +98,22 @@ def quantize(
         raise UnsupportedLayerError(
             f"The model {model.name!r} has no Conv2D, DepthwiseConv2D or Dense layer to quantize."
         )
+    if weight_steps not in WEIGHT_STEPS:
+        raise InvalidInputError(
+            f"weight_steps must be one of {WEIGHT_STEPS}. Received: {weight_steps!r}."
+        )
+
+    def weight_quantizer(layer, bits):
+        axes = WEIGHT_CHANNEL_AXES[type(layer)] if weight_steps == "per_channel" else ()
+        return LSQQuantizer(bits, channel_axes=axes, start_rule=weight_start)
+
     # Nothing in these layers needs AutoGraph, which takes most of the time.
     rebuild = tf.autograph.experimental.do_not_convert(_wrap_layers)
     return rebuild(
         model,
         graph,
         policy,
+        weight_quantizer,
         lambda name, bits: (
             input_quantizers.get(name)
             or BatchQuantizer(bits, zero_point=zero_point, estimator=estimator)
@@ -121,6 +143,26 @@ def check_wrappers(model: keras.Model) -> None:
             )
 
 
+def _check_precision(model):
+    """Refuses models that are quantized already, or that compute in another type than float32."""
+    require_functional(model)
+    if wrapped := [layer.name for layer in model.layers if isinstance(layer, QuantizeWrapper)]:
+        raise InvalidInputError(
+            f"The model {model.name!r} is quantized already (its layer {wrapped[0]!r} and "
+            f"{len(wrapped) - 1} others). Quantize the float model it was made from, with another "
+            "bit policy."
+        )
+    types = {layer.name: layer.compute_dtype for layer in model.layers}
+    if other := {name: one for name, one in types.items() if one not in (None, "float32")}:
+        name, one = next(iter(other.items()))
+        raise UnsupportedError(
+            f"The layer {name!r} and {len(other) - 1} others of {model.name!r} compute in {one}; "
+            "fake quantization needs float32. Set "
+            "keras.mixed_precision.set_global_policy('float32'), build the model again and load "
+            "its weights."
+        )
+
+
 def _check_float_layers(float_layers, linear, policy, tensor_quantizers):
     """Raises ValueError unless all of them are linear layers that may stay in float."""
     if not float_layers:
@@ -143,7 +185,14 @@ def _check_float_layers(float_layers, linear, policy, tensor_quantizers):
 
 
 def _wrap_layers(
-    model, graph, policy, input_quantizer, tensor_quantizers, float_layers, take_layers
+    model,
+    graph,
+    policy,
+    make_weight_quantizer,
+    input_quantizer,
+    tensor_quantizers,
+    float_layers,
+    take_layers,
 ):
     """Rebuilds `model` with wrapped layers and the identity layers that hold quantizers.
 
@@ -151,6 +200,7 @@ def _wrap_layers(
     transforms nothing but copies the model three times.
     """
     tensors: dict[str, Any] = {}
+    signs = {} if take_layers else gain_signs(graph)
     pairs = {call.name: policy.of(call.name) for call in graph.calls if call.role is Role.LINEAR}
     placement = GridPlacement(graph, pairs)
 
@@ -187,17 +237,19 @@ def _wrap_layers(
         if pair is not None and is_float_pair(pair):
             float_bits = pair[0]
         elif pair is not None and call.name not in float_layers:
-            weight_quantizer = LSQQuantizer(pair[0])
+            weight_quantizer = make_weight_quantizer(call.layer, pair[0])
             wide = pair[1] == WIDE_BITS
             quantizer = fixed_quantizer(WIDE_BITS) if wide else input_quantizer(call.name, pair[1])
             arguments = [identity(f"{call.name}.input", quantizer, arguments[0])]
         config = LayerQuantizeConfig(weight_quantizer, tensor_quantizer(call.name), float_bits)
         arguments = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
         layer = call.layer if take_layers else copied(call.layer, call.layer.input_shape)
+        if call.name in signs:
+            turn_over(layer, call, signs[call.name])
         tensors[call.name] = _wrapped(layer, config, arguments)
     sources = [inputs[tensor._keras_history.layer.name] for tensor in model.inputs]
     outputs = [tensors[name] for name in graph.outputs]
-    return keras.Model(sources, outputs, name=model.name)
+    return QuantizedModel(sources, outputs, name=model.name)
 
 
 def _wrapped(layer, config, argument):
@@ -206,7 +258,7 @@ def _wrapped(layer, config, argument):
     Keras calls a new layer once, only to learn the shape of its output. That call skips the
     quantizers, whose operations take most of the time.
     """
-    wrapper = QuantizeWrapperV2(layer, config, name_prefix=NAME_PREFIX)
+    wrapper = LayerWrapper(layer, config, name_prefix=NAME_PREFIX)
     with tf.name_scope(wrapper.name):
         wrapper.build(tf.nest.map_structure(lambda tensor: tensor.shape, argument))
     wrapper.call = lambda inputs, training=None: layer.call(inputs)

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from quantize_configs.options import option
 
 ZERO_POINTS = ("integer", "fractional")
-ESTIMATORS = ("channel_mean", "sample_mean", "min_max")
+BATCH_ESTIMATORS = ("channel_mean", "sample_mean", "min_max")
+"""Of any number of bit-widths; BatchQuant's own is the first."""
+ESTIMATORS = (*BATCH_ESTIMATORS, "least_error")
+STARTS = ("lsq", "largest", "least_error")
 GRIDS = ("unsigned", "signed", "offset")
 RULES = ("lsq", "pact")
 
@@ -51,6 +54,14 @@ class LSQOptions:
         (8,), "weight bits that leave out their most negative code"
     )
     banks: int = option(1, "number of independent sets of steps", minimum=1)
+    channel_axes: tuple[int, ...] = option(
+        (), "axes of the weight along which steps differ; one step per tensor without any"
+    )
+    start_rule: str = option(
+        "lsq",
+        "first steps: of LSQ's formula, to the largest weight, or of least squared error",
+        choices=STARTS,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ from quantize_configs.errors import (
 )
 from quantize_configs.files import FileWriteError
 from quantize_configs.keras_backend import keras, require_functional
+from quantize_configs.quantized_model import QuantizedModel
 from quantize_configs.scheme import quantize_scope
 
 SCHEMA_VERSION = 1
@@ -90,7 +91,8 @@ def load_model(folder: str | os.PathLike) -> keras.Model:
         )
     try:
         with quantize_scope():
-            model = keras.models.model_from_json(json.dumps(content["model"]))
+            entry = {**content["model"], "class_name": QuantizedModel.__name__}
+            model = keras.models.model_from_json(json.dumps(entry))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedFileError(f"{folder / CONFIG_FILE} is damaged: {error}.") from error
     try:

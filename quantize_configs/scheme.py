@@ -16,6 +16,7 @@ from quantize_configs.layer_configs import LayerQuantizeConfig
 from quantize_configs.layer_roles import Role, role_of
 from quantize_configs.layers.registry import LAYERS
 from quantize_configs.lsq_quantizer import LSQQuantizer
+from quantize_configs.quantized_model import LayerWrapper, QuantizedModel
 from quantize_configs.quantizer_registry import QUANTIZERS
 
 
@@ -54,5 +55,12 @@ class BitWidthScheme(quantize_scheme.QuantizeScheme):
 
 def quantize_scope():
     """TFMOT's `quantize_scope` with this package's classes, needed to rebuild quantized models."""
-    kinds: tuple[type, ...] = (LayerQuantizeConfig, *QUANTIZERS.values(), HardSigmoid, HardSwish)
+    kinds: tuple[type, ...] = (
+        LayerQuantizeConfig,
+        LayerWrapper,
+        QuantizedModel,
+        *QUANTIZERS.values(),
+        HardSigmoid,
+        HardSwish,
+    )
     return tfmot.quantization.keras.quantize_scope({kind.__name__: kind for kind in kinds})

@@ -2,19 +2,21 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from quantize_configs.bit_widths import QUANTIZED_BITS
+from quantize_configs.calibration_data import BATCH_SIZE, image_batches
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras_backend import keras
-from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES, Role
+from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES, WEIGHT_CHANNEL_AXES, Role
+from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.model_graph import ModelGraph
 from quantize_configs.rewriting import as_quantizable
 
 FULL_BITS = 8
-_STEP_CANDIDATES = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,21 +51,26 @@ class Sensitivity:
 
 def sensitivity(
     model: keras.Model,
-    data: Iterable,
+    data: Any,
     *,
     loss: "keras.losses.Loss | str | None" = None,
     bits: Iterable[int] = (2, 3, 4),
+    verbose: bool = False,
 ) -> Sensitivity:
-    """Measures the loss of a float model with the weights of one layer at a time quantized.
+    """Measures what a float model loses with the weights of one layer at a time quantized.
 
-    Weights are rounded with the step of least squared error; all others have 8 bits, activations
+    Weights are quantized as `quantize` does it by default; all others have 8 bits, activations
     stay in float. The model is as it was afterwards.
 
     Args:
       model: Functional or sequential float model.
-      data: Batches (images, labels), read once; a few hundred images are enough for a ranking.
-      loss: Keras loss or its name; by default the one the model was compiled with.
+      data: Batches (images, labels), or images without labels (batches or an array), read once; a
+        few hundred images are enough for a ranking.
+      loss: Keras loss or its name; by default the one the model was compiled with. Without labels
+        the loss is the squared error of the outputs of the float model, as a share of their
+        square (-10 log10 of it is the signal-to-noise ratio in dB), and no other can be given.
       bits: Weight bits to try, below 8.
+      verbose: Whether to show a progress bar.
 
     Raises:
       TypeError, ValueError: The arguments do not fit.
@@ -71,15 +78,23 @@ def sensitivity(
     """
     graph = ModelGraph(as_quantizable(model))
     bits = _checked_bits(bits)
-    loss_of = _loss_of(model, loss)
-    batches = [(tf.convert_to_tensor(images), labels) for images, labels in data]
+    forward = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    batches, is_labelled = _read(model, data, forward)
     if not batches:
-        raise InvalidInputError("The data is empty. Give at least one batch (images, labels).")
+        raise InvalidInputError("The data is empty. Give at least one batch of images.")
+    loss_of: Callable
+    if is_labelled:
+        loss_of = _loss_of(model, loss)
+    elif loss is not None:
+        raise InvalidInputError("A loss needs labels. Give batches (images, labels), or no loss.")
+    else:
+        loss_of = _noise_share
     names = [call.name for call in graph.calls if call.role is Role.LINEAR]
     if not names:
-        raise InvalidInputError(f"The model {model.name!r} has no layer that takes bits.")
+        raise ValueError(f"The model {model.name!r} has no layer that takes bits.")
+    axes = {name: WEIGHT_CHANNEL_AXES[type(model.get_layer(name))] for name in names}
+    bar = keras.utils.Progbar(len(names), unit_name="layer") if verbose else None
     kernels = {name: _kernel(model.get_layer(name)) for name in names}
-    forward = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
     def measured() -> float:
         losses = [
@@ -91,31 +106,57 @@ def sensitivity(
     originals = {name: kernel.numpy() for name, kernel in kernels.items()}
     try:
         for name, kernel in kernels.items():
-            kernel.assign(rounded(originals[name], FULL_BITS))
+            kernel.assign(rounded(originals[name], FULL_BITS, axes[name]))
         base = measured()
         increases: dict[str, dict[int, float]] = {}
         for name, kernel in kernels.items():
             increases[name] = {}
             for number in bits:
-                kernel.assign(rounded(originals[name], number))
+                kernel.assign(rounded(originals[name], number, axes[name]))
                 increases[name][number] = measured() - base
-            kernel.assign(rounded(originals[name], FULL_BITS))
+            kernel.assign(rounded(originals[name], FULL_BITS, axes[name]))
+            if bar is not None:
+                bar.update(len(increases))
     finally:
         for name, kernel in kernels.items():
             kernel.assign(originals[name])
     return Sensitivity(base, increases)
 
 
-def rounded(values: np.ndarray, bits: int) -> np.ndarray:
-    """`values` on the symmetric grid of `bits` with the step of least squared error, float32."""
-    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    low = max(low, -127)
-    largest = float(np.max(np.abs(values), initial=0.0))
-    if largest == 0:
-        return values
-    candidates = largest / high * np.linspace(0.15, 1.0, _STEP_CANDIDATES)
-    grids = (np.clip(np.rint(values / step), low, high) * step for step in candidates)
-    return min(grids, key=lambda grid: float(np.sum((grid - values) ** 2))).astype(np.float32)
+def rounded(values: np.ndarray, bits: int, channel_axes: tuple[int, ...] = ()) -> np.ndarray:
+    """`values` as a quantizer of `quantize` starts with them, float32.
+
+    Args:
+      values: Weight.
+      bits: 2 to 8.
+      channel_axes: Axes with steps of their own, see `LSQQuantizer`.
+    """
+    quantizer = LSQQuantizer(bits, channel_axes=channel_axes, start_rule="least_error")
+    (steps,) = quantizer.initial_steps(values)
+    codes = np.clip(np.rint(values / steps), *quantizer.limits(bits))
+    return (codes * steps).astype(np.float32)
+
+
+def _read(model, data, forward) -> tuple[list, bool]:
+    """Batches (images, labels), or (images, outputs of the float model); and which of both."""
+    if isinstance(data, np.ndarray | tf.Tensor):
+        data = (images for (images,) in image_batches(model, data))
+    elif isinstance(data, tuple):
+        images, labels = data
+        starts = range(0, len(images), BATCH_SIZE)
+        data = ((images[s : s + BATCH_SIZE], labels[s : s + BATCH_SIZE]) for s in starts)
+    read: list = []
+    labelled = False
+    for batch in data:
+        labelled = isinstance(batch, tuple | list) and len(batch) > 1 and batch[1] is not None
+        images = tf.convert_to_tensor(batch[0] if isinstance(batch, tuple | list) else batch)
+        read.append((images, batch[1] if labelled else forward(images)))
+    return read, labelled
+
+
+def _noise_share(expected: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Squared error as a share of the square."""
+    return tf.reduce_sum(tf.square(outputs - expected)) / tf.reduce_sum(tf.square(expected))
 
 
 def _kernel(layer) -> tf.Variable:

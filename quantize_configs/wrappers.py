@@ -8,6 +8,7 @@ from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES
 from quantize_configs.model_graph import ModelGraph
+from quantize_configs.weight_steps import largest_steps
 
 
 class WrappedModel:
@@ -49,12 +50,12 @@ class WrappedModel:
         return self._weight_entry(name)[2]
 
     def fit_step(self, name: str) -> None:
-        """Sets the step of a linear layer so that its grid just covers the weight."""
+        """Sets the steps of a linear layer so that its grid just covers the weight."""
         weight, quantizer, variables = self._weight_entry(name)
-        _, _, qmax = quantizer.grid(variables)
-        largest = tf.reduce_max(tf.abs(weight))
-        step = tf.maximum(largest / qmax, np.finfo(np.float32).eps)
-        variables["step"].assign(tf.fill(variables["step"].shape, step))
+        (bits,) = quantizer.bit_widths.choices
+        steps = largest_steps(weight.numpy(), quantizer, bits)
+        steps = np.maximum(steps, np.finfo(np.float32).eps)
+        variables["step"].assign(np.broadcast_to(steps, variables["step"].shape))
 
     def output_quantizer(self, name: str) -> ElasticQuantizer | None:
         """The quantizer of a layer's output, None when it has none."""

@@ -76,6 +76,8 @@ def extract(
         BitPolicy(layers=bits),
         zero_point=net.zero_point,
         estimator=net.estimator,
+        weight_steps="per_tensor",
+        weight_start="lsq",
         tensor_quantizers=deployment_grids,
         input_quantizers=_input_quantizers(net, bits),
         float_layers=() if deployment_grids else in_float,

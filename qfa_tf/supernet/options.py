@@ -8,7 +8,12 @@ import dataclasses
 
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.options import check_options, option, same_option
-from quantize_configs.quantizer_options import ACTIVATION_KINDS, BatchOptions, LSQOptions
+from quantize_configs.quantizer_options import (
+    ACTIVATION_KINDS,
+    BATCH_ESTIMATORS,
+    BatchOptions,
+    LSQOptions,
+)
 
 PADDINGS = ("same", "symmetric")
 SIGNED_INPUTS = ("offset", "signed", "clip")
@@ -23,7 +28,7 @@ class SupernetOptions:
     """
 
     zero_point: str = same_option(BatchOptions, "zero_point")
-    estimator: str = same_option(BatchOptions, "estimator")
+    estimator: str = same_option(BatchOptions, "estimator", choices=BATCH_ESTIMATORS)
     padding: str = option(
         "same", "SAME, or k // 2 zeros on all sides as in the official releases", choices=PADDINGS
     )

@@ -8,9 +8,11 @@ from quantize_configs.layers.kinds import LayerKind, Role
 layers = keras.layers
 
 LAYERS = {
-    layers.Conv2D: LayerKind(Role.LINEAR, weight="kernel"),
-    layers.DepthwiseConv2D: LayerKind(Role.LINEAR, weight="depthwise_kernel"),
-    layers.Dense: LayerKind(Role.LINEAR, weight="kernel"),
+    layers.Conv2D: LayerKind(Role.LINEAR, weight="kernel", channel_axes=(-1,)),
+    layers.DepthwiseConv2D: LayerKind(
+        Role.LINEAR, weight="depthwise_kernel", channel_axes=(-2, -1)
+    ),
+    layers.Dense: LayerKind(Role.LINEAR, weight="kernel", channel_axes=(-1,)),
 }
 
 SPLIT = ".function"

@@ -36,6 +36,7 @@ class LayerKind:
     Attributes:
       role: What they do to grids; a function of the layer where that depends on its settings.
       weight: Name of the attribute with the quantized weight; None where there is none.
+      channel_axes: Axes of that weight that make up the output channels.
       merges: Whether they are called with a list of tensors.
       shares_grid: Whether several inputs come onto the grid of the output, code for code.
       function: Name of the function they compute, where `role` is POINTWISE or ACTIVATION.
@@ -44,6 +45,7 @@ class LayerKind:
 
     role: Role | Callable[[keras.layers.Layer], Role]
     weight: str | None = None
+    channel_axes: tuple[int, ...] = ()
     merges: bool = False
     shares_grid: bool = False
     function: Callable[[keras.layers.Layer], str] | None = None

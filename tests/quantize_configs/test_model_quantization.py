@@ -69,7 +69,8 @@ def test_every_linear_layer_has_the_quantizers_of_the_policy(trained):
         assert weight_quantizer.bit_widths.choices == (weight_bits,)
         (source,) = trained.wrapped.graph.by_name[name].inputs
         assert source == f"{name}.input"
-        assert trained.wrapped.output_quantizer(source) == BatchQuantizer(activation_bits)
+        expected = BatchQuantizer(activation_bits, estimator="least_error")
+        assert trained.wrapped.output_quantizer(source) == expected
 
 
 def test_8_bit_quantizers_where_no_single_linear_layer_reads(trained):
@@ -172,6 +173,13 @@ def quantized_sequential(**options):
     return quantize(small_nets.sequential(), BitPolicy((4, 4)), **options)
 
 
+def test_steps_of_the_papers_by_choice():
+    model = quantized_sequential(weight_steps="per_tensor", weight_start="lsq")
+    wrapped = WrappedModel(model)
+    expected = 2 * np.mean(np.abs(wrapped.weight("conv"))) / np.sqrt(7)
+    np.testing.assert_allclose(wrapped.weight_variables("conv")["step"], [expected], rtol=1e-6)
+
+
 def test_quantize_copies_weights_and_starts_steps_from_them():
     keras.utils.set_random_seed(0)
     float_model = small_nets.sequential()
@@ -180,8 +188,10 @@ def test_quantize_copies_weights_and_starts_steps_from_them():
     before = float_model.get_weights()
     wrapped = WrappedModel(quantize(float_model, BitPolicy((4, 4))))
     np.testing.assert_array_equal(wrapped.weight("conv"), kernel)
-    expected = 2 * np.mean(np.abs(kernel)) / np.sqrt(7)
-    np.testing.assert_allclose(wrapped.weight_variables("conv")["step"], [expected], rtol=1e-6)
+    steps = wrapped.weight_variables("conv")["step"].numpy()
+    assert steps.shape == (1, 1, 1, 1, kernel.shape[-1])
+    error = np.abs(np.clip(np.rint(kernel / steps[0]), -8, 7) * steps[0] - kernel)
+    assert np.mean(error**2) < np.mean((kernel.numpy() / 7) ** 2) / 12
     for value, old in zip(float_model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, old)
 

@@ -1,0 +1,104 @@
+"""The class of quantized models: a Keras model that keeps what is frozen and loses nothing."""
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
+    QuantizeWrapperV2,
+)
+
+from quantize_configs.errors import StateError
+from quantize_configs.keras_backend import keras
+
+CONTAINER_ATTRIBUTE = "deployment_weight_container"
+
+
+class LayerWrapper(QuantizeWrapperV2):
+    """TFMOT's wrapper, which does not train the weight and the steps of a frozen layer."""
+
+    @property
+    def trainable_weights(self):
+        """Weights of the layer and of its quantizers; none while the layer is frozen."""
+        return super().trainable_weights if self.layer.trainable else []
+
+    @property
+    def non_trainable_weights(self):
+        """All other weights."""
+        frozen = [] if self.layer.trainable else super().trainable_weights
+        return self._dedup_weights([*frozen, *super().non_trainable_weights])
+
+
+class QuantizedModel(keras.Model):
+    """What `quantize` returns, a functional model.
+
+    `compile`, `fit`, `evaluate` and `predict` are those of Keras. `fit` validates with the ranges
+    of each batch as long as none are stored, and forgets that the model was prepared for
+    deployment. Files of Keras keep the order of weights only, which a rebuilt model does not have:
+    `save_model` and `load_model` take their place.
+    """
+
+    def fit(self, *args, callbacks=None, **kwargs):
+        """As `keras.Model.fit`."""
+        if getattr(self, CONTAINER_ATTRIBUTE, None) is not None:
+            setattr(self, CONTAINER_ATTRIBUTE, None)
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = callbacks.callbacks
+        given = [] if callbacks is None else callbacks
+        given = list(given) if isinstance(given, list | tuple) else [given]
+        return super().fit(*args, callbacks=[_BatchRanges(), *given], **kwargs)
+
+    def save(self, filepath, *args, **kwargs):
+        """Refuses; see `save_model`."""
+        raise _refused("save", filepath)
+
+    def save_weights(self, filepath, *args, **kwargs):
+        """Refuses; see `save_model`."""
+        raise _refused("save_weights", filepath)
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Refuses; see `load_model`."""
+        raise StateError(
+            f"load_weights cannot fill a quantized model, whose weights have no fixed order "
+            f"({filepath}). Use quantize_configs.load_model on a folder that save_model wrote."
+        )
+
+
+def _refused(name: str, path: object) -> StateError:
+    return StateError(
+        f"{name} would write a file that no quantized model can be loaded from ({path}). Use "
+        "quantize_configs.save_model(model, folder) and load_model(folder)."
+    )
+
+
+class _BatchRanges(keras.callbacks.Callback):
+    """Validation inside `fit` with the ranges of each batch, where no range is stored."""
+
+    def on_test_begin(self, logs=None):
+        """Lets quantizers without a range take that of each batch."""
+        self._stack = contextlib.ExitStack()
+        self._stack.enter_context(ranges_of_batches(self.model))
+
+    def on_test_end(self, logs=None):
+        """Forgets the ranges."""
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def ranges_of_batches(model: keras.Model) -> Iterator[None]:
+    """Quantizers that have no range yet take that of each batch outside training, and keep none."""
+    waiting = [
+        layer._output_quantizer_vars
+        for layer in model.layers
+        if "accumulating" in getattr(layer, "_output_quantizer_vars", {})
+    ]
+    waiting = [variables for variables in waiting if float(variables["samples"]) == 0.0]
+    for variables in waiting:
+        variables["accumulating"].assign(True)
+    try:
+        yield
+    finally:
+        for variables in waiting:
+            variables["accumulating"].assign(False)
+            for role in ("samples", "range_low", "range_high"):
+                variables[role].assign(np.zeros([], np.float32))
