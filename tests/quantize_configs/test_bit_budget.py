@@ -133,7 +133,7 @@ def test_wrong_budgets(options, message):
 
 def test_wrong_measurements():
     with pytest.raises(ValueError, match=r"'three' is not compiled.*Pass loss="):
-        sensitivity(MODEL, [])
+        sensitivity(MODEL, [(np.zeros((1, 4, 4, 2), np.float32), np.zeros(1))])
     with pytest.raises(ValueError, match="The data is empty"):
         sensitivity(MODEL, [], loss=LOSS)
     with pytest.raises(ValueError, match=r"bits must be one or several of .*Received: \(8,\)"):

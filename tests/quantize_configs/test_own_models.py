@@ -177,7 +177,8 @@ def test_sensitivity_without_labels():
     measured = sensitivity(model, IMAGES, bits=(2, 4))
     assert 0 < measured.loss < 1e-3
     assert measured.increases["head"][2] > measured.increases["head"][4] > 0
-    assert sensitivity(model, [IMAGES], bits=(2, 4)).increases == measured.increases
+    halves = [IMAGES[:32], IMAGES[32:]]
+    assert sensitivity(model, halves, bits=(2, 4)).increases == measured.increases
     with pytest.raises(InvalidInputError, match="needs labels"):
         sensitivity(model, IMAGES, loss="mse")
 
