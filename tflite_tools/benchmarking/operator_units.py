@@ -121,7 +121,7 @@ def empty_model() -> bytes:
     from tflite_tools.flatbuffer.emitter import emit
 
     graph = IntegerGraph()
-    grid = Quantization(np.array([0.05], np.float32), 0)
+    grid = Quantization(np.float32(0.05), 0)
     graph.add_input("x", (1, 1), DataType.INT8, grid)
     graph.add_tensor("x.float", (1, 1), DataType.FLOAT32)
     graph.add_operation("x.float", Dequantize(), ["x"], ["x.float"])
