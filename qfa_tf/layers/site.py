@@ -226,11 +226,19 @@ class ElasticSite(keras.layers.Layer):
           shape: Of the part.
         """
         if len(self.input_parts) > 1:
-            axis = kernel.ndim - 2
-            starts = np.cumsum((0, *self.input_parts[:-1]))
-            rows = [np.arange(start, start + n) for start, n in zip(starts, parts, strict=True)]
-            kernel = kernel.take(np.concatenate(rows), axis)
+            kernel = kernel.take(self._rows(parts), kernel.ndim - 2)
         return kernel[tuple(slice(size) for size in shape)]
+
+    def active_outputs(self, values: np.ndarray, parts: Sequence[int], width: int) -> np.ndarray:
+        """The values of the output channels that a subnet has, [width]; see `active_kernel`."""
+        if self.kind == "depthwise" and len(self.input_parts) > 1:
+            return values[self._rows(parts)]
+        return values[:width]
+
+    def _rows(self, parts: Sequence[int]) -> np.ndarray:
+        starts = np.cumsum((0, *self.input_parts[:-1]))
+        ranges = [np.arange(start, start + n) for start, n in zip(starts, parts, strict=True)]
+        return np.concatenate(ranges)
 
     def call(self, x, choice: SiteChoice, mode: Mode, stored=None):
         """Runs the site for one choice.
@@ -249,7 +257,7 @@ class ElasticSite(keras.layers.Layer):
         x, low, high = self._quantized_input(x, choice.activation, mode, stored)
         x = self._convolve(x, self._quantized_kernel(choice), choice)
         if self.normalization:
-            x, mean, variance = self._normalize(x, choice.output_width, mode, stored)
+            x, mean, variance = self._normalize(x, choice, mode, stored)
         elif self.use_bias:
             x += tf.cast(self.bias, x.dtype)
         linear = x
@@ -305,11 +313,21 @@ class ElasticSite(keras.layers.Layer):
         """The kernel with the active channels of every part of the input in front."""
         if len(self.input_parts) < 2:
             return kernel
-        axis = 2 if kernel.shape.rank == 4 else 0
-        pieces = tf.split(kernel, self.input_parts, axis)
-        active = []
-        for piece, count in zip(pieces, tf.unstack(choice.parts), strict=True):
-            active.append(tf.gather(piece, tf.range(count), axis=axis))
+        return self._active_parts(kernel, choice, axis=2 if kernel.shape.rank == 4 else 0)
+
+    def _active_outputs(self, values, choice):
+        """The values of the active output channels."""
+        if self.kind == "depthwise" and len(self.input_parts) > 1:
+            return self._active_parts(values, choice, axis=0)
+        return tf.slice(values, [0], choice.output_width)
+
+    def _active_parts(self, values, choice, axis: int):
+        pieces = tf.split(values, self.input_parts, axis)
+        counts = tf.unstack(choice.parts)[: len(pieces)]  # padded to one length for all sites
+        active = [
+            tf.gather(piece, tf.range(count), axis=axis)
+            for piece, count in zip(pieces, counts, strict=True)
+        ]
         return tf.concat(active, axis)
 
     def _convolve(self, x, kernel, choice):
@@ -328,8 +346,9 @@ class ElasticSite(keras.layers.Layer):
             return depthwise_convolution(x, kernel, self.stride, padding, self.kernel_sizes)
         return tf.nn.conv2d(x, kernel, strides, padding)
 
-    def _normalize(self, x, width, mode, stored):
-        gamma, beta = tf.slice(self.gamma, [0], width), tf.slice(self.beta, [0], width)
+    def _normalize(self, x, choice, mode, stored):
+        gamma, beta = (self._active_outputs(one, choice) for one in (self.gamma, self.beta))
+        width = choice.output_width
         if mode is Mode.FROZEN:
             mean, variance = stored("mean")[: width[0]], stored("variance")[: width[0]]
             y = self.arithmetic.normalize(x, mean, variance, gamma, beta, self.epsilon)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from qfa_tf.network.choices import ROLES, Constant
+from qfa_tf.network.choices import ROLES, Constant, parts_of
 from qfa_tf.network.errors import InvalidSpaceError
 from qfa_tf.network.network import Network
 from qfa_tf.network.nodes import (
@@ -15,6 +15,7 @@ from qfa_tf.network.nodes import (
     Image,
     Node,
     Product,
+    SqueezeExcite,
     Sum,
 )
 
@@ -32,12 +33,13 @@ def check(network: Network) -> Network:
         for name in node.inputs:
             _require(name in seen, f"Node {node.name!r} reads {name!r}, which is no node before it")
         seen.add(node.name)
-        _check_node(network, node)
     images = [node.name for node in network.nodes if isinstance(node, Image)]
     _require(len(images) == 1, f"A network has one Image. Received: {images}")
     for name in network.outputs:
         _require(name in seen, f"The output {name!r} is no node")
     _require(bool(network.outputs), "A network has at least one output")
+    for node in network.nodes:
+        _check_node(network, node)
     for slot in network.slots:
         _check_slot(network, slot)
     return network
@@ -120,6 +122,16 @@ def _check_node(network: Network, node: Node) -> None:
             owner in (None, node.slot) or not network.is_optional(owner),
             f"Choice {name!r} is void without the slot {owner!r}, and node {node.name!r} outside "
             "of it needs it",
+        )
+    if node.inputs and len(parts_of(network.width(node.inputs[0]))) > 1:
+        is_elastic = bool(network.width(node.inputs[0]).choices)
+        slices = isinstance(node, SqueezeExcite) or (
+            isinstance(node, Convolution) and isinstance(node.kernel_size, str)
+        )
+        _require(
+            not (is_elastic and slices),
+            f"{node.name!r} reads a concatenation of tensors with a choice of widths, which "
+            "squeeze-excite and kernels of several sizes cannot",
         )
     several = isinstance(node, Sum | Product | Concatenation)
     _require(

@@ -267,7 +267,17 @@ class SearchSpace:
     # Files.
 
     def replace(self, **changes: Any) -> "SearchSpace":
-        """Returns a copy with some fields changed."""
+        """Returns a copy with some fields of its settings changed.
+
+        Raises:
+          InvalidSpaceError: The settings have no such field, or a value is not allowed.
+        """
+        fields = [field.name for field in dataclasses.fields(self.family)]  # type: ignore[arg-type]
+        unknown = sorted(set(changes) - set(fields))
+        if unknown:
+            raise InvalidSpaceError(
+                f"The settings of space {self.name!r} are {fields}. Received: {unknown}"
+            )
         return SearchSpace(dataclasses.replace(self.family, **changes))  # type: ignore[type-var]
 
     def to_json(self) -> str:

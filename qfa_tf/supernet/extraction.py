@@ -252,8 +252,8 @@ def _fill_site(net, wrapped, calibration, part: SubnetNode, bits) -> None:
     if source.normalization:
         norm = wrapped.wrapper(f"{name}.norm").layer
         width = norm.gamma.shape[0]
-        norm.gamma.assign(source.gamma.numpy()[:width])
-        norm.beta.assign(source.beta.numpy()[:width])
+        for target, values in ((norm.gamma, source.gamma), (norm.beta, source.beta)):
+            target.assign(source.active_outputs(values.numpy(), part.input_parts, width))
         norm.moving_mean.assign(calibration.read(net.layout, f"{name}.mean")[:width])
         norm.moving_variance.assign(calibration.read(net.layout, f"{name}.variance")[:width])
     if source.activation_quantizer is not None:
