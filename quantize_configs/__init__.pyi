@@ -23,6 +23,7 @@ from .model_quantization import quantize
 from .saving import load_model, save_model
 from .scheme import BitWidthScheme, quantize_scope
 from .sensitivity import Sensitivity, sensitivity
+from .support_check import SupportReport, check_support
 from .wrappers import UncalibratedError
 
 __all__ = [
@@ -43,11 +44,13 @@ __all__ = [
     "QFAError",
     "Sensitivity",
     "StateError",
+    "SupportReport",
     "UnavailableError",
     "UncalibratedError",
     "UnsupportedError",
     "UnsupportedLayerError",
     "calibrate",
+    "check_support",
     "load_model",
     "prepare_for_deployment",
     "quantize",

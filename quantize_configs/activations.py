@@ -64,5 +64,42 @@ class HardSigmoid(keras.layers.Layer):
         return input_shape
 
 
+class PointwiseFunction(keras.layers.Layer):
+    """A function of each element that is computed in float, because nothing can fuse it.
+
+    Args:
+      function: "relu", "relu6", "hard_sigmoid" (relu6(x + 3) / 6) or "tanh_gelu" (the
+        approximation of gelu by a hyperbolic tangent).
+    """
+
+    def __init__(self, function: str, **options):
+        super().__init__(**options)
+        self.function = function
+
+    def call(self, inputs):
+        """Applies the function to every element."""
+        return _FUNCTIONS[self.function](inputs)
+
+    def compute_output_shape(self, input_shape):
+        """The shape of the input."""
+        return input_shape
+
+    def get_config(self):
+        """Constructor arguments."""
+        return {**super().get_config(), "function": self.function}
+
+
 def _hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
+
+
+def _tanh_gelu(x: tf.Tensor) -> tf.Tensor:
+    return tf.nn.gelu(x, approximate=True)
+
+
+_FUNCTIONS = {
+    "hard_sigmoid": _hard_sigmoid,
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "tanh_gelu": _tanh_gelu,
+}

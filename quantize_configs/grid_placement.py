@@ -45,7 +45,8 @@ class GridPlacement:
             return TENSOR_BITS
         if call.role is Role.PASSING or self._graph.is_fused_away(name):
             return None
-        if call.role is Role.POINTWISE and function_of(call.layer) == "softmax":
+        is_softmax = call.role is Role.POINTWISE and function_of(call.layer) == "softmax"
+        if is_softmax and self._is_end(name):
             return None
         bits = WIDE_BITS if self._is_wide(name) else TENSOR_BITS
         return None if self._needs_none(name, bits) else bits

@@ -38,7 +38,7 @@ def kind_of(layer: keras.layers.Layer) -> LayerKind:
         known = ", ".join(sorted(kind.__name__ for kind in LAYERS))
         raise UnsupportedLayerError(
             f"Layer {layer.name!r} is a {type(layer).__name__}, which cannot be quantized. "
-            f"Supported layers: {known}. Replace it by one of these, or keep it outside the model."
+            f"Supported layers: {known}. {_advice(layer)}, or keep it outside the model."
         ) from None
 
 
@@ -61,3 +61,20 @@ def shares_grid(layer: keras.layers.Layer) -> bool:
     """Whether what a layer reads comes onto the grid of what it makes, code for code."""
     kind = kind_of(layer)
     return kind.shares_grid or kind.role_of(layer) is Role.PASSING
+
+
+_NEAREST = {
+    "AveragePooling1D": "AveragePooling2D of a map of width 1",
+    "Conv1D": "a Conv2D with a kernel (k, 1) on a map of width 1",
+    "Conv2DTranspose": "an UpSampling2D and a Conv2D",
+    "Lambda": "operators such as x + y, or layers of Keras",
+    "MaxPooling1D": "MaxPooling2D of a map of width 1",
+    "MultiHeadAttention": "convolutions and dense layers",
+    "Resizing": "an UpSampling2D, or images that have the size",
+}
+"""What comes near a layer that is not in the registry, by class."""
+
+
+def _advice(layer: keras.layers.Layer) -> str:
+    nearest = _NEAREST.get(type(layer).__name__, "one of these")
+    return f"Replace it by {nearest}"

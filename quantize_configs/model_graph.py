@@ -8,7 +8,13 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 
 from quantize_configs.keras_backend import keras, require_functional
 from quantize_configs.layer_roles import activation_of, kind_of
-from quantize_configs.layers.kinds import LayerCall, Role, UnsupportedLayerError
+from quantize_configs.layers.kinds import (
+    LayerCall,
+    Refuse,
+    Role,
+    UnsupportedLayerError,
+    raise_refusal,
+)
 
 __all__ = ["LayerCall", "ModelGraph"]
 
@@ -18,6 +24,8 @@ class ModelGraph:
 
     Args:
       model: Functional or sequential `tf_keras` model of supported layers.
+      refuse: Takes note of layers that cannot stand where they do; by default the first one is
+        raised.
 
     Raises:
       TypeError, ValueError: `model` is no built functional `tf_keras` model.
@@ -25,7 +33,7 @@ class ModelGraph:
         fused.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, refuse: Refuse = raise_refusal):
         require_functional(model)
         self.calls = tuple(_calls(model))
         self.by_name = {call.name: call for call in self.calls}
@@ -35,7 +43,10 @@ class ModelGraph:
             for name in call.inputs:
                 self._readers[name].append(call)
         for call in self.calls:
-            self._check(call)
+            try:
+                self._check(call)
+            except UnsupportedLayerError as error:
+                refuse(call.name, error)
 
     def readers(self, name: str) -> list[LayerCall]:
         """Calls that read a tensor."""

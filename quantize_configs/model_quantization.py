@@ -28,6 +28,7 @@ from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.model_graph import ModelGraph
 from quantize_configs.quantized_model import LayerWrapper, QuantizedModel
 from quantize_configs.rewriting import as_quantizable, copied
+from quantize_configs.support_check import require_sizes
 
 NAME_PREFIX = "quant_"
 WEIGHT_STEPS = ("per_channel", "per_tensor")
@@ -90,6 +91,8 @@ def quantize(
     """
     _check_precision(model)
     model = as_quantizable(model)
+    if tensor_quantizers:
+        require_sizes(model)
     graph = ModelGraph(model)
     linear = [call.name for call in graph.calls if call.role is Role.LINEAR]
     policy.check_names(linear)

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from quantize_configs.editable_graph import EditableGraph, copied
 from quantize_configs.keras_backend import keras, require_functional
+from quantize_configs.layer_roles import kind_of
+from quantize_configs.layers.kinds import Refuse, UnsupportedLayerError, raise_refusal
 from quantize_configs.layers.registry import LAYERS, RULES
 
 __all__ = ["as_quantizable", "copied"]
@@ -18,19 +20,40 @@ def as_quantizable(model: keras.Model) -> keras.Model:
     """A model of supported layers that computes what `model` does.
 
     Returns:
-      `model` itself when nothing is to be rewritten, or when a layer is unknown anyway; otherwise
-      a copy with the same weights. Names of convolutions and dense layers stay.
+      `model` itself when nothing is to be rewritten, otherwise a copy with the same weights. Names
+      of convolutions and dense layers stay.
 
     Raises:
+      UnsupportedLayerError: A layer is unknown.
       TypeError, ValueError: `model` is no built functional or sequential `tf_keras` model.
     """
     require_functional(model)
-    graph = EditableGraph(model)
-    changed = False
-    if graph.is_regular:
-        for rule in RULES:
-            for name in list(graph.nodes):
-                changed |= rule(graph, name)
-    if not changed or any(type(node.layer) not in LAYERS for node in graph.nodes.values()):
+    graph = rewritten(model)
+    for node in graph.nodes.values():
+        kind_of(node.layer)
+    if not graph.changed:
         return model
     return tf.autograph.experimental.do_not_convert(graph.rebuilt)()
+
+
+def rewritten(model: keras.Model) -> EditableGraph:
+    """The calls of a model after all rules."""
+    graph = EditableGraph(model, LAYERS)
+    apply_rules(graph)
+    return graph
+
+
+def apply_rules(graph: EditableGraph, refuse: Refuse = raise_refusal) -> None:
+    """Rewrites the calls of a graph by all rules, one after the other.
+
+    Args:
+      graph: Changed in place.
+      refuse: Takes note of layers that will not go through; by default the first one is raised.
+    """
+    for rule in RULES:
+        for name in list(graph.nodes):
+            if name in graph.nodes:
+                try:
+                    rule(graph, name)
+                except UnsupportedLayerError as error:
+                    refuse(name, error)

@@ -11,7 +11,7 @@ from tensorflow_model_optimization.python.core.quantization.keras import (
     quantize_scheme,
 )
 
-from quantize_configs.activations import HardSigmoid, HardSwish
+from quantize_configs.activations import HardSigmoid, HardSwish, PointwiseFunction
 from quantize_configs.layer_configs import LayerQuantizeConfig
 from quantize_configs.layer_roles import Role, role_of
 from quantize_configs.layers.registry import LAYERS
@@ -62,5 +62,6 @@ def quantize_scope():
         *QUANTIZERS.values(),
         HardSigmoid,
         HardSwish,
+        PointwiseFunction,
     )
     return tfmot.quantization.keras.quantize_scope({kind.__name__: kind for kind in kinds})

@@ -1,12 +1,11 @@
 """Functions of each element: fused into the operation before them, or computed in float."""
 
 import math
-from typing import Any
 
 import numpy as np
 
-from quantize_configs.activations import HardSigmoid, HardSwish
-from quantize_configs.editable_graph import EditableGraph, Node, TensorName, new
+from quantize_configs.activations import HardSigmoid, HardSwish, PointwiseFunction
+from quantize_configs.editable_graph import EditableGraph, Node, new
 from quantize_configs.keras_backend import keras
 from quantize_configs.layers.kinds import (
     CallGraph,
@@ -15,11 +14,21 @@ from quantize_configs.layers.kinds import (
     Role,
     UnsupportedLayerError,
 )
+from quantize_configs.layers.operators import constant, name_of, operand
 
 layers = keras.layers
 
-FUNCTION_NAMES = ("sigmoid", "swish", "softmax")
-"""Functions of an Activation layer that are computed by themselves, not fused."""
+FUNCTION_NAMES = (
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "selu",
+    "sigmoid",
+    "softmax",
+    "swish",
+    "tanh",
+)
+"""Functions of an Activation layer that are computed by themselves, in float."""
 
 ACTIVATION_NAMES = ("linear", "relu", "relu6")
 """Functions that operators fuse."""
@@ -28,32 +37,29 @@ _SIXTH_TOLERANCE = 1e-6
 
 
 def activation_name(layer: keras.layers.Layer) -> str:
-    """Name of the activation attribute."""
+    """Name of the activation attribute; that of the class where it is a layer."""
     function = getattr(layer, "activation", None)
     if function is None:
         return "linear"
-    name = keras.activations.serialize(function)
-    return {"silu": "swish"}.get(name, name)
+    if isinstance(function, keras.layers.Layer):
+        return type(function).__name__
+    try:
+        name = keras.activations.serialize(function)
+    except ValueError:  # a function of the user
+        return getattr(function, "__name__", repr(function))
+    return {"silu": "swish"}.get(name, name) if isinstance(name, str) else repr(function)
 
 
 def activation_of(layer: keras.layers.Layer) -> str:
-    """Name of the activation a layer applies: "linear", "relu", "relu6" or "hard_sigmoid".
+    """Name of the activation that is fused: "linear", "relu", "relu6" or "hard_sigmoid".
 
     Raises:
-      UnsupportedLayerError: It applies another function.
+      UnsupportedLayerError: The layer applies another function.
     """
     if isinstance(layer, HardSigmoid):
         return "hard_sigmoid"
-    if isinstance(layer, keras.layers.ReLU):
-        plain = not layer.negative_slope and not layer.threshold
-        maximum = None if layer.max_value is None else float(layer.max_value)
-        if plain and maximum in (None, 6.0):
-            return "relu" if maximum is None else "relu6"
-        raise UnsupportedLayerError(
-            f"Layer {layer.name!r} must be a plain ReLU, with max_value None or 6. Received: "
-            f"max_value={layer.max_value}, negative_slope={layer.negative_slope}, "
-            f"threshold={layer.threshold}."
-        )
+    if isinstance(layer, layers.ReLU):
+        return _relu_name(layer)
     name = activation_name(layer)
     if name not in ACTIVATION_NAMES:
         raise UnsupportedLayerError(
@@ -63,12 +69,32 @@ def activation_of(layer: keras.layers.Layer) -> str:
     return name
 
 
+def _relu_name(layer: keras.layers.ReLU) -> str:
+    """ "relu" or "relu6", which operators fuse, or "clipped_relu"."""
+    if layer.threshold:
+        raise UnsupportedLayerError(
+            f"Layer {layer.name!r} is a ReLU with a threshold of {layer.threshold}; only 0 is "
+            "exported."
+        )
+    if layer.negative_slope:
+        return "clipped_relu"
+    limits = {None: "relu", 6.0: "relu6"}
+    maximum = None if layer.max_value is None else float(layer.max_value)
+    return limits.get(maximum, "clipped_relu")
+
+
+def _role_of_relu(layer: keras.layers.ReLU) -> Role:
+    return Role.POINTWISE if _relu_name(layer) == "clipped_relu" else Role.ACTIVATION
+
+
 def _role_of_activation(layer: keras.layers.Layer) -> Role:
     return Role.POINTWISE if activation_name(layer) in FUNCTION_NAMES else Role.ACTIVATION
 
 
 def _check_fusion(graph: CallGraph, call: LayerCall) -> None:
     """An activation is fused into the operation it directly follows."""
+    if call.role is Role.POINTWISE:
+        return
     activation = activation_of(call.layer)
     if activation == "linear":
         return
@@ -82,12 +108,9 @@ def _check_fusion(graph: CallGraph, call: LayerCall) -> None:
 
 def _check_softmax(graph: CallGraph, call: LayerCall) -> None:
     axis = getattr(call.layer, "axis", -1)
-    fits = axis in (-1, len(call.owner.input_shape) - 1)
-    if not fits or call.name not in graph.outputs or graph.readers(call.name):
+    if axis not in (-1, len(call.owner.input_shape) - 1):
         raise UnsupportedLayerError(
-            f"The softmax {call.name!r} must be an output of the model that nothing else "
-            f"reads, over the last axis. Received: axis {axis}, "
-            f"{len(graph.readers(call.name))} readers."
+            f"The softmax {call.name!r} must be over the last axis. Received: axis {axis}."
         )
 
 
@@ -99,38 +122,52 @@ def _check_activation(graph: CallGraph, call: LayerCall) -> None:
         _check_fusion(graph, call)
 
 
-def _check_rescaling(graph: CallGraph, call: LayerCall) -> None:
-    (source,) = call.inputs
-    if graph.by_name[source].role is not Role.INPUT or graph.sole_reader(source) is not call:
+def _check_slopes(graph: CallGraph, call: LayerCall) -> None:
+    alpha = call.layer.alpha
+    if any(size != 1 for size in alpha.shape[:-1]):
         raise UnsupportedLayerError(
-            f"The rescaling {call.name!r} must be the only layer that reads an input of "
-            f"the model. It reads {source!r}. Elsewhere, change weights or ranges instead."
+            f"The PReLU {call.name!r} has a slope for every place of the map; one for each channel "
+            f"is exported. Use shared_axes={list(range(1, len(alpha.shape)))}."
         )
-    if np.ndim(call.layer.scale) or np.ndim(call.layer.offset):
-        raise UnsupportedLayerError(
-            f"The rescaling {call.name!r} must have one scale and one offset. Received: "
-            f"scale {call.layer.scale}, offset {call.layer.offset}. Fold values per "
-            "channel into the first convolution."
-        )
+
+
+def _fixed(name: str):
+    return lambda layer: name
 
 
 LAYERS = {
-    layers.ReLU: LayerKind(Role.ACTIVATION, check=_check_fusion),
+    layers.ReLU: LayerKind(_role_of_relu, function=_relu_name, check=_check_fusion),
     layers.Activation: LayerKind(
         _role_of_activation, function=activation_name, check=_check_activation
     ),
     HardSigmoid: LayerKind(Role.ACTIVATION, check=_check_fusion),
-    HardSwish: LayerKind(Role.POINTWISE, function=lambda layer: "hard_swish"),
-    layers.Softmax: LayerKind(
-        Role.POINTWISE, function=lambda layer: "softmax", check=_check_softmax
-    ),
-    layers.Rescaling: LayerKind(
-        Role.POINTWISE, function=lambda layer: "rescaling", check=_check_rescaling
-    ),
+    HardSwish: LayerKind(Role.POINTWISE, function=_fixed("hard_swish")),
+    PointwiseFunction: LayerKind(Role.POINTWISE, function=lambda layer: f"alone_{layer.function}"),
+    layers.Softmax: LayerKind(Role.POINTWISE, function=_fixed("softmax"), check=_check_softmax),
+    layers.LeakyReLU: LayerKind(Role.POINTWISE, function=_fixed("leaky_relu")),
+    layers.PReLU: LayerKind(Role.POINTWISE, function=_fixed("prelu"), check=_check_slopes),
+    layers.ELU: LayerKind(Role.POINTWISE, function=_fixed("elu")),
 }
 
 
-def find_hard_sigmoid(graph: EditableGraph, name: str) -> bool:
+def name_operators(graph: EditableGraph, name: str) -> None:
+    """`tf.nn.relu(x)` and its like become activation layers."""
+    node = graph.nodes[name]
+    operator = name_of(node)
+    if operator == "identity":
+        graph.remove(name)
+    elif operator in (*FUNCTION_NAMES, *ACTIVATION_NAMES) and len(node.inputs) == 1:
+        approximate = operator == "gelu" and bool(operand(node, 1, "approximate"))
+        axis = operand(node, 1, "axis") if operator == "softmax" else None
+        if axis in (None, -1, len(node.shape) - 1):
+            layer = layers.Activation(operator, name=name)
+            if approximate:
+                layer = PointwiseFunction("tanh_gelu", name=name)
+            graph.nodes[name] = new(layer, *node.inputs, shape=node.shape)
+            graph.changed = True
+
+
+def find_hard_sigmoid(graph: EditableGraph, name: str) -> None:
     """multiply(relu6(add(x, 3)), 1/6)."""
     node = graph.nodes.get(name)
     factor = None if node is None else scalar_of(node, "multiply")
@@ -138,48 +175,71 @@ def find_hard_sigmoid(graph: EditableGraph, name: str) -> bool:
     clipped = graph.sole_input(node if sixth else None, _is_relu6)
     shifted = graph.sole_input(clipped, lambda other: scalar_of(other, "add") == 3.0)
     if node is None or clipped is None or shifted is None:
-        return False
+        return
     (clip_name,), (shift_name,) = node.inputs, clipped.inputs
-    graph.nodes[name] = new(HardSigmoid(name=name), *shifted.inputs)
+    graph.nodes[name] = new(HardSigmoid(name=name), *shifted.inputs, shape=node.shape)
     del graph.nodes[clip_name], graph.nodes[shift_name]
-    return True
+    graph.changed = True
 
 
-def find_hard_swish(graph: EditableGraph, name: str) -> bool:
+def find_hard_swish(graph: EditableGraph, name: str) -> None:
     """Multiply of x and the hard-sigmoid of x."""
     node = graph.nodes.get(name)
     if node is None or type(node.layer) is not layers.Multiply or len(node.inputs) != 2:
-        return False
+        return
     for gate, source in (node.inputs, node.inputs[::-1]):
         is_gate = isinstance(graph.nodes[gate].layer, HardSigmoid) and graph.is_alone(gate)
         if is_gate and graph.nodes[gate].inputs == [source]:
-            graph.nodes[name] = new(HardSwish(name=name), source)
+            graph.nodes[name] = new(HardSwish(name=name), source, shape=node.shape)
             del graph.nodes[gate]
-            return True
-    return False
-
-
-OPERATOR_NAMES = {"__operators__.add": "add", "math.add": "add", "math.multiply": "multiply"}
+            graph.changed = True
+            return
 
 
 def scalar_of(node: Node, operator: str) -> float | None:
     """The number that an operator joins with one tensor; None for any other node."""
-    if OPERATOR_NAMES.get(node.operator or "") != operator or len(node.inputs) != 1:
+    if name_of(node) != operator or len(node.inputs) != 1:
         return None
-    values = [*node.arguments, *(node.options.get(key) for key in ("x", "y"))]
-    scalars = [value for value in values if _is_scalar(value)]
+    values = [constant(operand(node, 0, "x")), constant(operand(node, 1, "y"))]
+    scalars = [value for value in values if value is not None and np.ndim(value) == 0]
     return float(scalars[0]) if scalars else None
-
-
-def _is_scalar(value: Any) -> bool:
-    return value is not None and not isinstance(value, TensorName) and np.ndim(value) == 0
 
 
 def _is_relu6(node: Node) -> bool:
     layer = node.layer
-    if isinstance(layer, keras.layers.ReLU):
+    if isinstance(layer, layers.ReLU):
         return layer.max_value == 6.0 and not layer.negative_slope and not layer.threshold
-    return isinstance(layer, keras.layers.Activation) and activation_name(layer) == "relu6"
+    return isinstance(layer, layers.Activation) and activation_name(layer) == "relu6"
 
 
-RULES = (find_hard_sigmoid, find_hard_swish)
+def stand_alone(graph: EditableGraph, name: str) -> None:
+    """An activation that cannot be fused into what it follows is computed in float."""
+    node = graph.nodes[name]
+    kind = graph.kind(name)
+    if kind is None or kind.role_of(node.layer) is not Role.ACTIVATION:
+        return
+    if type(node.layer) is layers.Activation and activation_name(node.layer) not in (
+        ACTIVATION_NAMES
+    ):
+        return  # refused later, by name
+    activation = activation_of(node.layer)
+    (source,) = node.inputs
+    producer = graph.kind(source)
+    if activation == "linear" or producer is None:
+        return
+    source_layer = graph.nodes[source].layer
+    role = producer.role_of(source_layer)
+    fuses = producer.fuses_activation and graph.is_alone(source)
+    if role is Role.LINEAR and "activation" not in graph.nodes[source].changes:
+        fuses = fuses and activation_name(source_layer) == "linear"
+    if activation == "hard_sigmoid":
+        fuses = fuses and role in (Role.LINEAR, Role.NORMALIZATION)
+    if not fuses:
+        layer = PointwiseFunction(activation, name=name)
+        graph.replace(name, **{name: new(layer, source, shape=node.shape)})
+
+
+RULES = (name_operators, find_hard_sigmoid, find_hard_swish)
+"""Before everything else, because other rules would take the operators apart."""
+
+LAST_RULES = (stand_alone,)

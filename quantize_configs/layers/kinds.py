@@ -17,6 +17,15 @@ class UnsupportedLayerError(UnsupportedError):
     """A layer, or the way it is used, has no quantized counterpart."""
 
 
+Refuse = Callable[[str, UnsupportedLayerError], None]
+"""Takes note of a layer that will not go through: its name and the refusal."""
+
+
+def raise_refusal(layer: str, error: UnsupportedLayerError) -> None:
+    """Takes no note: the first refusal ends the work."""
+    raise error
+
+
 class Role(enum.Enum):
     """What a layer does to grids."""
 
@@ -39,6 +48,7 @@ class LayerKind:
       channel_axes: Axes of that weight that make up the output channels.
       merges: Whether they are called with a list of tensors.
       shares_grid: Whether several inputs come onto the grid of the output, code for code.
+      fuses_activation: Whether a relu that directly follows is fused into them.
       function: Name of the function they compute, where `role` is POINTWISE or ACTIVATION.
       check: Raises UnsupportedLayerError where a call of such a layer cannot be deployed.
     """
@@ -48,6 +58,7 @@ class LayerKind:
     channel_axes: tuple[int, ...] = ()
     merges: bool = False
     shares_grid: bool = False
+    fuses_activation: bool = False
     function: Callable[[keras.layers.Layer], str] | None = None
     check: "Callable[[CallGraph, LayerCall], None] | None" = None
 

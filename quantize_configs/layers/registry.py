@@ -20,12 +20,13 @@ from quantize_configs.layers import (
 )
 from quantize_configs.layers.kinds import LayerKind
 
-_FAMILIES = (functions, convolution, normalization, merging, pooling, shaping)
+_FAMILIES = (functions, merging, shaping, pooling, convolution, normalization)
 
 LAYERS: dict[type[keras.layers.Layer], LayerKind] = {
     layer: kind for family in _FAMILIES for layer, kind in family.LAYERS.items()
 }
 
-RULES: tuple[Callable[[EditableGraph, str], bool], ...] = tuple(
-    rule for family in _FAMILIES for rule in family.RULES
+RULES: tuple[Callable[[EditableGraph, str], None], ...] = (
+    *(rule for family in _FAMILIES for rule in family.RULES),
+    *(rule for family in _FAMILIES for rule in family.LAST_RULES),
 )

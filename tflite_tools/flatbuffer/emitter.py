@@ -226,11 +226,11 @@ def _version(schema, graph: IntegerGraph, node: Operation) -> int:
 
 
 def _settings(node: Operation, output: Tensor) -> list[Tensor]:
-    """The constant that LiteRT wants as an input but the graph keeps as attributes, if any."""
-    values = node.attributes.settings(output)
-    if values is None:
-        return []
-    return [Tensor(f"{node.name}/settings", values.shape, DataType.INT32, data=values)]
+    """The constants that LiteRT wants as inputs but the graph keeps as attributes."""
+    return [
+        Tensor(f"{node.name}/settings{number or ''}", values.shape, DataType.INT32, data=values)
+        for number, values in enumerate(node.attributes.settings(output))
+    ]
 
 
 def _stored_bytes(tensor: Tensor) -> np.ndarray:

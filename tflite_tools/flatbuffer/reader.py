@@ -49,11 +49,11 @@ def read_graph(flatbuffer: bytes) -> IntegerGraph:
             widened[output] = inputs[0]
             continue
         operator = OPERATORS[kind]
-        constant = None
-        if operator.arity is not None and len(inputs) > operator.arity:
-            settings.add(inputs[-1])
-            constant = tensors[inputs.pop()].codes
-        attributes = operator.read(entry.builtinOptions, constant)
+        count = len(inputs) if operator.arity is None else operator.arity
+        settings.update(inputs[count:])
+        constants = [tensors[index].codes for index in inputs[count:]]
+        inputs = inputs[:count]
+        attributes = operator.read(entry.builtinOptions, constants)
         names = [tensors[index].name for index in inputs]
         output_name = tensors[output].name
         operation = Operation(output_name, attributes, tuple(names), (output_name,))

@@ -101,10 +101,9 @@ def add_linear(
       padding: Instead of that of the layer.
 
     Raises:
-      UnsupportedLayerError: Dilation, groups, or a bias that does not fit.
+      UnsupportedLayerError: A bias that does not fit.
     """
-    layer, name = folded.call.layer, folded.call.name
-    check_layer(layer)
+    name = folded.call.name
     factor = weight_containers.code_factor(folded, container)
     scales = (folded.scales / factor).astype(np.float32)
     packed = container != "int8"
@@ -142,12 +141,8 @@ def add_float(
     """Adds one folded layer in float that reads `source` and writes `target`, both FLOAT32.
 
     A hard-sigmoid is left to the QUANTIZE behind it, whose saturation clamps.
-
-    Raises:
-      UnsupportedLayerError: Dilation or groups.
     """
     name = folded.call.name
-    check_layer(folded.call.layer)
     activation = ACTIVATIONS[folded.activation]
     if folded.activation == "hard_sigmoid":
         activation = Activation.NONE
@@ -176,22 +171,6 @@ def _add_wide_bias(graph, name, attributes, bias, source, codes, target) -> str:
     return graph.add_bias(f"{name}.bias", bias.astype(np.int64), source, codes, dtype)
 
 
-def check_layer(layer) -> None:
-    """Raises UnsupportedLayerError for settings of a linear layer that have no operator here."""
-    if isinstance(layer, keras.layers.Dense):
-        return
-    if tuple(layer.dilation_rate) != (1, 1):
-        raise UnsupportedLayerError(
-            f"Layer {layer.name!r} has the dilation {layer.dilation_rate}; only 1 is exported. "
-            "Use a larger kernel or a stride instead."
-        )
-    if type(layer) is keras.layers.Conv2D and layer.groups != 1:
-        raise UnsupportedLayerError(
-            f"Layer {layer.name!r} has {layer.groups} groups; only 1 is exported. Use a "
-            "DepthwiseConv2D for one group per channel, or split the layer."
-        )
-
-
 def padding_of(layer) -> Padding:
     """LiteRT padding of a Keras layer."""
     return {"same": Padding.SAME, "valid": Padding.VALID}[layer.padding]
@@ -211,11 +190,17 @@ def _operator(call: LayerCall, codes, activation, packed: bool, padding: Padding
             padding or padding_of(layer),
             activation,
             depth_multiplier=multiplier,
+            dilations=tuple(layer.dilation_rate),
         )
         return attributes, codes.reshape(1, height, width, channels * multiplier), 3
     if packed:  # XNNPACK runs packed weights in FULLY_CONNECTED only
         return FullyConnected(activation, keep_num_dims=True), codes[0, 0].T, 0
-    attributes = Conv2D(tuple(layer.strides), padding or padding_of(layer), activation)
+    attributes = Conv2D(
+        tuple(layer.strides),
+        padding or padding_of(layer),
+        activation,
+        tuple(layer.dilation_rate),
+    )
     return attributes, codes.transpose(3, 0, 1, 2), 0
 
 

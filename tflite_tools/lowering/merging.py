@@ -1,16 +1,18 @@
 """Layers that join tensors as integer operations."""
 
 from quantize_configs.keras_backend import keras
-from quantize_configs.layer_roles import UnsupportedLayerError
 from quantize_configs.model_graph import LayerCall
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.convolution import ACTIVATIONS
+from tflite_tools.lowering.functions import FloatSteps
 from tflite_tools.lowering.grids import Value
-from tflite_tools.operators.elementwise import Add, Mul
+from tflite_tools.operators.elementwise import Add, Maximum, Minimum, Mul
+from tflite_tools.operators.grids import Quantize
 from tflite_tools.operators.shaping import Concatenation
 
 layers = keras.layers
 OPERATORS = {layers.Add: Add, layers.Multiply: Mul}
+IN_FLOAT = {layers.Maximum: Maximum, layers.Minimum: Minimum}
 
 
 def lower_merge(lowering: Lowering, call: LayerCall) -> None:
@@ -19,11 +21,6 @@ def lower_merge(lowering: Lowering, call: LayerCall) -> None:
     sources = [lowering.clamped(name) for name in call.inputs]
     nonnegative = activation != "linear" or all(source.nonnegative for source in sources)
     kind = OPERATORS[type(call.layer)]
-    if len(sources) != 2:
-        raise UnsupportedLayerError(
-            f"Layer {call.name!r} joins {len(sources)} tensors; LiteRT's {kind.kind} joins "
-            f"two. Chain several {type(call.layer).__name__} layers."
-        )
 
     def add(target: str) -> None:
         operator = kind(ACTIVATIONS[activation])
@@ -31,6 +28,23 @@ def lower_merge(lowering: Lowering, call: LayerCall) -> None:
         lowering.graph.add_operation(call.name, operator, tensors, [target])
 
     lowering.write(output, nonnegative, lowering.shape(call), add)
+
+
+def lower_in_float(lowering: Lowering, call: LayerCall) -> None:
+    """A function of two tensors between DEQUANTIZE and QUANTIZE."""
+    values = [lowering.clamped(name) for name in call.inputs]
+    steps = FloatSteps(lowering.graph, call, lowering.shape(call))
+    reals = [
+        lowering.mover.real(value, f"{call.name}.input_{number}.float")
+        for number, value in enumerate(values)
+    ]
+    result = steps.step("result", IN_FLOAT[type(call.layer)](), *reals)
+    nonnegative = all(value.nonnegative for value in values)
+
+    def add(target: str) -> None:
+        lowering.graph.add_operation(call.name, Quantize(), [result], [target])
+
+    lowering.write(call.name, nonnegative, lowering.shape(call), add)
 
 
 def lower_concatenation(lowering: Lowering, call: LayerCall) -> None:
@@ -54,5 +68,7 @@ def lower_concatenation(lowering: Lowering, call: LayerCall) -> None:
 LOWERINGS = {
     layers.Add: lower_merge,
     layers.Multiply: lower_merge,
+    layers.Maximum: lower_in_float,
+    layers.Minimum: lower_in_float,
     layers.Concatenate: lower_concatenation,
 }

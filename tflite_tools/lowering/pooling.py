@@ -9,7 +9,8 @@ from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantizatio
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.convolution import ACTIVATIONS, padding_of
 from tflite_tools.operators.convolution import DepthwiseConv2D
-from tflite_tools.operators.pooling import MaxPool2D, Mean, ReduceMax
+from tflite_tools.operators.grids import Quantize
+from tflite_tools.operators.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax
 from tflite_tools.operators.settings import Activation, Padding
 
 layers = keras.layers
@@ -50,15 +51,34 @@ def lower_global_average(lowering: Lowering, call: LayerCall) -> None:
 
 
 def lower_average_pool(lowering: Lowering, call: LayerCall) -> None:
-    """A mean over windows, with the activation that follows it."""
+    """A mean over windows, with the activation that follows it.
+
+    Windows of varying size, at padded edges, are averaged in float.
+    """
     activation, output = lowering.fused_activation(call)
     source = lowering.clamped(call.inputs[0])
+    fused = ACTIVATIONS[activation]
 
     def add(target: str) -> None:
-        _add_average(lowering.graph, call, source.tensor, target, ACTIVATIONS[activation])
+        if _varies(call):
+            real = lowering.mover.real(source, f"{call.name}.input.float")
+            layer, name = call.layer, f"{call.name}.result"
+            pool = AveragePool2D(tuple(layer.pool_size), tuple(layer.strides), Padding.SAME, fused)
+            mean = lowering.graph.add_tensor(name, lowering.shape(call), DataType.FLOAT32)
+            lowering.graph.add_operation(name, pool, [real], [mean])
+            lowering.graph.add_operation(call.name, Quantize(), [mean], [target])
+        else:
+            _add_average(lowering.graph, call, source.tensor, target, fused)
 
     nonnegative = activation != "linear" or source.nonnegative
     lowering.write(output, nonnegative, lowering.shape(call), add)
+
+
+def _varies(call: LayerCall) -> bool:
+    layer = call.layer
+    rows, columns = call.owner.input_shape[1:3]
+    exact = rows % layer.strides[0] == 0 and columns % layer.strides[1] == 0
+    return layer.padding == "same" and not (exact and layer.strides == layer.pool_size)
 
 
 def _add_average(
@@ -67,19 +87,10 @@ def _add_average(
     """A depthwise convolution with equal weights.
 
     XNNPACK runs no int8 AVERAGE_POOL_2D; the convolution is exact and stays delegated.
-
-    Raises:
-      UnsupportedLayerError: Windows of varying size.
     """
     layer = call.layer
     height, width = layer.pool_size
-    rows, columns, channels = call.owner.input_shape[1:]
-    exact = rows % layer.strides[0] == 0 and columns % layer.strides[1] == 0
-    if layer.padding == "same" and not (exact and layer.strides == layer.pool_size):
-        raise UnsupportedLayerError(
-            f"Layer {call.name!r} averages over padded windows, whose size varies. Use "
-            "padding='valid', or a window that divides the map."
-        )
+    channels = call.owner.input_shape[3]
     codes = np.ones((1, height, width, channels), np.int8)
     scales = np.full(channels, 1.0 / (height * width), np.float32)
     weights = graph.add_constant(

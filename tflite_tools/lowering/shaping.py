@@ -2,11 +2,12 @@
 
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role
+from quantize_configs.layers.shaping import WITHOUT_EFFECT
 from quantize_configs.model_graph import LayerCall
 from tflite_tools.lowering.context import Lowering, is_identity
 from tflite_tools.lowering.functions import lower_function
 from tflite_tools.operators.settings import Padding, window_positions
-from tflite_tools.operators.shaping import Pad, Reshape, ResizeNearestNeighbor
+from tflite_tools.operators.shaping import Crop, Pad, Reshape, ResizeNearestNeighbor
 
 layers = keras.layers
 
@@ -50,6 +51,14 @@ def lower_enlarging(lowering: Lowering, call: LayerCall) -> None:
         lowering.pass_on(call, ResizeNearestNeighbor((height, width)))
 
 
+def lower_cropping(lowering: Lowering, call: LayerCall) -> None:
+    """STRIDED_SLICE."""
+    (top, bottom), (left, right) = call.layer.cropping
+    _, height, width, channels = call.owner.input_shape
+    crop = Crop((top, left, 0), (height - bottom, width - right, channels))
+    lowering.pass_on(call, crop)
+
+
 def lower_reshape(lowering: Lowering, call: LayerCall) -> None:
     """RESHAPE."""
     lowering.pass_on(call, Reshape())
@@ -65,5 +74,6 @@ LOWERINGS = {
     layers.UpSampling2D: lower_enlarging,
     layers.Flatten: lower_reshape,
     layers.Reshape: lower_reshape,
-    layers.Dropout: drop,
+    layers.Cropping2D: lower_cropping,
+    **dict.fromkeys(WITHOUT_EFFECT, drop),
 }

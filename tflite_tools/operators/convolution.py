@@ -258,7 +258,7 @@ class Conv2D(Linear):
         return options, max(version, _GROUPED_VERSION) if is_grouped else version
 
     @classmethod
-    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
+    def read(cls, options: Any | None, settings: Sequence[np.ndarray]) -> Self:
         return cls(*read_window(options), dilations=read_dilations(options))
 
 
@@ -334,7 +334,7 @@ class DepthwiseConv2D(Linear):
         return options, version_of(_CONVOLUTION_VERSIONS, inputs[1])
 
     @classmethod
-    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
+    def read(cls, options: Any | None, settings: Sequence[np.ndarray]) -> Self:
         multiplier = getattr(options, "depthMultiplier", 1)
         return cls(*read_window(options), multiplier, read_dilations(options))
 
@@ -393,7 +393,7 @@ class FullyConnected(Linear):
         return options, max(version, 5) if self.keep_num_dims else version
 
     @classmethod
-    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
+    def read(cls, options: Any | None, settings: Sequence[np.ndarray]) -> Self:
         return cls(read_activation(options), bool(getattr(options, "keepNumDims", False)))
 
 

@@ -20,7 +20,7 @@ from tflite_tools.arithmetic.rounding import (
     scale_half_up,
 )
 from tflite_tools.integer_graph.tensors import DataType, Tensor
-from tflite_tools.operators.operator import Arithmetic, KernelTable, Operator, alike
+from tflite_tools.operators.operator import Arithmetic, Kernel, KernelTable, Operator, alike
 from tflite_tools.operators.options import read_activation, set_activation
 from tflite_tools.operators.settings import Activation, Shape, require
 
@@ -100,36 +100,52 @@ def _scalar_mul(node: Node) -> np.ndarray:
     return saturate(scaled + node.output_zero_point, *node.limits(KernelSet.BUILTIN))
 
 
-def _float_add(node: Node) -> np.ndarray:
-    return _clipped(node, node.values[0] + node.values[1])
+def _of_floats(function: Callable[..., np.ndarray]) -> Kernel:
+    """A function of two FLOAT32 tensors, clipped by the fused activation."""
 
+    def kernel(node: Node) -> np.ndarray:
+        low, high = node.limits(KernelSet.XNNPACK)
+        return np.clip(function(*node.values), np.float32(low), np.float32(high))
 
-def _float_mul(node: Node) -> np.ndarray:
-    return _clipped(node, node.values[0] * node.values[1])
-
-
-def _clipped(node: Node, values: np.ndarray) -> np.ndarray:
-    low, high = node.limits(KernelSet.XNNPACK)
-    return np.clip(values, np.float32(low), np.float32(high))
+    return kernel
 
 
 @dataclasses.dataclass(frozen=True)
-class _Binary(Operator):
-    """Two tensors; the second may be a FLOAT32 constant [1]."""
+class _Pair(Operator):
+    """Two tensors, axes of size 1 broadcast against the other's.
 
-    activation: Activation = Activation.NONE
+    The second one may be a FLOAT32 constant [1] or [C].
+    """
+
     arity: ClassVar[int | None] = 2
     optional_constants: ClassVar[tuple[int, ...]] = (1,)
     is_pointwise: ClassVar[bool] = True
 
+    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
+        left, right = inputs
+        if right in ((1,), left[-1:]):
+            return left
+        fits = len(left) == len(right) and all(
+            a == b or 1 in (a, b) for a, b in zip(left, right, strict=True)
+        )
+        require(fits, f"needs two inputs whose axes are equal or 1, not {left} and {right}")
+        return tuple(map(max, left, right))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Binary(_Pair):
+    """A pair with a fused activation."""
+
+    activation: Activation = Activation.NONE
+
     @classmethod
-    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
+    def read(cls, options: Any | None, settings: Sequence[np.ndarray]) -> Self:
         return cls(read_activation(options))
 
 
 @dataclasses.dataclass(frozen=True)
 class Add(_Binary):
-    """ADD of two tensors of one shape, or of a FLOAT32 tensor and a constant [1]."""
+    """ADD of two tensors."""
 
     kind: ClassVar[str] = "ADD"
     kernels: ClassVar[KernelTable] = {
@@ -138,13 +154,8 @@ class Add(_Binary):
             KernelSet.BUILTIN: _builtin_add,
             KernelSet.REFERENCE: _scalar_add,
         },
-        Arithmetic.FLOAT32: alike(_float_add),
+        Arithmetic.FLOAT32: alike(_of_floats(np.add)),
     }
-
-    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
-        left, right = inputs
-        require(right in (left, (1,)), f"needs two inputs of one shape, not {left} and {right}")
-        return left
 
     def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
         options = schema.AddOptionsT()
@@ -154,10 +165,7 @@ class Add(_Binary):
 
 @dataclasses.dataclass(frozen=True)
 class Mul(_Binary):
-    """MUL of two tensors, axes of size 1 broadcast against the other's.
-
-    The second one may be a FLOAT32 constant [1].
-    """
+    """MUL of two tensors."""
 
     kind: ClassVar[str] = "MUL"
     kernels: ClassVar[KernelTable] = {
@@ -166,18 +174,8 @@ class Mul(_Binary):
             KernelSet.BUILTIN: _scalar_mul,
             KernelSet.REFERENCE: _scalar_mul,
         },
-        Arithmetic.FLOAT32: alike(_float_mul),
+        Arithmetic.FLOAT32: alike(_of_floats(np.multiply)),
     }
-
-    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
-        left, right = inputs
-        if right == (1,):
-            return left
-        fits = len(left) == len(right) and all(
-            a == b or 1 in (a, b) for a, b in zip(left, right, strict=True)
-        )
-        require(fits, f"needs two inputs whose axes are equal or 1, not {left} and {right}")
-        return tuple(map(max, left, right))
 
     def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
         options = schema.MulOptionsT()
@@ -186,3 +184,38 @@ class Mul(_Binary):
             return options, 1
         left, right, target = (tensor.grid.scale for tensor in (*inputs, output))
         return options, 3 if left * right / target >= 1 else 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Sub(_Binary):
+    """SUB of two FLOAT32 tensors."""
+
+    kind: ClassVar[str] = "SUB"
+    kernels: ClassVar[KernelTable] = {Arithmetic.FLOAT32: alike(_of_floats(np.subtract))}
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        options = schema.SubOptionsT()
+        set_activation(schema, options, self.activation)
+        return options, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Maximum(_Pair):
+    """MAXIMUM of two FLOAT32 tensors."""
+
+    kind: ClassVar[str] = "MAXIMUM"
+    kernels: ClassVar[KernelTable] = {Arithmetic.FLOAT32: alike(_of_floats(np.maximum))}
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        return schema.MaximumMinimumOptionsT(), 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Minimum(_Pair):
+    """MINIMUM of two FLOAT32 tensors."""
+
+    kind: ClassVar[str] = "MINIMUM"
+    kernels: ClassVar[KernelTable] = {Arithmetic.FLOAT32: alike(_of_floats(np.minimum))}
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        return schema.MaximumMinimumOptionsT(), 1

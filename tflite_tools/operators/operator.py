@@ -110,13 +110,13 @@ class Operator:
         """
         raise NotImplementedError(type(self).__name__)
 
-    def settings(self, output: Tensor) -> np.ndarray | None:
-        """INT32 constant that LiteRT wants as the last input for what is an attribute here."""
-        return None
+    def settings(self, output: Tensor) -> tuple[np.ndarray, ...]:
+        """INT32 constants that LiteRT wants as last inputs for what are attributes here."""
+        return ()
 
     @classmethod
-    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
-        """The operator of an options table and its constant, as `options` and `settings` write."""
+    def read(cls, options: Any | None, settings: Sequence[np.ndarray]) -> Self:
+        """The operator of an options table and its constants, as `options` and `settings` write."""
         return cls()
 
 

@@ -20,14 +20,22 @@ from tflite_tools.arithmetic.rounding import (
     scale_half_away,
     scale_half_up,
 )
-from tflite_tools.integer_graph.tensors import Tensor
-from tflite_tools.operators.operator import Arithmetic, Kernel, KernelTable, Operator, alike
+from tflite_tools.integer_graph.tensors import DataType, Tensor
+from tflite_tools.operators.operator import (
+    Arithmetic,
+    Kernel,
+    KernelTable,
+    Operator,
+    alike,
+    run_in_litert,
+)
 from tflite_tools.operators.options import read_window, set_window
 from tflite_tools.operators.settings import (
     Activation,
     Padding,
     Shape,
     check_pair,
+    require,
     require_image,
     windowed,
 )
@@ -122,7 +130,7 @@ def _average_pool_2d(node: Node) -> np.ndarray:
 
 
 def _reduce_max(node: Node) -> np.ndarray:
-    return node.values[0].max(axis=AXES, keepdims=node.attributes.keep_dims)
+    return node.values[0].max(axis=node.attributes.axes, keepdims=node.attributes.keep_dims)
 
 
 _MAX_POOL_KERNELS = {kernel_set: _max_pool_2d(kernel_set) for kernel_set in KernelSet}
@@ -130,31 +138,36 @@ _MAX_POOL_KERNELS = {kernel_set: _max_pool_2d(kernel_set) for kernel_set in Kern
 
 @dataclasses.dataclass(frozen=True)
 class _Reduction(Operator):
-    """Reduces height and width of [1,H,W,C]: [1,1,1,C] with `keep_dims`, else [1,C]."""
+    """Reduces axes, which stay with size 1 with `keep_dims`."""
 
     keep_dims: bool = False
+    axes: tuple[int, ...] = AXES
 
     def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
-        require_image(inputs[0])
-        batch, _, _, channels = inputs[0]
-        return (batch, 1, 1, channels) if self.keep_dims else (batch, channels)
+        shape = inputs[0]
+        fits = all(1 <= axis < len(shape) for axis in self.axes)
+        require(fits, f"needs an input with the axes {self.axes}, not {shape}")
+        sizes = (1 if axis in self.axes else size for axis, size in enumerate(shape))
+        if self.keep_dims:
+            return tuple(sizes)
+        return tuple(size for axis, size in enumerate(shape) if axis not in self.axes)
 
     def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
         options = schema.ReducerOptionsT()
         options.keepDims = self.keep_dims
-        return options, 2
+        return options, 1 if inputs[0].dtype is DataType.FLOAT32 else 2
 
-    def settings(self, output: Tensor) -> np.ndarray | None:
-        return np.array(AXES, np.int32)
+    def settings(self, output: Tensor) -> tuple[np.ndarray, ...]:
+        return (np.array(self.axes, np.int32),)
 
     @classmethod
-    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
-        return cls(bool(getattr(options, "keepDims", False)))
+    def read(cls, options: Any | None, settings: Sequence[np.ndarray]) -> Self:
+        return cls(bool(getattr(options, "keepDims", False)), tuple(settings[0].tolist()))
 
 
 @dataclasses.dataclass(frozen=True)
 class Mean(_Reduction):
-    """MEAN over height and width of [1,H,W,C]: [1,1,1,C] with `keep_dims`, else [1,C]."""
+    """MEAN over height and width of [1,H,W,C], or over any axes of FLOAT32."""
 
     kind: ClassVar[str] = "MEAN"
     kernels: ClassVar[KernelTable] = {
@@ -162,8 +175,16 @@ class Mean(_Reduction):
             KernelSet.XNNPACK: _xnnpack_mean,
             KernelSet.BUILTIN: _builtin_mean,
             KernelSet.REFERENCE: _reference_mean,
-        }
+        },
+        Arithmetic.FLOAT32: alike(run_in_litert),
     }
+
+    def check(self, inputs: Sequence[Tensor], output: Tensor) -> None:
+        is_float = inputs[0].dtype is DataType.FLOAT32
+        require(
+            is_float or self.axes == AXES,
+            f"of integers needs the axes {AXES}, height and width, not {self.axes}",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +227,7 @@ class _Pool2D(Operator):
         return options, 2
 
     @classmethod
-    def read(cls, options: Any, settings: np.ndarray | None) -> Self:
+    def read(cls, options: Any, settings: Sequence[np.ndarray]) -> Self:
         return cls((int(options.filterHeight), int(options.filterWidth)), *read_window(options))
 
 
@@ -230,5 +251,6 @@ class AveragePool2D(_Pool2D):
         Arithmetic.INT8: {
             KernelSet.BUILTIN: _average_pool_2d,
             KernelSet.REFERENCE: _average_pool_2d,
-        }
+        },
+        Arithmetic.FLOAT32: alike(run_in_litert),
     }

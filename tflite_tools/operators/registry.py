@@ -7,13 +7,26 @@ is data, `tflite_tools/support/support.json`.
 """
 
 from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
-from tflite_tools.operators.elementwise import Add, Mul
-from tflite_tools.operators.functions import HardSwish, Logistic, Softmax
+from tflite_tools.operators.elementwise import Add, Maximum, Minimum, Mul, Sub
+from tflite_tools.operators.functions import (
+    Exp,
+    Gelu,
+    HardSwish,
+    LeakyRelu,
+    Logistic,
+    PRelu,
+    Relu,
+    Relu6,
+    Rsqrt,
+    Softmax,
+    Tanh,
+)
 from tflite_tools.operators.grids import Dequantize, Quantize
 from tflite_tools.operators.operator import Operator
 from tflite_tools.operators.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax
 from tflite_tools.operators.shaping import (
     Concatenation,
+    Crop,
     Pad,
     Reshape,
     ResizeBilinear,
@@ -36,13 +49,25 @@ OPERATORS: dict[str, type[Operator]] = {
     "CONCATENATION": Concatenation,
     "PAD": Pad,
     "RESHAPE": Reshape,
+    "STRIDED_SLICE": Crop,
     "RESIZE_NEAREST_NEIGHBOR": ResizeNearestNeighbor,
     # Go from grid to grid, or between a grid and floats.
     "QUANTIZE": Quantize,
     "DEQUANTIZE": Dequantize,
     # Functions of floats.
+    "EXP": Exp,
+    "GELU": Gelu,
     "HARD_SWISH": HardSwish,
+    "LEAKY_RELU": LeakyRelu,
     "LOGISTIC": Logistic,
+    "MAXIMUM": Maximum,
+    "MINIMUM": Minimum,
+    "PRELU": PRelu,
+    "RELU": Relu,
+    "RELU6": Relu6,
     "RESIZE_BILINEAR": ResizeBilinear,
+    "RSQRT": Rsqrt,
     "SOFTMAX": Softmax,
+    "SUB": Sub,
+    "TANH": Tanh,
 }

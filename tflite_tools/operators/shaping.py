@@ -30,6 +30,12 @@ def _pad(node: Node) -> np.ndarray:
     return np.pad(node.values[0], sides, constant_values=0 if is_float else node.input_zero_point)
 
 
+def _crop(node: Node) -> np.ndarray:
+    operator = node.attributes
+    parts = (slice(*ends) for ends in zip(operator.begin, operator.end, strict=True))
+    return node.values[0][(slice(None), *parts)]
+
+
 def _repeat(node: Node) -> np.ndarray:
     """Nearest neighbours of a map that is enlarged by whole factors."""
     height, width = node.attributes.size
@@ -59,14 +65,12 @@ class _Resize(Operator):
         options.halfPixelCenters = True
         return options, 3
 
-    def settings(self, output: Tensor) -> np.ndarray | None:
-        return np.array(self.size, np.int32)
+    def settings(self, output: Tensor) -> tuple[np.ndarray, ...]:
+        return (np.array(self.size, np.int32),)
 
     @classmethod
-    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
-        if settings is None:
-            raise ValueError("a resize without its constant of sizes")
-        return cls(tuple(settings))
+    def read(cls, options: Any | None, settings: Sequence[np.ndarray]) -> Self:
+        return cls(tuple(settings[0]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Concatenation(Operator):
         return options, 2
 
     @classmethod
-    def read(cls, options: Any, settings: np.ndarray | None) -> Self:
+    def read(cls, options: Any, settings: Sequence[np.ndarray]) -> Self:
         return cls(int(options.axis))
 
 
@@ -148,8 +152,8 @@ class Reshape(Operator):
         options.newShape = [-1, *output.shape[1:]]
         return options, 1
 
-    def settings(self, output: Tensor) -> np.ndarray | None:
-        return np.array([-1, *output.shape[1:]], np.int32)
+    def settings(self, output: Tensor) -> tuple[np.ndarray, ...]:
+        return (np.array([-1, *output.shape[1:]], np.int32),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,11 +180,51 @@ class Pad(Operator):
     def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
         return schema.PadOptionsT(), 2
 
-    def settings(self, output: Tensor) -> np.ndarray | None:
-        return np.array([(0, 0), self.height, self.width, (0, 0)], np.int32)
+    def settings(self, output: Tensor) -> tuple[np.ndarray, ...]:
+        return (np.array([(0, 0), self.height, self.width, (0, 0)], np.int32),)
 
     @classmethod
-    def read(cls, options: Any | None, settings: np.ndarray | None) -> Self:
-        if settings is None:
-            raise ValueError("a PAD without its constant of sides")
-        return cls(tuple(settings[1]), tuple(settings[2]))
+    def read(cls, options: Any | None, settings: Sequence[np.ndarray]) -> Self:
+        (sides,) = settings
+        return cls(tuple(sides[1]), tuple(sides[2]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop(Operator):
+    """STRIDED_SLICE that takes a part of every axis but the batch, without gaps.
+
+    Attributes:
+      begin: First places of height, width, ... of the part.
+      end: Places behind the last of it.
+    """
+
+    begin: tuple[int, ...] = (0, 0, 0)
+    end: tuple[int, ...] = (1, 1, 1)
+    kind: ClassVar[str] = "STRIDED_SLICE"
+    kernels: ClassVar[KernelTable] = {
+        Arithmetic.INT8: alike(_crop),
+        Arithmetic.FLOAT32: alike(_crop),
+    }
+
+    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
+        batch, *sizes = inputs[0]
+        fits = len(sizes) == len(self.begin) == len(self.end) and all(
+            0 <= begin < end <= size
+            for begin, end, size in zip(self.begin, self.end, sizes, strict=True)
+        )
+        require(fits, f"cannot take {self.begin} to {self.end} of {inputs[0]}")
+        return batch, *(end - begin for begin, end in zip(self.begin, self.end, strict=True))
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        options = schema.StridedSliceOptionsT()
+        options.beginMask = options.endMask = 1  # the whole batch
+        return options, 2
+
+    def settings(self, output: Tensor) -> tuple[np.ndarray, ...]:
+        begin, end = (np.array((0, *places), np.int32) for places in (self.begin, self.end))
+        return begin, end, np.ones(len(begin), np.int32)
+
+    @classmethod
+    def read(cls, options: Any | None, settings: Sequence[np.ndarray]) -> Self:
+        begin, end, _ = settings
+        return cls(tuple(begin[1:].tolist()), tuple(end[1:].tolist()))

@@ -1,0 +1,120 @@
+"""What of a float model cannot be quantized, or is computed in float, before any work."""
+
+import dataclasses
+
+from quantize_configs.editable_graph import EditableGraph
+from quantize_configs.keras_backend import keras, require_functional
+from quantize_configs.layer_roles import kind_of
+from quantize_configs.layers.kinds import Role, UnsupportedLayerError
+from quantize_configs.layers.registry import LAYERS
+from quantize_configs.model_graph import ModelGraph
+from quantize_configs.rewriting import apply_rules
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """A layer that will not go through.
+
+    Attributes:
+      layer: Its name.
+      reason: Why, and the nearest that works; the sentence that `quantize` refuses it with.
+    """
+
+    layer: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SupportReport:
+    """Result of `check_support`.
+
+    Attributes:
+      model: Name of the model.
+      layers: Number of layers that are left after rewriting.
+      refused: Layers that will not go through.
+      in_float: (layer, function) of layers that are computed in float between two grids, exactly as
+        in Keras; empty when something is refused.
+    """
+
+    model: str
+    layers: int
+    refused: tuple[Refusal, ...]
+    in_float: tuple[tuple[str, str], ...]
+
+    @property
+    def supported(self) -> bool:
+        """Whether `quantize` takes the model."""
+        return not self.refused
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.model}: {self.layers} layers, {len(self.refused)} refused, "
+            f"{len(self.in_float)} in float between grids"
+        ]
+        width = max([len(item.layer) for item in self.refused] + [0])
+        lines += [f"refused   {item.layer:<{width}}  {item.reason}" for item in self.refused]
+        by_function: dict[str, list[str]] = {}
+        for layer, function in self.in_float:
+            by_function.setdefault(function, []).append(layer)
+        for function, names in by_function.items():
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+            lines.append(f"in float  {function}: {shown}")
+        return "\n".join(lines)
+
+
+def check_support(model: keras.Model) -> SupportReport:
+    """Lists every layer of a float model that `quantize` would refuse, and what becomes of others.
+
+    Args:
+      model: Functional or sequential `tf_keras` model; it is not modified.
+
+    Raises:
+      InvalidTypeError, InvalidInputError: `model` is no built functional `tf_keras` model.
+    """
+    require_functional(model)
+    refused: list[Refusal] = []
+
+    def refuse(layer: str, error: UnsupportedLayerError) -> None:
+        refused.append(Refusal(layer, str(error)))
+
+    graph = EditableGraph(model, LAYERS, refuse)
+    apply_rules(graph, refuse)
+    for name, node in graph.nodes.items():
+        try:
+            kind_of(node.layer)
+        except UnsupportedLayerError as error:
+            refuse(name, error)
+    in_float = []
+    if not refused:
+        calls = ModelGraph(graph.rebuilt(), refuse)
+        in_float = [
+            (call.name, call.kind.function(call.layer) if call.kind.function else "function")
+            for call in calls.calls
+            if call.role is Role.POINTWISE
+        ]
+    refused += size_refusals(model)
+    return SupportReport(model.name, len(graph.nodes), tuple(refused), tuple(in_float))
+
+
+def size_refusals(model: keras.Model) -> list[Refusal]:
+    """Inputs of a model whose sizes are open."""
+    found = []
+    for tensor in model.inputs:
+        if None in tensor.shape[1:]:
+            name = tensor._keras_history.layer.name
+            reason = (
+                f"The input {name!r} has the shape {tuple(tensor.shape)}; only the batch may be "
+                "open. Build the model with a fixed input shape and set the weights."
+            )
+            found.append(Refusal(name, reason))
+    return found
+
+
+def require_sizes(model: keras.Model) -> None:
+    """Refuses a model with open sizes.
+
+    Raises:
+      UnsupportedLayerError: An input has them.
+    """
+    for refusal in size_refusals(model):
+        raise UnsupportedLayerError(refusal.reason)
