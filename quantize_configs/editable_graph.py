@@ -10,7 +10,8 @@ import tensorflow as tf
 from quantize_configs.keras_backend import keras
 from quantize_configs.layers.kinds import LayerKind, Refuse, UnsupportedLayerError, raise_refusal
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
+"""Sizes of a tensor; None for the batch and for sizes that are open."""
 
 
 class TensorName(str):

@@ -160,8 +160,8 @@ def apply_affine(graph: EditableGraph, name: str, scale: np.ndarray, offset: np.
         producer.gain = gain.astype(np.float32)
         graph.remove(name)
     else:
-        added = None if np.all(offset == 0) else offset
-        graph.replace_by(name, scaled_channels(name, source, node.shape, scale, added))
+        bias = None if np.all(offset == 0) else offset
+        graph.replace_by(name, scaled_channels(name, source, node.shape, scale, bias))
 
 
 def _rescaling(name: str, source: str, shape: Shape, scale: np.ndarray, offset: np.ndarray) -> Node:
@@ -178,7 +178,8 @@ def affine_of(node: Node) -> tuple[np.ndarray, np.ndarray] | None:
     if type(layer) is layers.Rescaling:
         if node.is_new:
             return None  # found before
-        return _per_channel(node.shape, layer.scale), _per_channel(node.shape, layer.offset)
+        scale, offset = (_per_channel(node.shape, value) for value in (layer.scale, layer.offset))
+        return None if scale is None or offset is None else (scale, offset)
     if type(layer) is layers.Normalization:
         return _normalization(node)
     if type(layer).__name__ == "LayerScale" and hasattr(layer, "gamma"):
