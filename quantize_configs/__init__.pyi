@@ -20,6 +20,7 @@ from .layer_roles import UnsupportedLayerError
 from .lsq_activation_quantizer import LSQActivationQuantizer
 from .lsq_quantizer import LSQQuantizer
 from .model_quantization import quantize
+from .normalization_statistics import recalibrate_normalization
 from .saving import load_model, save_model
 from .scheme import BitWidthScheme, quantize_scope
 from .sensitivity import Sensitivity, sensitivity
@@ -55,6 +56,7 @@ __all__ = [
     "prepare_for_deployment",
     "quantize",
     "quantize_scope",
+    "recalibrate_normalization",
     "save_model",
     "sensitivity",
 ]

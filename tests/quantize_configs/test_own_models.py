@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tflite_tools
 from quantize_configs import (
     BitPolicy,
     calibrate,
     load_model,
     prepare_for_deployment,
     quantize,
+    recalibrate_normalization,
     save_model,
     sensitivity,
 )
@@ -247,3 +249,37 @@ def test_negative_gains_are_turned_over(kind):
     calibrate(quantized, images)
     assert (WrappedModel(quantized).wrapper("norm").layer.gamma.numpy() > 0).all()
     assert noise(model, quantized, images) < 0.02
+
+
+def test_labels_of_any_shape():
+    """Faults 7: (N, 1) was broadcast, one-hot an error of NumPy."""
+    quantized = quantize(small_model(), BitPolicy())
+    calibrate(quantized, IMAGES)
+    prepare_for_deployment(quantized)
+    flatbuffer = tflite_tools.convert(quantized)
+    labels = quantized.predict(IMAGES, verbose=0).argmax(-1)
+    for given in (labels, labels[:, None], np.eye(2)[labels]):
+        report = tflite_tools.verify(flatbuffer, quantized, IMAGES, labels=given, integer_images=2)
+        assert report.keras_accuracy == 1.0
+    with pytest.raises(InvalidInputError, match="one-hot"):
+        tflite_tools.verify(flatbuffer, quantized, IMAGES, labels=labels[:, None, None])
+
+
+def test_normalization_is_measured_anew():
+    model = small_model()
+    for one in (model, quantize(model, BitPolicy())):
+        assert recalibrate_normalization(one, IMAGES) == 64
+    norm = model.get_layer("norm")
+    features = keras.Model(model.inputs, model.get_layer("base").output)(IMAGES).numpy()
+    halves = features[:32], features[32:]
+    np.testing.assert_allclose(
+        norm.moving_mean, np.mean([half.mean((0, 1, 2)) for half in halves], 0), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        norm.moving_variance, np.mean([half.var((0, 1, 2)) for half in halves], 0), rtol=1e-2
+    )
+    again = WrappedModel(one).wrapper("norm").layer
+    np.testing.assert_allclose(again.moving_mean, norm.moving_mean, atol=0.02)
+    assert norm.momentum == 0.99
+    with pytest.raises(InvalidInputError, match="no batch normalization"):
+        recalibrate_normalization(keras.Sequential([keras.Input((4,)), layers.Dense(2)]), IMAGES)

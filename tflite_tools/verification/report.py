@@ -108,7 +108,7 @@ def verify(
       flatbuffer: Result of `convert`.
       model: The model it was converted from.
       images: float32 [N, height, width, channels], as the model takes them.
-      labels: int [N], for accuracies.
+      labels: For accuracies: int [N] or [N, 1], or one-hot [N, classes].
       kernel_sets: Kernel sets to compare with the interpreter.
       integer_images: How many of the images the comparisons of all tensors use; by default up to
         32, fewer where one image makes more than half a million integers.
@@ -132,10 +132,7 @@ def verify(
         raise InvalidInputError(
             f"Images must be at least one of the shape {expected_shape}. Received: {images.shape}."
         )
-    if labels is not None and len(labels) != len(images):
-        raise InvalidInputError(
-            f"{len(images)} images need as many labels. Received: {len(labels)}."
-        )
+    classes = None if labels is None else _class_numbers(labels, len(images))
     inputs, images = _model_inputs(graph, images)
     if integer_images is None:
         sizes = (math.prod(graph.tensor(name).shape) for name in graph.activation_names)
@@ -160,9 +157,9 @@ def verify(
         len(images), -1
     ).argmax(-1)
     accuracies: list[float | None] = [None, None]
-    if labels is not None:
+    if classes is not None:
         accuracies = [
-            float(np.mean(outputs.argmax(-1) == labels)) for outputs in (keras_outputs, ours)
+            float(np.mean(outputs.argmax(-1) == classes)) for outputs in (keras_outputs, ours)
         ]
     return VerificationReport(
         integers=integers,
@@ -172,6 +169,21 @@ def verify(
         largest_output_difference=float(np.max(np.abs(ours - keras_outputs))),
         keras_accuracy=accuracies[0],
         litert_accuracy=accuracies[1],
+    )
+
+
+def _class_numbers(labels: np.ndarray, count: int) -> np.ndarray:
+    """int [N] of labels in any shape that Keras takes."""
+    labels = np.asarray(labels)
+    if len(labels) != count:
+        raise InvalidInputError(f"{count} images need as many labels. Received: {len(labels)}.")
+    if labels.ndim == 1:
+        return labels
+    if labels.ndim == 2:
+        return labels[:, 0] if labels.shape[1] == 1 else labels.argmax(-1)
+    raise InvalidInputError(
+        f"labels must have the shape [N], [N, 1] or, one-hot, [N, classes]. Received: "
+        f"{labels.shape}."
     )
 
 
