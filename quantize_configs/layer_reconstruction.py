@@ -59,7 +59,7 @@ class Reconstruction:
           x_float: The same in the float network.
         """
         weights = as_matrices(layer, kernel).astype(np.float64)
-        count, total = 0, None
+        count, total = 0, [np.zeros([])] * 4
         rng = np.random.default_rng(0)
         per_image = max(MOST_ROWS // len(x), 1)
         for start in range(0, len(x), CHUNK):
@@ -78,7 +78,7 @@ class Reconstruction:
                 rows.sum(1, dtype=np.float64),
                 outputs.sum(1, dtype=np.float64),
             )
-            total = sums if total is None else [a + b for a, b in zip(total, sums, strict=True)]
+            total = [before + one for before, one in zip(total, sums, strict=True)]
             count += rows.shape[1]
         covariance, target, input_mean, output_mean = (part / count for part in total)
         covariance -= input_mean[:, :, None] * input_mean[:, None]

@@ -137,7 +137,7 @@ def _learn_codes(form, layer, weight, quantizer, variables, signs) -> None:
         least_error_steps(kernel, quantizer, bits),
         least_error_steps(kernel, quantizer, bits, importance),
     ]
-    best_error = best_steps = None
+    best_error, best_steps = np.full((forms, 1, width), np.inf), np.ones((forms, 1, width))
     for candidate in candidates:
         steps = np.maximum(np.abs(candidate), np.finfo(np.float32).eps)
         steps = np.broadcast_to(steps, kernel.shape)
@@ -146,11 +146,8 @@ def _learn_codes(form, layer, weight, quantizer, variables, signs) -> None:
         error = form.errors(codes * steps)[:, None]
         if not quantizer.channel_axes:
             error = np.full_like(error, error.sum())
-        if best_error is None:
-            best_error, best_steps = error, steps
-        else:
-            best_steps = np.where(error < best_error, steps, best_steps)
-            best_error = np.minimum(error, best_error)
+        best_steps = np.where(error < best_error, steps, best_steps)
+        best_error = np.minimum(error, best_error)
     best_steps = best_steps.astype(np.float32).astype(np.float64)
     codes = form.best_codes(best_steps, matrices, lowest, qmax)
     weight.assign(as_kernel(layer, codes * best_steps, kernel.shape))
