@@ -14,14 +14,22 @@ from qfa_tf.layers.activations import ACTIVATIONS
 from quantize_configs.fractional_quantization import divide_by_constant
 from quantize_configs.ordered_sums import ordered_channel_means, ordered_spatial_means
 
+CONSTANT = 1e-8
+"""A channel with less variance is constant but for rounding."""
+SMALLEST_EPSILON = 1.001e-5
+"""Of the fused operator: what cuDNN asks for."""
+
 
 class FastArithmetic:
     """The arithmetic of supernets with integer zero points."""
 
     activations: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = ACTIVATIONS
 
-    def normalize_batch(self, x, gamma, beta, epsilon: float, biased: bool):
+    def normalize_batch(self, x, gamma, beta, epsilon: float, biased: bool, stop_constant: bool):
         """Batch normalization with the statistics of the batch.
+
+        Few bits round whole channels to one code. Their variance is exactly 0, and normalization
+        hands straight-through gradients on that it has multiplied by 1 / sqrt(epsilon).
 
         Args:
           x: [N, H, W, C].
@@ -29,13 +37,46 @@ class FastArithmetic:
           beta: float32 [C].
           epsilon: Added to the variance.
           biased: Whether the variance that is returned must be the biased one.
+          stop_constant: Whether channels with a variance below 1e-8 pass no gradient to x.
 
         Returns:
           (output, mean, variance).
         """
-        x, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            x, gamma, beta, epsilon=epsilon, is_training=True
-        )
+        epsilon = max(epsilon, SMALLEST_EPSILON)
+
+        @tf.custom_gradient
+        def normalized(x, gamma, beta):
+            x, gamma, beta = tf.identity(x), tf.identity(gamma), tf.identity(beta)
+            y, mean, variance, *reserved = tf.raw_ops.FusedBatchNormV3(
+                x=x,
+                scale=gamma,
+                offset=beta,
+                mean=tf.zeros([0]),
+                variance=tf.zeros([0]),
+                epsilon=epsilon,
+                exponential_avg_factor=1.0,
+                is_training=True,
+            )
+
+            def gradient(upstream, *_):
+                # The gradient of x is proportional to the gain, the two others do not see it.
+                gain = tf.where(variance < CONSTANT, 0.0, gamma) if stop_constant else gamma
+                to_x, to_gamma, to_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                    y_backprop=upstream,
+                    x=x,
+                    scale=gain,
+                    reserve_space_1=reserved[0],
+                    reserve_space_2=reserved[1],
+                    reserve_space_3=reserved[2],
+                    epsilon=epsilon,
+                    is_training=True,
+                )
+                return to_x, to_gamma, to_beta
+
+            return (y, mean, variance), gradient
+
+        x, mean, variance = normalized(x, gamma, beta)
+        mean, variance = tf.stop_gradient(mean), tf.stop_gradient(variance)
         if not biased:
             return x, mean, variance
         # The operator returns the unbiased variance; the graph and the paper use the biased one.
@@ -68,7 +109,7 @@ class ReleaseArithmetic(FastArithmetic):
             "hard_swish": lambda x: divide_by_constant(x * tf.nn.relu6(x + 3.0), 6.0),
         }
 
-    def normalize_batch(self, x, gamma, beta, epsilon, biased):
+    def normalize_batch(self, x, gamma, beta, epsilon, biased, stop_constant):
         """See `FastArithmetic.normalize_batch`; the variance is always the biased one."""
 
         @tf.custom_gradient
@@ -85,7 +126,8 @@ class ReleaseArithmetic(FastArithmetic):
                 to_gamma = tf.reduce_sum(upstream * standard, [0, 1, 2])
                 to_beta = tf.reduce_sum(upstream, [0, 1, 2])
                 centred = upstream - to_beta / count - standard * (to_gamma / count)
-                return centred * (gamma / deviation), to_gamma, to_beta
+                gain = tf.where(variance < CONSTANT, 0.0, gamma) if stop_constant else gamma
+                return centred * (gain / deviation), to_gamma, to_beta
 
             return (standard * gamma + beta, mean, variance), gradient
 

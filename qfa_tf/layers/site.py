@@ -10,6 +10,7 @@ import tensorflow as tf
 from qfa_tf.layers.activations import extremes
 from qfa_tf.layers.arithmetic import arithmetic_of
 from qfa_tf.layers.depthwise import depthwise_convolution
+from qfa_tf.layers.kernel_start import STARTS
 from qfa_tf.layers.kernel_transform import KernelTransform
 from qfa_tf.layers.precision import SiteQuantizers
 from qfa_tf.layers.statistics import Mode
@@ -93,6 +94,8 @@ class ElasticSite(keras.layers.Layer):
       epsilon: Of the normalization.
       elastic_width: Whether a "convolution" has fewer channels in some subnets.
       input_parts: Largest channels of each of the tensors that make up the input; one by default.
+      stop_constant: Whether channels without variance pass no gradient, see `normalize_batch`.
+      kernel_start: First values of the kernel, one of `STARTS`.
     """
 
     def __init__(
@@ -116,9 +119,11 @@ class ElasticSite(keras.layers.Layer):
         activation_quantizer: str = "batch",
         input_grid: str = "unsigned",
         shared_step: bool = False,
-        epsilon: float = 1e-5,
         elastic_width: bool = False,
         input_parts: Sequence[int] = (),
+        epsilon: float = 1e-2,
+        stop_constant: bool = True,
+        kernel_start: str = "fan_out",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -134,6 +139,8 @@ class ElasticSite(keras.layers.Layer):
         self.normalization = normalization
         self.use_bias = use_bias
         self.epsilon = epsilon
+        self.stop_constant = stop_constant
+        self.kernel_start = kernel_start
         self.arithmetic = arithmetic_of(zero_point)
         self.shared_step = shared_step
         banks = 1 if shared_step else len(self.kernel_sizes)
@@ -155,7 +162,7 @@ class ElasticSite(keras.layers.Layer):
         )
 
     def build(self, input_shape=None):
-        """Creates the weights; initial kernels as in Once-for-All."""
+        """Creates the weights."""
         size = self.kernel_sizes[-1]
         if self.kind == "depthwise":
             shape = (size, size, self.output_width, 1)
@@ -164,14 +171,8 @@ class ElasticSite(keras.layers.Layer):
         else:  # a matrix product, faster than a 1x1 convolution
             shape = (self.input_width, self.output_width)
         self.kernel_elements = int(np.prod(shape))
-        # Normalization turns the norm of a weight into a learning rate, so the fan-out rule with
-        # all channels, also for depthwise kernels, is part of the recipe.
-        deviation = np.sqrt(2.0 / (size * size * self.output_width))
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=shape,
-            initializer=keras.initializers.RandomNormal(stddev=deviation),
-        )
+        start = STARTS[self.kernel_start](size, self.input_width, self.output_width)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=start)
         self.transform = KernelTransform(self, self.kernel_sizes)
         if self.normalization:
             self.gamma = self.add_weight(
@@ -354,7 +355,9 @@ class ElasticSite(keras.layers.Layer):
             y = self.arithmetic.normalize(x, mean, variance, gamma, beta, self.epsilon)
             return y, mean, variance
         biased = mode is Mode.CALIBRATE
-        return self.arithmetic.normalize_batch(x, gamma, beta, self.epsilon, biased)
+        return self.arithmetic.normalize_batch(
+            x, gamma, beta, self.epsilon, biased, self.stop_constant
+        )
 
 
 def _with_float(bits: Sequence[int]) -> tuple[int, ...]:

@@ -15,9 +15,17 @@ from qfa_tf.runs.config_fields import FIELDS
 from qfa_tf.runs.config_sections import REQUIRED
 from qfa_tf.runs.errors import ConfigError
 from qfa_tf.space import SearchSpace
+from qfa_tf.supernet.options import RELEASE_NORMALIZATION
 from quantize_configs.files import write_text
 
 SCHEMA_VERSION = 2
+
+EARLIER = {
+    "supernet.norm_epsilon": RELEASE_NORMALIZATION["norm_epsilon"],
+    "supernet.constant_channels": RELEASE_NORMALIZATION["constant_channels"],
+    "supernet.classifier_start": "fan_out",
+}
+"""What runs had whose config files are older than these keys."""
 
 
 def complete_config(config: ConfigDict) -> ConfigDict:
@@ -159,10 +167,35 @@ def read_config(path: str | os.PathLike) -> ConfigDict:
             f"{path} has schema version {content.get('schema_version')!r}; this release reads "
             f"version {SCHEMA_VERSION}. It was left as it is; choose another --workdir."
         )
+    config = ConfigDict(content["config"])
+    for key, value in EARLIER.items():
+        section, _, name = key.rpartition(".")
+        if isinstance(config.get(section), ConfigDict) and name not in config[section]:
+            config[section][name] = value
     try:
-        return complete_config(ConfigDict(content["config"]))
+        return complete_config(config)
     except ConfigError as error:
         raise _damaged(path, error) from error
+
+
+def continued_config(config: ConfigDict, path: str | os.PathLike) -> ConfigDict:
+    """A complete copy in which defaults that came later are what the run of a config file had.
+
+    Args:
+      config: Valid.
+      path: What `write_config` wrote, maybe before some keys existed.
+
+    Raises:
+      ConfigError: See `read_config`.
+    """
+    read_config(path)
+    here = complete_config(config)
+    written = _flatten(json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["config"])
+    for key, value in EARLIER.items():
+        section, _, name = key.rpartition(".")
+        if key not in written and here[section][name] == FIELDS[key].default:
+            here[section][name] = value
+    return here
 
 
 def differences(there: ConfigDict, here: ConfigDict) -> list[tuple[str, Any, Any]]:

@@ -7,7 +7,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from qfa_tf.runs.commands import command
-from qfa_tf.runs.config import differences, read_config, validate_config, write_config
+from qfa_tf.runs.config import (
+    complete_config,
+    continued_config,
+    differences,
+    read_config,
+    validate_config,
+    write_config,
+)
 from qfa_tf.runs.errors import WorkdirError
 
 SHOWN_DIFFERENCES = 3
@@ -79,10 +86,14 @@ class Workdir:
             )
         return read_config(self.config_file)
 
-    def claim(self, config: ConfigDict) -> None:
+    def claim(self, config: ConfigDict) -> ConfigDict:
         """Makes this the workdir of `config`, or checks that it already is.
 
         The settings of a search are no part of that: they are those of the last config given.
+
+        Returns:
+          `config`, complete; where it has defaults that came after this workdir was made, with what
+          the workdir had before.
 
         Raises:
           WorkdirError: It belongs to another config, or holds files of something else.
@@ -93,7 +104,8 @@ class Workdir:
         self.check_folder()
         if not self.config_file.is_file():
             write_config(config, self.config_file)
-            return
+            return complete_config(config)
+        config = continued_config(config, self.config_file)
         changes = differences(read_config(self.config_file), config)
         others = [change for change in changes if not change[0].startswith(_SEARCH)]
         if changes and not others:
@@ -107,6 +119,7 @@ class Workdir:
                 f"{self.path} belongs to another config: {shown}{more}. It was left as it is; "
                 "choose another --workdir, or repeat the command with the config of this one."
             )
+        return config
 
     def check_folder(self) -> None:
         """Checks that the folder is a workdir, is empty, or does not exist yet.

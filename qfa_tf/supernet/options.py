@@ -17,6 +17,11 @@ from quantize_configs.quantizer_options import (
 
 PADDINGS = ("same", "symmetric")
 SIGNED_INPUTS = ("offset", "signed", "clip")
+CONSTANT_CHANNELS = ("stopped", "passed")
+KERNEL_STARTS = ("fan_out", "own_channel", "uniform")
+
+RELEASE_NORMALIZATION = {"norm_epsilon": 1e-5, "constant_channels": "passed"}
+"""What the official releases have, and every supernet had before these were options."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +48,29 @@ class SupernetOptions:
     )
     signed_inputs: str = option(
         "offset", "learned grids of inputs that can be negative", choices=SIGNED_INPUTS
+    )
+    norm_epsilon: float = option(
+        1e-2,
+        "added to the variance by normalization; 1e-5 in the official releases and in workdirs of "
+        "earlier versions",
+        above=0,
+    )
+    constant_channels: str = option(
+        "stopped",
+        "whether normalization passes the gradient of channels that few bits rounded to one code; "
+        '"passed" in the official releases and in workdirs of earlier versions',
+        choices=CONSTANT_CHANNELS,
+    )
+    classifier_start: str = option(
+        "uniform",
+        "first values of the classifier's kernel: in +-1 / sqrt(inputs), or normal with variance "
+        "2 / outputs",
+        choices=KERNEL_STARTS,
+    )
+    depthwise_start: str = option(
+        "fan_out",
+        "first values of depthwise kernels: all channels count as outputs, or each is its own",
+        choices=KERNEL_STARTS,
     )
     dropout: float = option(0.0, "share of the classifier's inputs that training drops", minimum=0)
 

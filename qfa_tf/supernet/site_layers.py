@@ -78,5 +78,15 @@ def make_site(net: "QFASupernet", site: Convolution) -> ElasticSite:
         shared_step=net.shared_step,
         elastic_width=any(width.choices for width in widths),
         input_parts=parts if any(part.choices for part in parts_of(widths[0])) else (),
+        epsilon=net.norm_epsilon,
+        stop_constant=net.constant_channels == "stopped",
+        kernel_start=_kernel_start(net, site),
         name=site.name,
     )
+
+
+def _kernel_start(net: "QFASupernet", site: Convolution) -> str:
+    """The name of the first values of a site's kernel."""
+    if site.name in net.space.network.outputs:
+        return net.classifier_start
+    return net.depthwise_start if site.kind == "depthwise" else "fan_out"

@@ -58,6 +58,11 @@ class QFASupernet(keras.Model):
       signed_inputs: With "lsq" and "pact", the grid of inputs that can be negative: "offset" (a
         learned lower end), "signed", or "clip" (negatives become 0, the published code of OQA).
       dropout: Share of the classifier's inputs that training drops.
+      norm_epsilon: Added to the variance by normalization.
+      constant_channels: Whether normalization passes the gradient of channels without variance:
+        "stopped" or "passed", see `FastArithmetic.normalize_batch`.
+      classifier_start: First values of the classifier's kernel, see `qfa_tf.layers.kernel_start`.
+      depthwise_start: The same of depthwise kernels.
 
     Example:
       net = QFASupernet(SearchSpace.from_preset("digits_tiny"), num_classes=10)
@@ -82,6 +87,10 @@ class QFASupernet(keras.Model):
         shared_step: bool = False,
         signed_inputs: str = "offset",
         dropout: float = 0.0,
+        norm_epsilon: float = 1e-2,
+        constant_channels: str = "stopped",
+        classifier_start: str = "uniform",
+        depthwise_start: str = "fan_out",
         name: str = "qfa_supernet",
         **kwargs,
     ):
@@ -102,6 +111,10 @@ class QFASupernet(keras.Model):
         self.shared_step = shared_step
         self.signed_inputs = signed_inputs
         self.dropout = dropout
+        self.norm_epsilon = norm_epsilon
+        self.constant_channels = constant_channels
+        self.classifier_start = classifier_start
+        self.depthwise_start = depthwise_start
         site_layers.check_options(self)
         self.arithmetic = arithmetic_of(zero_point)
         self.layout = StatisticsLayout(space.network)

@@ -1,5 +1,7 @@
 """A workdir belongs to one config."""
 
+import json
+
 import pytest
 
 from qfa_tf.runs import ConfigError, Workdir, WorkdirError
@@ -67,3 +69,25 @@ def test_folder_of_something_else_is_refused(tmp_path, config):
 def test_missing_run_names_the_training_command(tmp_path):
     with pytest.raises(WorkdirError, match=r"Train first: python apps/train\.py"):
         Workdir(tmp_path).config()
+
+
+def test_workdirs_of_earlier_versions_keep_their_normalization(config, tmp_path):
+    """Their config lacks the keys; the same recipe goes on with what they had."""
+    workdir = Workdir(tmp_path / "run")
+    completed = workdir.claim(config)
+    assert completed.supernet.norm_epsilon == 1e-2
+    content = json.loads(workdir.config_file.read_text())
+    for name in ("norm_epsilon", "constant_channels", "classifier_start"):
+        del content["config"]["supernet"][name]
+    workdir.config_file.write_text(json.dumps(content))
+    for found in (workdir.config(), workdir.claim(config), workdir.claim(workdir.claim(config))):
+        assert found.supernet.norm_epsilon == 1e-5
+        assert found.supernet.constant_channels == "passed"
+        assert found.supernet.classifier_start == "fan_out"
+    config.search.seed = 7  # what may change is written, and nothing else changes with it
+    workdir.claim(config)
+    assert workdir.config().supernet.norm_epsilon == 1e-5
+    with config.ignore_type():
+        config.supernet = {"norm_epsilon": 1e-3}
+    with pytest.raises(WorkdirError, match=r"norm_epsilon is 1e-05 there and 0\.001 here"):
+        workdir.claim(config)

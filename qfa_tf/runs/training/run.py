@@ -88,7 +88,7 @@ def train(
         _train(config, workdir, rich.console.Console(quiet=True), strategy, open_set)
         return
     with training_lock(workdir) as locked:
-        workdir.claim(config)
+        config = workdir.claim(config)
         if is_finished(workdir, config):
             if changed_data:
                 open_set(console)
@@ -124,7 +124,7 @@ def _train(
                 f"{workdir} is not there for process {workers.task.rank + 1}. All processes need "
                 "the same --workdir on a file system that they share."
             )
-        workdir.claim(config)
+        config = workdir.claim(config)
         data = open_set(console if workers.task.is_chief else None, writes=workers.task.is_chief)
         net = _build(config, workdir, workers, data, console)
     with workers.report_lost():
