@@ -33,9 +33,9 @@ def first_step(space, bits, **options):
     return net.train_on_batch(images, labels, return_dict=True)
 
 
-def check(logs, classes):
+def check(logs, classes, tolerance=0.05):
     for role in ("smallest", "largest", "random"):
-        assert float(logs[f"{role}_loss"]) == pytest.approx(np.log(classes), abs=0.05), role
+        assert float(logs[f"{role}_loss"]) == pytest.approx(np.log(classes), abs=tolerance), role
     assert 0.0 < float(logs["gradient_norm"]) < 30.0
 
 
@@ -50,7 +50,7 @@ def test_first_step(name, kind):
 @pytest.mark.parametrize("quantizer", ["lsq", "lsq_plus", "pact"])
 def test_first_step_on_learned_grids(small_space, quantizer):
     logs = first_step(small_space, (2, 3, 4, 8), activation_quantizer=quantizer)
-    check(logs, small_space.num_classes)
+    check(logs, small_space.num_classes, tolerance=0.1)  # its classifier has 32 inputs
 
 
 def test_names_of_starts():
