@@ -222,7 +222,7 @@ class Training:
         self.progress = {"step": 0, "seconds": 0.0, "skipped": 0, "norms": [], "losses": []}
         if self._manager.latest_checkpoint:
             checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
-            self.progress = json.loads(self._progress_file.read_text(encoding="utf-8"))
+            self.progress |= json.loads(self._progress_file.read_text(encoding="utf-8"))
 
     def run(self, images: Images) -> str:
         """Trains to the end; "" or `DIVERGED`."""

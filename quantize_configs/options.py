@@ -7,6 +7,7 @@ from there. Nothing here, nor in `quantizer_options`, imports TensorFlow.
 
 import dataclasses
 import inspect
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -54,6 +55,8 @@ class Option:
                 raise InvalidInputError(
                     f"{self.name} must be one of {self.choices}. Received: {value!r}."
                 )
+            if isinstance(item, float) and not math.isfinite(item):
+                raise InvalidInputError(f"{self.name} must be finite. Received: {value!r}.")
             bounds = [text for text, holds in self._bounds(item) if not holds]
             if bounds:
                 raise InvalidInputError(f"{self.name} must be {bounds[0]}. Received: {value!r}.")

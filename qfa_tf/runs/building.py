@@ -240,6 +240,7 @@ def build_training(
     from qfa_tf.training import OQATraining, QFATraining, TrainingStage
 
     settings = config.training
+    _check_stage_bits(config)
     subnets = settings.stage_subnets or ["all"] * len(settings.stage_bits)
     try:
         stages = [
@@ -263,6 +264,21 @@ def build_training(
         return recipe
     except InvalidInputError as error:
         raise ConfigError(f"config.training: {error}") from error
+
+
+def _check_stage_bits(config: ConfigDict) -> None:
+    """Raises ConfigError where a stage lists bits that no subnet of the space can have."""
+    if config.training.architecture:  # of the bits only counts whether they are (32,)
+        return
+    space = build_space(config)
+    offered = sorted({*space.weight_bits, *space.activation_bits, FLOAT_BITS})
+    for bits in config.training.stage_bits:
+        unknown = sorted(set(bits) - set(offered))
+        if unknown or not bits:
+            raise ConfigError(
+                f"config.training.stage_bits must list some of {offered} in each stage, which the "
+                f"space {space.name!r} offers ({FLOAT_BITS} is float). Received: {tuple(bits)}."
+            )
 
 
 def build_schedule(config: ConfigDict) -> "StagedCosine":

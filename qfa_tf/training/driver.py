@@ -8,6 +8,7 @@ import tensorflow as tf
 from qfa_tf.training.divergence import Divergence, find_divergence
 from qfa_tf.training.errors import DivergedError
 from qfa_tf.training.guard import MOST_IN_A_ROW, first_not_finite
+from quantize_configs.errors import QFAError
 from quantize_configs.keras_backend import keras
 
 if TYPE_CHECKING:
@@ -40,11 +41,18 @@ class TrainingDriver:
 
         Raises:
           DivergedError: It was the last of some steps in a row that were not finite.
+          InvalidInputError: The teacher does not fit.
         """
         net, method = self._net, self._net.training_method
         step = int(keras.backend.get_value(net.optimizer.iterations))
         method.begin_step(step)
-        logs = self.function(batches)
+        try:
+            logs = self.function(batches)
+        except Exception as error:
+            # What is refused while the step is traced comes wrapped in an error of TensorFlow.
+            if isinstance(error.__context__, QFAError):
+                raise error.__context__ from None
+            raise
         in_a_row = method.guard.settle()
         if in_a_row == 1:
             self._reason = first_not_finite(method.figures(step, logs))

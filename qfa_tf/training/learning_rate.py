@@ -1,6 +1,7 @@
 """The learning rate over the stages of a training."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -26,9 +27,10 @@ class CosineSegment:
     warmup_learning_rate: float = 0.0
 
     def __post_init__(self):
-        if self.learning_rate <= 0 or self.warmup_learning_rate < 0:
+        rates = (self.learning_rate, self.warmup_learning_rate)
+        if not all(map(math.isfinite, rates)) or rates[0] <= 0 or rates[1] < 0:
             raise InvalidInputError(
-                "learning_rate must be above 0 and warmup_learning_rate at least 0. Received: "
+                "learning_rate must be above 0, warmup_learning_rate at least 0. Received: "
                 f"{self.learning_rate} and {self.warmup_learning_rate}."
             )
         if not 0 <= self.warmup_steps < self.steps:

@@ -15,7 +15,7 @@ from qfa_tf.training.driver import TrainingDriver, without_driver
 from qfa_tf.training.fixed_subnet import FixedSubnet
 from qfa_tf.training.guard import StepGuard, all_finite
 from qfa_tf.training.sampling import SubnetSampler
-from quantize_configs.errors import StateError
+from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.fake_quantization import FLOAT_BITS
 
 if TYPE_CHECKING:
@@ -179,6 +179,11 @@ class BoundTraining:
         logits = tf.zeros([tf.shape(images)[0], net.space.num_classes])
         if recipe.distillation == "external":
             logits = tf.stop_gradient(tf.cast(recipe.teacher(images), tf.float32))
+            if not logits.shape.is_compatible_with([None, net.space.num_classes]):
+                raise InvalidInputError(
+                    f"The teacher must give logits [N, {net.space.num_classes}], one for each "
+                    f"class of the space. Received: {logits.shape.as_list()}."
+                )
         replica = tf.distribute.get_replica_context()
 
         def add_subnet(position, total, teacher_logits, results):

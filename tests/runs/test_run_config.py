@@ -186,6 +186,20 @@ def test_tables_of_the_documentation_are_those_of_the_code():
             assert row in text
 
 
+@pytest.mark.parametrize("bits", [((32,), (2, 5), (2, 4, 8)), ((32,), (), (2, 4, 8))])
+def test_bits_that_the_space_does_not_offer(config, bits):
+    config.training.stage_bits = bits
+    with pytest.raises(ConfigError, match=r"stage_bits must list some of \[4, 8, 32\]"):
+        build_training(complete_config(config))
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf")])
+def test_rates_that_are_not_finite(config, rate):
+    config.training.learning_rate = rate
+    with pytest.raises(ConfigError, match=r"config.training.learning_rate must be finite"):
+        validate_config(config)
+
+
 def test_help_shows_every_key():
     lines = list(option_lines())
     assert len(lines) == len(FIELDS)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from qfa_tf import QFASupernet, QFATraining, TrainingStage
 from qfa_tf.space import Head, SearchSpace, Stage, Stem
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras_backend import keras
 
 pytestmark = pytest.mark.xdist_group("trained_net")
@@ -176,3 +177,15 @@ def _train_mode():
     from qfa_tf.layers import Mode
 
     return Mode.TRAIN
+
+
+def test_teacher_of_other_classes_is_refused(space, batch):
+    net = QFASupernet(space)
+    recipe = QFATraining(
+        stages=(TrainingStage((2, 4)),),
+        distillation="external",
+        teacher=lambda images: tf.zeros([tf.shape(images)[0], CLASSES + 1]),
+    )
+    net.compile(optimizer="sgd", training=recipe)
+    with pytest.raises(InvalidInputError, match=r"logits \[N, 4\].*Received: \[None, 5\]"):
+        net.train_on_batch(*batch)
