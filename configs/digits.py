@@ -9,9 +9,9 @@ Data: the 1797 handwritten digits of scikit-learn (no download), enlarged to 32 
 
 or all of it: scripts/quickstart.sh.
 
-Cost: 475 steps, about 3 minutes of training on two cores, 5 for everything. Expected result: over
-96 % of the search-validation images with the largest subnet at 2 bits, 99 % at 4; what the whole
-path ends with stands in docs/results/quickstart.json.
+Cost: 475 steps, about 3 minutes of training on two cores, 5 for everything. Expected result: 99 %
+of the search-validation images with the largest subnet, at 2 bits as at 4; what the whole path ends
+with stands in docs/results/quickstart.json.
 
 Any value can be changed on the command line, such as
 `--config.training.learning_rate=0.1 --config.training.stage_steps=100,200,300`.
