@@ -240,7 +240,6 @@ def build_training(
     from qfa_tf.training import OQATraining, QFATraining, TrainingStage
 
     settings = config.training
-    _check_stage_bits(config)
     subnets = settings.stage_subnets or ["all"] * len(settings.stage_bits)
     try:
         stages = [
@@ -266,9 +265,12 @@ def build_training(
         raise ConfigError(f"config.training: {error}") from error
 
 
-def _check_stage_bits(config: ConfigDict) -> None:
-    """Raises ConfigError where a stage lists bits that no subnet of the space can have."""
-    if config.training.architecture:  # of the bits only counts whether they are (32,)
+def check_stage_bits(config: ConfigDict) -> None:
+    """Raises ConfigError where a stage lists bits that no subnet of the space can have.
+
+    For one subnet alone only counts whether they are (32,), and OQA has a check of its own.
+    """
+    if config.training.architecture or config.training.method == "oqa":
         return
     space = build_space(config)
     offered = sorted({*space.weight_bits, *space.activation_bits, FLOAT_BITS})

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from qfa_tf.runs import ConfigError, read_config, validate_config, write_config
+from qfa_tf.runs import ConfigError, Workdir, read_config, train, validate_config, write_config
 from qfa_tf.runs.building import build_augmentation, build_schedule, build_space, build_training
 from qfa_tf.runs.config import complete_config, differences, total_steps
 from qfa_tf.runs.config_fields import FIELDS, option_lines, option_rows
@@ -187,10 +187,11 @@ def test_tables_of_the_documentation_are_those_of_the_code():
 
 
 @pytest.mark.parametrize("bits", [((32,), (2, 5), (2, 4, 8)), ((32,), (), (2, 4, 8))])
-def test_bits_that_the_space_does_not_offer(config, bits):
+def test_bits_that_the_space_does_not_offer(config, bits, tmp_path):
     config.training.stage_bits = bits
     with pytest.raises(ConfigError, match=r"stage_bits must list some of \[4, 8, 32\]"):
-        build_training(complete_config(config))
+        train(config, Workdir(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("rate", [float("nan"), float("inf")])

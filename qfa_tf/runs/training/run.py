@@ -12,6 +12,7 @@ from qfa_tf.runs.building import (
     build_optimizer,
     build_space,
     build_training,
+    check_stage_bits,
     trained_architecture,
     with_plain_architecture,
 )
@@ -73,7 +74,7 @@ def train(
     """
     console = console or rich.console.Console()
     config = with_plain_architecture(complete_config(config))
-    build_space(config)
+    check_stage_bits(config)
     open_set = functools.partial(
         open_data, workdir, config, changed_data=changed_data, skip_damaged=skip_damaged
     )
