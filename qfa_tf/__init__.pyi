@@ -1,5 +1,6 @@
 from .cost import CostModel
 from .errors import QFAError
+from .runs.functions import benchmark, export, search_subnets, train
 from .space import Architecture, SearchSpace
 from .supernet import Calibration, QFASupernet
 from .training import OQATraining, QFATraining, TrainingStage
@@ -16,4 +17,8 @@ __all__ = [
     "SearchSpace",
     "TrainingStage",
     "__version__",
+    "benchmark",
+    "export",
+    "search_subnets",
+    "train",
 ]

@@ -132,7 +132,7 @@ def require_newest(workdir: Workdir) -> pathlib.Path:
     if prefix is None:
         raise CheckpointError(
             f"{workdir} has no checkpoint yet. Train first, with the config of this workdir: "
-            f"{command('train', config='configs/digits.py', workdir=workdir)}"
+            f"{command('train', recipe='digits', workdir=workdir)}"
         )
     return prefix
 

@@ -1,25 +1,32 @@
-"""What the programs in `apps/` share: flags, and one sentence instead of a traceback."""
+"""What the programs share: flags, help, and one sentence instead of a traceback."""
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 from qfa_tf.runs.config import with_defaults
 from qfa_tf.runs.config_fields import option_lines
 from qfa_tf.runs.errors import ConfigError
+from qfa_tf.runs.recipes import recipe_argument
 from quantize_configs.errors import QFAError
 
 INTERRUPTED = 130
+RECIPE_FLAGS = ("recipe", "config")
+"""Two names of one flag: recipes by name, and as ml_collections has it."""
 _HELP = ("help", "helpshort", "helpfull", "?")
+_IN_CHECKOUT = re.compile(r"python apps/(import)?(\w+)\.py")
 
-DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of errors.")
 
-
-def run_app(main: Callable[[], None]) -> None:
+def run_app(
+    main: Callable[[], None],
+    define_flags: Callable[[], None] | None = None,
+    doc: str | None = None,
+) -> None:
     """Parses the flags and runs `main`; ends the program.
 
     A QFAError ends as one sentence on stderr with status 1, or the one that the error names
@@ -28,12 +35,15 @@ def run_app(main: Callable[[], None]) -> None:
 
     Args:
       main: Takes no arguments.
+      define_flags: Defines the flags.
+      doc: For `--help`.
     """
     program = os.path.basename(sys.argv[0])
-    flags.adopt_module_key_flags(sys.modules[__name__], flags.FLAGS)
+    flags.DEFINE_bool("debug", False, "Show the traceback of errors.")
+    if define_flags is not None:
+        define_flags()
     if any(argument.lstrip("-") in _HELP for argument in sys.argv[1:]):
-        with contextlib.suppress(SystemExit):
-            app.run(lambda argv: None)
+        _print_help(program, define_flags, doc)
         sys.exit(0)
 
     started = []
@@ -51,32 +61,56 @@ def run_app(main: Callable[[], None]) -> None:
         print(f"{program}: interrupted; the same command resumes.", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
-        if _debugging() or (started and not isinstance(error, QFAError)):
+        known = isinstance(error, QFAError)
+        if _debugging() or (started and not known):
             raise
-        message = error if started else _config_error(error)
+        message = error if started or known else _config_error(error)
         print(f"{program}: {message}", file=sys.stderr)
         sys.exit(getattr(error, "exit_status", 1))
 
 
-def accept_every_key(holder: flags.FlagHolder) -> None:
-    """Lets the command line also set keys that the file of a `--config` flag leaves out.
+def define_recipe() -> None:
+    """Defines `--recipe` and its other name `--config`, one of which must be given.
 
-    `--help` shows all keys.
+    Every key can be set behind either, as in --recipe.training.learning_rate=0.1, also one that
+    the file leaves out; `--help` shows all keys.
     """
-    flag = flags.FLAGS[holder.name]
-    flag.parser = _CompletingParser(flag.parser)
+    for name in RECIPE_FLAGS:
+        config_flags.DEFINE_config_file(
+            name, None, "Recipe: a name such as digits, or a Python file with get_config()."
+        )
+        flag = flags.FLAGS[name]
+        flag.parser = _CompletingParser(flag.parser)
+    flag = flags.FLAGS[RECIPE_FLAGS[0]]
     flag.help = "\n".join([flag.help, "Its keys:", *option_lines()])
+
+    @flags.multi_flags_validator(RECIPE_FLAGS, message="Give --recipe (or --config), once.")
+    def _has_one(values: dict[str, object]) -> bool:
+        return sum(value is not None for value in values.values()) == 1
+
+
+def recipe_value() -> ConfigDict:
+    """The config that `--recipe` or `--config` and what follows them make.
+
+    Raises:
+      ConfigError: The file is missing or cannot be run.
+    """
+    (value,) = (flags.FLAGS[name].value for name in RECIPE_FLAGS if flags.FLAGS[name].present)
+    try:
+        return ConfigDict(value.to_dict())
+    except OSError as error:
+        raise ConfigError(_config_error(error)) from error
 
 
 class _CompletingParser(flags.ArgumentParser):
-    """Gives the config of a file the defaults of all keys, before the command line changes some."""
+    """Finds a recipe, and gives its config the defaults of all keys before some are changed."""
 
     def __init__(self, parser: flags.ArgumentParser):
         self._parser = parser
 
     def parse(self, argument):
-        """Loads the config of a file."""
-        config = self._parser.parse(argument)
+        """Loads the config of a recipe."""
+        config = self._parser.parse(recipe_argument(argument))
         if not isinstance(config, ConfigDict):  # an error, to be told when the config is read
             return config
         return with_defaults(config).lock()
@@ -86,23 +120,23 @@ class _CompletingParser(flags.ArgumentParser):
         return self._parser.flag_type()
 
 
-def config_value(holder: flags.FlagHolder) -> ConfigDict:
-    """The value of a `--config` flag.
-
-    Raises:
-      ConfigError: Its file is missing or cannot be run.
-    """
-    try:
-        return ConfigDict(holder.value.to_dict())
-    except OSError as error:
-        raise ConfigError(_config_error(error)) from error
+def _print_help(program: str, define_flags: Callable[[], None] | None, doc: str | None) -> None:
+    """The text of a program with the commands that this installation has, and its flags."""
+    text = doc or ""
+    if not program.endswith(".py"):
+        text = _IN_CHECKOUT.sub(lambda found: f"qfa-{found[1] or found[2]}", text)
+    print(f"{text.strip()}\n\nflags:")
+    modules = [define_flags.__module__] if define_flags is not None else []
+    with contextlib.suppress(KeyError):
+        for module in [*modules, __name__]:
+            print(flags.FLAGS.module_help(module))
 
 
 def _config_error(error: Exception) -> str:
-    """What is wrong with a --config file or an override; ml_collections raises many types."""
+    """What is wrong with a recipe or an override; ml_collections raises many types."""
     text = str(error).strip("\"'")
     if isinstance(error, AttributeError | KeyError):
-        return f"The config has no key {text!r}; the file given with --config shows those it has."
+        return f"The config has no key {text!r}; docs/training.md and the recipe show those it has."
     return f"The config cannot be read: {' '.join(text.split())}"
 
 

@@ -82,7 +82,7 @@ class Workdir:
         if not self.config_file.is_file():
             raise WorkdirError(
                 f"{self.path} is no workdir: {self.config_file.name} is missing. Train first: "
-                f"{command('train', config='configs/digits.py', workdir=self.path)}"
+                f"{command('train', recipe='digits', workdir=self.path)}"
             )
         return read_config(self.config_file)
 

@@ -34,6 +34,16 @@ def test_help_needs_no_tensorflow(program):
     assert "--workdir" in done.stdout
 
 
+@pytest.mark.parametrize("program", ["search", "export", "benchmark", "evaluate"])
+def test_a_missing_run_is_said_at_once_and_alone(program, tmp_path):
+    """Without TensorFlow, which takes seconds, and without the notes of its libraries."""
+    done = run("-X", "importtime", f"apps/{program}.py", f"--workdir={tmp_path / 'none'}")
+    told = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert len(told) == 1
+    assert "Train first: python apps/train.py --recipe=digits" in told[0]
+    assert not any(line.endswith(" tensorflow") for line in done.stderr.splitlines())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -132,6 +142,24 @@ def test_other_errors_keep_their_traceback(error):
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert f"{error}: " in done.stderr
+
+
+def test_recipes_have_two_flags_and_names(tmp_path):
+    """By name or path, with overrides behind either flag, but not both."""
+    for flag in ("recipe", "config"):
+        for recipe in ("digits", "configs/digits.py"):
+            done = run(
+                "apps/train.py", f"--{flag}={recipe}", f"--workdir={tmp_path / 'run'}",
+                f"--{flag}.training.batch_size=0",
+            )  # fmt: skip
+            assert "batch_size must be at least 1" in done.stderr
+    for flags in ([], ["--recipe=digits", "--config=digits"]):
+        done = run("apps/train.py", f"--workdir={tmp_path / 'run'}", *flags)
+        assert done.returncode == 1
+        assert "Give --recipe (or --config), once." in done.stderr
+    done = run("apps/train.py", "--recipe=fashion_mnist_oqa:w9", f"--workdir={tmp_path / 'run'}")
+    assert "w9" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -71,8 +71,9 @@ def wheel(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "configs", source / "configs")
     for package in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, source / package, ignore=ignored)
@@ -100,6 +101,7 @@ def test_the_wheel_has_all_files_of_the_packages(wheel):
         for path in (ROOT / package).rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
+    there |= {f"qfa_tf/recipes/{path.name}" for path in (ROOT / "configs").glob("*.py")}
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == there
     for package in PACKAGES:
@@ -109,6 +111,31 @@ def test_the_wheel_has_all_files_of_the_packages(wheel):
 
 def test_describing_a_space_needs_numpy_only(python, tmp_path):
     run(python, "-I", "-c", _LIGHT, cwd=tmp_path)
+
+
+def test_programs_and_recipes_come_along(python, tmp_path):
+    site_packages = pathlib.Path(importlib.util.find_spec("tensorflow").origin).parents[1]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    environment = {"PYTHONPATH": str(site_packages), "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+    def output(program, *flags):
+        command = [str(python.parent / program), *flags]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    for program in project["scripts"]:
+        done = output(program, "--help")
+        assert done.returncode == 0, done.stderr
+        assert f"{program} --" in done.stdout
+        assert "apps/" not in done.stdout
+    done = output("qfa-train", "--recipe=digits", "--workdir=w", "--recipe.training.momentum=2.0")
+    assert (done.returncode, (tmp_path / "w").exists()) == (1, False)
+    assert "momentum in [0, 1)" in done.stderr
+    done = output("qfa-train", "--recipe=digitz", "--workdir=w")
+    assert "There is no recipe 'digitz'. Those that come along are digits," in done.stderr
+    done = output("qfa-search", "--workdir=w")
+    assert "Train first: qfa-train --recipe=digits --workdir=w" in done.stderr
 
 
 def test_public_names_need_no_extra(python, tmp_path):

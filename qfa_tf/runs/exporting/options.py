@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from qfa_tf.space import SearchSpace
-from quantize_configs.bit_widths import is_float_pair
+from qfa_tf.space import FLOAT_BITS, SearchSpace
 
 DEFAULT_FLOAT_SITES = "int8"
 
@@ -35,6 +34,6 @@ class ExportOptions:
 
     def for_space(self, space: SearchSpace) -> "ExportOptions":
         """The options without those that have no effect on the subnets of a space."""
-        if any(is_float_pair(pair) for pair in space.fixed_bits.values()):
+        if any(FLOAT_BITS in pair for pair in space.fixed_bits.values()):
             return self
         return dataclasses.replace(self, float_sites=DEFAULT_FLOAT_SITES)

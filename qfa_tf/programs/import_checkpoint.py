@@ -1,0 +1,57 @@
+"""Imports a supernet of the official BatchQuant release, so that it can be searched and exported.
+
+The file is the .pth of the release (needs the torch package: pip install "qfa_tf[torch]") or an
+.npz with the same names and arrays. Data set, calibration and search come from the recipe; what
+the release prescribes replaces its space. docs/official_release.md tells what agrees with the
+release, and how far.
+
+Examples:
+  python apps/import_checkpoint.py --checkpoint=b234_ps.pth --recipe=imagenet_qfa \
+      --workdir=workdir/official
+  python apps/import_checkpoint.py --checkpoint=b234_ps.pth --recipe=imagenet_qfa \
+      --workdir=workdir/official_paper --zero_point=fractional --genes=genes.json
+  python apps/evaluate.py --workdir=workdir/official_paper \
+      --architecture=workdir/official_paper/architectures/gene-0.json
+"""
+
+from absl import flags
+
+from qfa_tf import runs
+from qfa_tf.runs import command_line
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """Defines the flags of the program."""
+    flags.DEFINE_string("checkpoint", None, "File of the release: .pth or .npz.")
+    command_line.define_recipe()
+    flags.DEFINE_string("workdir", None, "Folder of the run, made if missing.")
+    flags.DEFINE_float("width_mult", 1.2, "Width multiplier of the network.")
+    flags.DEFINE_enum(
+        "zero_point",
+        "integer",
+        ("integer", "fractional"),
+        "integer: what can be exported; fractional: what the release computes.",
+    )
+    flags.DEFINE_string(
+        "genes", None, "JSON file with genes of 176 integers; their architectures are written too."
+    )
+    flags.mark_flags_as_required(["checkpoint", "workdir"])
+
+
+def main():
+    """Imports."""
+    runs.import_official(
+        FLAGS.checkpoint,
+        command_line.recipe_value(),
+        runs.Workdir(FLAGS.workdir),
+        width_mult=FLAGS.width_mult,
+        zero_point=FLAGS.zero_point,
+        genes=FLAGS.genes,
+    )
+
+
+def run() -> None:
+    """The console program."""
+    command_line.run_app(main, define_flags, __doc__)
