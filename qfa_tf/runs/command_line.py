@@ -110,7 +110,13 @@ class _CompletingParser(flags.ArgumentParser):
 
     def parse(self, argument):
         """Loads the config of a recipe."""
-        config = self._parser.parse(recipe_argument(argument))
+        try:
+            config = self._parser.parse(recipe_argument(argument))
+        except (TypeError, ValueError) as error:
+            if "Traceback" not in str(error):
+                raise
+            # Of the recipe's own code: the last line says what went wrong.
+            raise ValueError(str(error).strip().splitlines()[-1]) from error
         if not isinstance(config, ConfigDict):  # an error, to be told when the config is read
             return config
         return with_defaults(config).lock()
