@@ -15,6 +15,7 @@ from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.selection import say_search, select
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import EvaluationStore, StoredEvaluator
+from qfa_tf.search.intervals import with_interval
 from quantize_configs.errors import InvalidInputError
 
 SPLITS = (SEARCH_SPLIT, "test")
@@ -79,8 +80,8 @@ def evaluate_selection(
     say(console, f"({selection.source}) {architecture.describe()}")
     say(
         console,
-        f"accuracy {100 * result['accuracy']:.2f} %, loss {result['loss']:.4f} on "
-        f"{result['images']} images of {split}\n{_costs(space, genomes)}",
+        f"accuracy {with_interval(result['accuracy'], int(result['images']))}, loss "
+        f"{result['loss']:.4f} on {result['images']} images of {split}\n{_costs(space, genomes)}",
     )
     return result
 

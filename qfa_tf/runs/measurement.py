@@ -99,7 +99,7 @@ class SupernetEvaluator:
         result = self._measurement.evaluate(
             net, architecture, calibration, self.split, images=images, to_beat=rival
         )
-        return Evaluation(result["accuracy"], result["loss"], result["images"])
+        return Evaluation(result["accuracy"], result["loss"], result["images"], result["answers"])
 
 
 class Measurement:
@@ -142,7 +142,9 @@ class Measurement:
         images: int | None = None,
         to_beat: float | None = None,
     ) -> dict[str, Any]:
-        """Accuracy, loss and number of images on one of the splits.
+        """Accuracy, loss, number of images and answers on one of the splits.
+
+        The answers are bytes, one per image, 1 where the subnet is right.
 
         Args:
           net: With the weights.
@@ -152,24 +154,29 @@ class Measurement:
           images: Look at the first so many only.
           to_beat: Stop when it is nearly certain that the accuracy on all images stays below this.
         """
+        from qfa_tf.supernet.measuring import answers
+
         if split not in self._batches:
             self._batches[split] = _tensors(getattr(self._data, split), EVALUATION_BATCH_SIZE)
         total = len(getattr(self._data, split))
         wanted = total if images is None else min(images, total)
-        correct, seen = 0, 0
-        loss = 0.0
+        right, loss = np.zeros(0, bool), 0.0
         for batch in self._batches[split]:
-            part = tuple(tensor[: wanted - seen] for tensor in batch)
-            result = net.evaluate_architecture(architecture, [part], calibration)
-            count = int(result["images"])
-            correct += round(result["accuracy"] * count)
-            loss += result["loss"] * count
-            seen += count
+            part = tuple(tensor[: wanted - len(right)] for tensor in batch)
+            more, losses = answers(net, architecture, [part], calibration)
+            right = np.concatenate([right, more])
+            loss += losses
+            seen, correct = len(right), int(right.sum())
             if seen == wanted or (
                 to_beat is not None and is_hopeless(correct, seen, total, to_beat)
             ):
                 break
-        return {"accuracy": correct / seen, "loss": loss / seen, "images": seen}
+        return {
+            "accuracy": correct / seen,
+            "loss": loss / seen,
+            "images": seen,
+            "answers": right.tobytes(),
+        }
 
 
 def calibration_key(data: "DataSplits", batch_size: int, calibration_batches: int) -> str:

@@ -21,6 +21,7 @@ class Evaluation:
       accuracy: Fraction from 0 to 1.
       loss: Mean loss; NaN when it is not finite or was not measured.
       images: Number of images it was measured on.
+      answers: A byte per image, 1 where the subnet was right; None where they were not kept.
 
     Raises:
       InvalidInputError: The accuracy is no fraction or no image was seen.
@@ -29,6 +30,7 @@ class Evaluation:
     accuracy: float
     loss: float
     images: int
+    answers: bytes | None = None
 
     def __post_init__(self):
         if not 0 <= self.accuracy <= 1:
@@ -194,7 +196,7 @@ class StoredEvaluator:
     def _get(self, genomes, calibration_key) -> list[Evaluation | None]:
         keys = (self.checkpoint_key, calibration_key, self.split)
         return [
-            None if row is None else Evaluation(row.accuracy, row.loss, row.images)
+            None if row is None else Evaluation(row.accuracy, row.loss, row.images, row.answers)
             for row in self._store.get_many(genomes, *keys)
         ]
 
@@ -212,4 +214,5 @@ class StoredEvaluator:
             loss=result.loss,
             images=result.images,
             seconds=seconds,
+            answers=result.answers,
         )

@@ -238,6 +238,7 @@ class SearchProblem:
                 images=result.images,
                 costs={metric: float(values[i]) for metric, values in costs.items()},
                 generation=self.round,
+                answers=result.answers,
             )
             fresh.append((result.accuracy, costs[self.objective][i]))
         if fresh:

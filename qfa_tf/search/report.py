@@ -4,25 +4,18 @@ import base64
 import dataclasses
 import html
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import urllib.parse
+from collections.abc import Iterable, Mapping, Sequence
 
 from qfa_tf.cost import METRICS, CostModel
 from qfa_tf.search.diagram import draw, legend
+from qfa_tf.search.intervals import with_interval
+from qfa_tf.search.predicting_evaluator import PREDICTED
+from qfa_tf.search.report_chart import COLOURS, ExportedPoint, Series, draw_chart
+from qfa_tf.search.report_page import SCRIPT, STYLE
 from qfa_tf.search.result import Candidate, Reference, SearchResult
 from qfa_tf.search.sensitivity import Change
 from quantize_configs.files import write_text
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
-table { border-collapse: collapse; font-size: 13px; margin: 1rem 0 }
-th, td { border-bottom: 1px solid #ddd; padding: .2rem .7rem; text-align: right }
-th:first-child, td:first-child { text-align: left }
-tr.chosen { background: #fdeaea }
-table.settings td { text-align: left }
-img { max-width: 100% }
-span.bits { border: 1px solid #888; border-radius: 3px; margin-right: .8rem; padding: 0 .4rem }
-td.better { background: #dff2df } td.worse { background: #f9dcd8 }
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +28,10 @@ class ReportDetails:
       seconds: Time per phase.
       data: Names of the data splits with their sizes and what they are for.
       next_command: What to do next.
+      name: Of the search.
+      others: Other searches of the same objective, drawn beside it.
+      exported: Files of its subnets.
+      links: Names and relative addresses of other files.
     """
 
     references: Sequence[Reference] = ()
@@ -42,12 +39,18 @@ class ReportDetails:
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     data: Mapping[str, str] = dataclasses.field(default_factory=dict)
     next_command: str = ""
+    name: str = "this search"
+    others: Sequence[Series] = ()
+    exported: Sequence[ExportedPoint] = ()
+    links: Sequence[tuple[str, str]] = ()
 
 
 def write_report(
     result: SearchResult, path: str | os.PathLike, details: ReportDetails | None = None
 ) -> None:
-    """Writes the front, the chosen architecture site by site, the pictures and how it was made.
+    """Writes a page with the front, its members, the files made of them and how it was made.
+
+    The page loads nothing from elsewhere.
 
     Args:
       result: Of a search.
@@ -57,34 +60,85 @@ def write_report(
     Raises:
       FileWriteError: The file cannot be written; the old one is untouched.
     """
-    from qfa_tf.search.plot import render_pareto
-
     details = details or ReportDetails()
-    title = html.escape(f"Search in {result.space.name}")
+    title = html.escape(f"Search in {result.space.name}: {details.name}")
+    series = [Series(details.name, result), *details.others]
     parts = [
         "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>",
-        _image(render_pareto(result, details.references), f"accuracy against {result.objective}"),
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>",
+        _legend(series, details),
+        f'<div class="scroll">{draw_chart(series, details.references, details.exported)}</div>',
+        '<p id="tip" role="status">Hover, click, or use the arrow keys on the front.</p>',
+        *_files(details),
         "<h2>Chosen architecture</h2>",
         _chosen(result),
         *_sensitivity(result, details.sensitivity),
         "<h2>Front</h2>",
         _front(result),
+        "<h2>Members of the front</h2>",
+        *_members(result),
         *_predictor(result),
         "<h2>How it was made</h2>",
         _table(["setting", "value"], _settings(result, details), kind="settings"),
     ]
     if details.next_command:
         parts.append(f"<p>Next: <code>{html.escape(details.next_command)}</code></p>")
-    write_text(path, "\n".join([*parts, "</body></html>"]) + "\n")
+    parts.append(f"</main><script>{SCRIPT}</script></body></html>")
+    write_text(path, "\n".join(parts) + "\n")
+
+
+def _legend(series: Sequence[Series], details: ReportDetails) -> str:
+    parts = []
+    for number, one in enumerate(series):
+        colour = COLOURS[number % len(COLOURS)]
+        box = ""
+        if number:
+            box = f'<input type="checkbox" checked data-toggle="{number}"> '
+        parts.append(
+            f'<label>{box}<span class="swatch" style="background:{colour}"></span>'
+            f"{html.escape(one.label)}</label>"
+        )
+    parts.append("<span>bars: 95 % intervals</span><span>filled: not told from the best</span>")
+    if details.exported:
+        parts.append("<span>&#9670; file, measured after export</span>")
+    return f'<p class="legend">{"".join(parts)}</p>'
+
+
+def _files(details: ReportDetails) -> list[str]:
+    """The exported models, and links to the files of the search."""
+    parts = []
+    if details.links:
+        links = ", ".join(_link(*pair) for pair in details.links)
+        parts.append(f"<p>Files of this search: {links}.</p>")
+    if not details.exported:
+        return parts
+    head = ["model", "accuracy of the file", "bytes", "latency", "files"]
+    rows = [
+        (
+            html.escape(point.name),
+            html.escape(f"{with_interval(point.accuracy, point.images)} on {point.split}"),
+            f"{point.file_bytes:,}",
+            html.escape(point.latency or "not measured"),
+            ", ".join(_link(*pair) for pair in point.links),
+        )
+        for point in details.exported
+    ]
+    return [*parts, "<h2>Files</h2>", _markup_table(head, rows)]
+
+
+def _link(name: str, address: str) -> str:
+    return f'<a href="{html.escape(urllib.parse.quote(address))}">{html.escape(name)}</a>'
 
 
 def _settings(result: SearchResult, details: ReportDetails) -> list[tuple[str, str]]:
     constraints = ", ".join(str(constraint) for constraint in result.constraints)
     bits = "all of the space" if result.bits is None else ", ".join(map(str, result.bits))
     settings = ", ".join(f"{name} {value}" for name, value in result.settings.items())
-    choice = "the lowest" if result.minimize else "the highest accuracy, then the lowest"
+    choice = (
+        "the lowest" if result.minimize else "the highest accuracy; of what noise ties, the lowest"
+    )
     seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in details.seconds.items())
     return [
         ("space", f"{result.space.name} ({result.space.fingerprint})"),
@@ -153,7 +207,7 @@ def _chosen(result: SearchResult) -> str:
         f"{metric} {value:,.6g}" for metric, value in chosen.costs.items() if metric not in METRICS
     )
     return (
-        f"<p>Accuracy {100 * chosen.accuracy:.2f} % on {chosen.images:,} images, "
+        f"<p>Accuracy {_accuracy(result, chosen)} on {chosen.images:,} images, "
         f"input {architecture.resolution} px{', ' if others else ''}{html.escape(others)}.</p>"
         f"<p>{keys} The bar in a box is the site's part of the 8-bit MFLOPs.</p>"
         f"{draw(result.space, architecture, sites)}"
@@ -181,6 +235,7 @@ def _sensitivity(result: SearchResult, changes: Sequence[Change]) -> list[str]:
                 continue
             change = pair[side]
             mark = "better" if change.accuracy > 0 else "worse" if change.accuracy < 0 else ""
+            mark = mark if change.is_real else ""
             cells += (
                 f"<td>{change.changed_bits}</td>"
                 f'<td class="{mark}">{100 * change.accuracy:+.2f}</td><td>{change.cost:+.4g}</td>'
@@ -189,27 +244,74 @@ def _sensitivity(result: SearchResult, changes: Sequence[Change]) -> list[str]:
     return [
         "<h2>One step of bits less or more</h2>",
         "<p>The chosen network with a single bit-width changed to the next one of the space, "
-        f"calibrated anew; accuracy on {html.escape(result.split)}.</p>",
+        f"calibrated anew; accuracy on {html.escape(result.split)}. Coloured is what noise "
+        "does not explain (a paired test at 5 %).</p>",
         "\n".join([*lines, "</table>"]),
     ]
 
 
 def _front(result: SearchResult) -> str:
     metrics = list(result.front[0].costs) if result.front else list(METRICS)
-
-    def row(candidate: Candidate) -> tuple[str, ...]:
+    lines = []
+    for member, position in enumerate(result.front_indices):
+        candidate = result.candidates[position]
         architecture = result.architecture(candidate)
-        return (
+        tied = "yes" if position in result.tied_indices else ""
+        cells = (
+            str(member),
             f"{100 * candidate.accuracy:.2f}",
+            _interval(result, candidate),
+            tied,
             *(f"{candidate.costs[metric]:,.6g}" for metric in metrics),
             str(architecture.resolution),
             "-".join(map(str, architecture.depths)),
             str(candidate.generation),
         )
+        kind = ' class="chosen"' if position == result.chosen_index else ""
+        row = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        lines.append(f'<tr{kind} data-row="{member}">{row}</tr>')
+    header = [
+        "member", "accuracy (%)", "95 % interval", "not told from the best", *metrics,
+        "resolution", "depths", "generation",
+    ]  # fmt: skip
+    heads = "".join(
+        f'<th><button type="button">{html.escape(name)}</button></th>' for name in header
+    )
+    return (
+        '<div class="scroll"><table id="front" class="sortable"><thead><tr>'
+        f"{heads}</tr></thead><tbody>\n" + "\n".join(lines) + "\n</tbody></table></div>"
+    )
 
-    header = ["accuracy (%)", *metrics, "resolution", "depths", "generation"]
-    marked = {i for i, index in enumerate(result.front_indices) if index == result.chosen_index}
-    return _table(header, map(row, result.front), marked)
+
+def _members(result: SearchResult) -> list[str]:
+    """Each member of the front, closed until it is asked for."""
+    parts = []
+    for member, position in enumerate(result.front_indices):
+        candidate = result.candidates[position]
+        architecture = result.architecture(candidate)
+        sites = CostModel(result.space, result.accounting).per_site(architecture)
+        chosen = ", chosen" if position == result.chosen_index else ""
+        parts.append(
+            f'<details id="member-{member}"><summary>front {member}{chosen}: '
+            f"{html.escape(_accuracy(result, candidate))}, {html.escape(result.objective)} "
+            f"{candidate.costs[result.objective]:,.6g}</summary>"
+            f'<div class="scroll">{draw(result.space, architecture, sites)}</div>'
+            f"<pre>{html.escape(architecture.describe())}</pre></details>"
+        )
+    return parts
+
+
+def _accuracy(result: SearchResult, candidate: Candidate) -> str:
+    if PREDICTED in result.split:
+        return f"{100 * candidate.accuracy:.2f} % predicted"
+    return with_interval(candidate.accuracy, candidate.images)
+
+
+def _interval(result: SearchResult, candidate: Candidate) -> str:
+    if PREDICTED in result.split:
+        return ""
+    low, high = candidate.interval
+    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _predictor(result: SearchResult) -> list[str]:
@@ -230,15 +332,14 @@ def _image(png: bytes, text: str) -> str:
     return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{content}">'
 
 
-def _table(
-    header: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    marked: Collection[int] = (),
-    kind: str = "",
-) -> str:
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """A table of texts."""
+    return _markup_table(header, [tuple(map(html.escape, row)) for row in rows], kind)
+
+
+def _markup_table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
     names = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    lines = [f'<table class="{kind}"><tr>{names}</tr>' if kind else f"<table><tr>{names}</tr>"]
-    for i, row in enumerate(rows):
-        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
-        lines.append(f'<tr class="chosen">{cells}</tr>' if i in marked else f"<tr>{cells}</tr>")
-    return "\n".join([*lines, "</table>"])
+    lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
+    table = f'<table class="{kind}">' if kind else "<table>"
+    body = "\n".join(lines)
+    return f'<div class="scroll">{table}<tr>{names}</tr>\n{body}\n</table></div>'

@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qfa_tf.search.constraints import Constraint, parse_constraints
+from qfa_tf.search.intervals import distinguishable, wilson
 from qfa_tf.search.pareto import non_dominated
 from qfa_tf.search.predictor_quality import PredictorQuality
+from qfa_tf.search.store import packed, unpacked
 from qfa_tf.space import Architecture, SearchSpace
 from quantize_configs.errors import DamagedFileError
 from quantize_configs.files import write_text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READ_VERSIONS = (2, 3)
+"""Version 2 has no answers."""
 
 
 class ResultError(DamagedFileError):
@@ -45,6 +49,7 @@ class Candidate:
       images: Number of images.
       costs: Maps each cost metric to its value.
       generation: Generation or round in which it was first met, from 1.
+      answers: A byte per image, 1 where it was right; None where they were not kept.
     """
 
     genome: tuple[int, ...]
@@ -53,6 +58,12 @@ class Candidate:
     images: int
     costs: Mapping[str, float]
     generation: int
+    answers: bytes | None = None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy; that of a prediction says nothing."""
+        return wilson(self.accuracy, self.images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,20 +130,54 @@ class SearchResult:
         return tuple(self.candidates[i] for i in self.front_indices)
 
     @functools.cached_property
-    def chosen_index(self) -> int | None:
-        """Position of the best candidate that meets all constraints, None if none does.
+    def best_index(self) -> int | None:
+        """Position of the most accurate candidate that meets all constraints, None if none does.
 
-        The most accurate one, and of equally accurate ones the cheapest; with `minimize` the
-        cheapest, and of equally cheap ones the most accurate. Of equal ones the first evaluated.
+        Of equally accurate ones the cheapest, of equal ones the first evaluated.
+        """
+        allowed = [i for i, candidate in enumerate(self.candidates) if self.meets(candidate)]
+        return min(allowed, key=self._most_accurate, default=None)
+
+    @functools.cached_property
+    def tied_indices(self) -> frozenset[int]:
+        """Positions of the front that noise does not tell from the best one, which is among them.
+
+        By a paired test of the answers to the same images (see `intervals.mcnemar`), within the
+        constraints. Where answers were not kept, the best one is alone.
+        """
+        if self.best_index is None:
+            return frozenset()
+        best = self.candidates[self.best_index].answers
+        return frozenset(
+            {self.best_index}
+            | {
+                i
+                for i in self.front_indices
+                if self.meets(self.candidates[i])
+                and not distinguishable(best, self.candidates[i].answers)
+            }
+        )
+
+    @functools.cached_property
+    def chosen_index(self) -> int | None:
+        """Position of the candidate to take, None if none meets the constraints.
+
+        The cheapest of those that noise does not tell from the most accurate one; with `minimize`
+        the cheapest of all, and of equally cheap ones the most accurate.
         """
         allowed = [i for i, candidate in enumerate(self.candidates) if self.meets(candidate)]
         return min(allowed, key=self.preference, default=None)
 
-    def preference(self, index: int) -> tuple[float, float]:
+    def preference(self, index: int) -> tuple[bool, float, float]:
         """Sorts candidates by their positions, the one to choose first."""
+        accuracy, cost = self._most_accurate(index)
+        if self.minimize:
+            return False, cost, accuracy
+        return (False, cost, accuracy) if index in self.tied_indices else (True, accuracy, cost)
+
+    def _most_accurate(self, index: int) -> tuple[float, float]:
         candidate = self.candidates[index]
-        preference = -candidate.accuracy, candidate.costs[self.objective]
-        return preference[::-1] if self.minimize else preference
+        return -candidate.accuracy, candidate.costs[self.objective]
 
     @property
     def chosen(self) -> Candidate | None:
@@ -174,10 +219,10 @@ def load_pareto_json(path: str | os.PathLike) -> SearchResult:
     if not isinstance(fields, dict):
         raise _damaged(path, "it is no JSON object")
     version = fields.pop("schema_version", None)
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    if version not in READ_VERSIONS or isinstance(version, bool):
         raise ResultError(
-            f"{path} must have schema_version {SCHEMA_VERSION}; write it again with this version. "
-            f"Received: {version!r}"
+            f"{path} must have schema_version {' or '.join(map(str, READ_VERSIONS))}; write it "
+            f"again with this version. Received: {version!r}"
         )
     if fields.pop("digest", None) != _digest(fields):
         raise _damaged(path, "its content does not match its digest")
@@ -207,6 +252,7 @@ def _to_content(result: SearchResult) -> dict[str, Any]:
             "images": candidate.images,
             "costs": dict(candidate.costs),
             "generation": candidate.generation,
+            **({} if candidate.answers is None else {"answers": packed(candidate.answers).hex()}),
         }
         for candidate in result.candidates
     ]
@@ -241,11 +287,17 @@ def _from_content(content: dict[str, Any]) -> SearchResult:
                 **fields,
                 "genome": tuple(fields["genome"]),
                 "loss": math.nan if fields["loss"] is None else fields["loss"],
+                "answers": _answers(fields),
             }
         )
         for fields in content["candidates"]
     )
     return SearchResult(**content)
+
+
+def _answers(fields: dict[str, Any]) -> bytes | None:
+    bits = fields.get("answers")
+    return None if bits is None else unpacked(bytes.fromhex(bits), fields["images"])
 
 
 def _quality_fields(quality: PredictorQuality | None) -> dict[str, Any] | None:

@@ -16,9 +16,10 @@ from qfa_tf.search.constraints import (
     resolve_constraints,
 )
 from qfa_tf.search.evaluator import Evaluator, StoredEvaluator
+from qfa_tf.search.pareto import non_dominated
 from qfa_tf.search.predictors import Predictor
 from qfa_tf.search.problem import BudgetSpent, Progress, SearchProblem
-from qfa_tf.search.result import SearchResult
+from qfa_tf.search.result import Candidate, SearchResult
 from qfa_tf.search.store import EvaluationStore
 from qfa_tf.search.strategies.base import Strategy
 from qfa_tf.search.strategies.exact import ExactNSGA2
@@ -115,9 +116,23 @@ def search(
         checkpoint_key=evaluator.checkpoint_key,
         calibration_key=evaluator.calibration_key,
         split=evaluator.split,
-        candidates=tuple(problem.candidates.values()),
+        candidates=_with_answers_of_front(problem),
         quality=problem.quality,
         versions=_versions(problem.predictor),
+    )
+
+
+def _with_answers_of_front(problem: SearchProblem) -> tuple[Candidate, ...]:
+    """All candidates; only those of the front, which are compared, keep their answers."""
+    candidates = list(problem.candidates.values())
+    front = non_dominated(
+        np.array([candidate.accuracy for candidate in candidates]),
+        np.array([candidate.costs[problem.objective] for candidate in candidates]),
+    )
+    kept = set(front.tolist())
+    return tuple(
+        candidate if i in kept else dataclasses.replace(candidate, answers=None)
+        for i, candidate in enumerate(candidates)
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from qfa_tf.cost import METRICS, CostModel
 from qfa_tf.search.evaluator import Evaluation
+from qfa_tf.search.intervals import distinguishable
 from qfa_tf.search.result import Candidate
 
 TENSORS = ("weight", "activation")
@@ -22,6 +23,7 @@ class Change(NamedTuple):
       changed_bits: The next lower or higher ones that the space offers.
       accuracy: Difference in accuracy, positive when the change is better.
       cost: Difference in cost, positive when the change costs more.
+      is_real: Whether noise does not explain the difference in accuracy.
     """
 
     site: str
@@ -30,6 +32,7 @@ class Change(NamedTuple):
     changed_bits: int
     accuracy: float
     cost: float
+    is_real: bool = True
 
 
 def sensitivity(
@@ -76,6 +79,7 @@ def sensitivity(
             *change,
             accuracy=result.accuracy - candidate.accuracy,
             cost=float(value) - candidate.costs[objective],
+            is_real=distinguishable(candidate.answers, result.answers),
         )
         for change, result, value in zip(changes, results, costs, strict=True)
     )

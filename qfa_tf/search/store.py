@@ -24,6 +24,14 @@ CREATE TABLE IF NOT EXISTS evaluations (
   PRIMARY KEY (genome, checkpoint, calibration, split)
 ) WITHOUT ROWID;
 """
+_ANSWERS = """
+CREATE TABLE IF NOT EXISTS answers (
+  genome TEXT NOT NULL, checkpoint TEXT NOT NULL, calibration TEXT NOT NULL, split TEXT NOT NULL,
+  bits BLOB NOT NULL,
+  PRIMARY KEY (genome, checkpoint, calibration, split)
+) WITHOUT ROWID;
+"""
+"""Added to stores that were made without it; programs that do not know it pass over it."""
 
 
 class StoreError(DamagedFileError):
@@ -45,6 +53,7 @@ class StoredEvaluation:
       split: Name of their split.
       seconds: What it took.
       created: Time of writing, ISO 8601 in UTC.
+      answers: A byte per image, 1 where the subnet was right; None where they were not kept.
     """
 
     accuracy: float
@@ -53,6 +62,7 @@ class StoredEvaluation:
     split: str
     seconds: float
     created: str
+    answers: bytes | None = None
 
 
 class EvaluationStore:
@@ -86,6 +96,7 @@ class EvaluationStore:
             self._connection.execute("PRAGMA synchronous=NORMAL")
             if self._connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 self._create()
+            self._connection.execute(_ANSWERS)
             self._check_space(self._connection)
         except sqlite3.Error as error:
             self._connection.close()
@@ -116,7 +127,8 @@ class EvaluationStore:
           StoreError: The file has been damaged since it was opened.
         """
         query = (
-            "SELECT accuracy, loss, images, split, seconds, created FROM evaluations "
+            "SELECT accuracy, loss, images, split, seconds, created, bits FROM evaluations "
+            "LEFT JOIN answers USING (genome, checkpoint, calibration, split) "
             "WHERE genome = ? AND checkpoint = ? AND calibration = ? AND split = ?"
         )
         found = []
@@ -140,6 +152,7 @@ class EvaluationStore:
         loss: float,
         images: int,
         seconds: float,
+        answers: bytes | None = None,
     ) -> None:
         """Writes one result, replacing an earlier one of the same key.
 
@@ -152,17 +165,30 @@ class EvaluationStore:
           loss: Mean loss; NaN is kept as "none".
           images: Number of images.
           seconds: What it took.
+          answers: A byte per image, 1 where the subnet was right.
 
         Raises:
           StoreWriteError: No space left, or no permission.
         """
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        key = (_text(genome), checkpoint, calibration, split)
         row = (
-            *(_text(genome), checkpoint, calibration, split),
+            *key,
             *(float(accuracy), None if math.isnan(loss) else float(loss)),
             *(int(images), float(seconds), created),
         )
         try:
+            # Answers first: a result that is there has those that belong to it.
+            if answers is None:
+                self._connection.execute(
+                    "DELETE FROM answers WHERE genome = ? AND checkpoint = ? AND calibration = ? "
+                    "AND split = ?",
+                    key,
+                )
+            else:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", (*key, packed(answers))
+                )
             self._connection.execute(
                 "INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row
             )
@@ -239,8 +265,24 @@ def _text(genome: np.ndarray) -> str:
     return ",".join(map(str, genome.tolist()))
 
 
+def packed(answers: bytes) -> bytes:
+    """Eight answers to a byte."""
+    return np.packbits(np.frombuffer(answers, np.uint8)).tobytes()
+
+
+def unpacked(bits: bytes, images: int) -> bytes:
+    """What `packed` was given, for so many images."""
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=images).tobytes()
+
+
 def _stored(row: tuple) -> StoredEvaluation:
-    accuracy, loss, images, split, seconds, created = row
+    accuracy, loss, images, split, seconds, created, bits = row
     return StoredEvaluation(
-        accuracy, math.nan if loss is None else loss, images, split, seconds, created
+        accuracy,
+        math.nan if loss is None else loss,
+        images,
+        split,
+        seconds,
+        created,
+        None if bits is None else unpacked(bits, images),
     )

@@ -48,17 +48,25 @@ def evaluate(
     net: "QFASupernet", arch: Architecture, dataset: Iterable, calibration: Calibration
 ) -> dict[str, float]:
     """Accuracy and loss of one subnet; see `QFASupernet.evaluate_architecture`."""
+    right, losses = answers(net, arch, dataset, calibration)
+    count = len(right)
+    if not count:
+        raise InvalidInputError("The evaluation data is empty. Give at least one batch.")
+    return {"accuracy": float(right.sum()) / count, "loss": losses / count, "images": count}
+
+
+def answers(
+    net: "QFASupernet", arch: Architecture, dataset: Iterable, calibration: Calibration
+) -> tuple[np.ndarray, float]:
+    """Which images one subnet classifies correctly, bool[N], and the sum of its losses."""
     calibration.check(net.space, arch)
     genome = net.as_genome(arch)
-    correct, loss, count = 0.0, 0.0, 0
+    right, loss = [np.zeros(0, bool)], 0.0
     for images, labels in dataset:
         images = net.check_images(images)
         logits, _ = net.forward_of(Mode.FROZEN)(images, genome, calibration.statistics)
         labels = tf.cast(labels, tf.int64)
-        correct += float(tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == labels, tf.float32)))
+        right.append((tf.argmax(logits, -1) == labels).numpy())
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         loss += float(tf.reduce_sum(losses))
-        count += int(images.shape[0])
-    if not count:
-        raise InvalidInputError("The evaluation data is empty. Give at least one batch.")
-    return {"accuracy": correct / count, "loss": loss / count, "images": count}
+    return np.concatenate(right), loss

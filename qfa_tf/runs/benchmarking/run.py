@@ -22,6 +22,7 @@ from qfa_tf.runs.exporting.table import print_models
 from qfa_tf.runs.exporting.terms import broken_terms
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.searching.folder import search_folder
+from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.runs.workdir import Workdir
 from tflite_tools.benchmarking.options import BenchmarkOptions, DeviceFiles
 
@@ -70,6 +71,9 @@ def benchmark_models(
         for name, report in reports.items():
             records[name] = with_benchmark(workdir, records[name], key, report.as_dict())
             records[name].write(workdir)
+            search = records[name].search
+            if search is not None:
+                refresh_page(workdir, search_folder(workdir, search))
             path = save_report(folder_of(workdir), name, key, report)
             say(console, f"{name}: {report}\nReport and log: {path}")
             for term in broken_terms(records[name].budget):

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich.console
 from ml_collections import ConfigDict
@@ -55,7 +55,7 @@ class VerifiedModel:
     """
 
     flatbuffer: bytes
-    accuracy: dict[str, float | int | str]
+    accuracy: dict[str, Any]
     report: "VerificationReport"
 
 

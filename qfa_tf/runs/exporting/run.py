@@ -29,9 +29,12 @@ from qfa_tf.runs.exporting.records import (
 from qfa_tf.runs.exporting.terms import PassedOver, Term, broken_terms
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.run_data import open_data
+from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.runs.searching.staleness import check_weights, is_stale, measured_anew
 from qfa_tf.runs.selection import Member, Selection, say_search, select
 from qfa_tf.runs.workdir import Workdir
+from qfa_tf.search import PREDICTED
+from qfa_tf.search.intervals import with_interval
 from qfa_tf.space import Architecture, SearchSpace
 from quantize_configs.files import write_bytes
 
@@ -193,6 +196,16 @@ class _Export:
         say(self._console, f"Exporting ({candidate.selection.source}) {told}")
         return self._builder.draft(candidate.architecture, candidate.name)
 
+    def _of_search(self, candidate: _Candidate) -> dict[str, float | int]:
+        """What the search measured by, where it did with these weights."""
+        member = candidate.selection.member
+        if member is None or member.result.checkpoint_key != self._checkpoint_key:
+            return {}
+        if PREDICTED in member.result.split:
+            return {}
+        found = member.candidate
+        return {"search": found.accuracy, "search_images": found.images}
+
     def _kept(self, record: ModelRecord) -> ModelRecord:
         say(self._console, f"{model_path(self._workdir, record.name)} is exported already.")
         return record
@@ -215,7 +228,7 @@ class _Export:
             calibration_key=self._builder.calibration_key,
             conversion=self._options.conversion,
             float_sites=self._options.float_sites,
-            accuracy=model.accuracy,
+            accuracy=model.accuracy | self._of_search(candidate),
             verification=model.report.as_dict(),
             file_bytes=len(model.flatbuffer),
             file_sha256=hashlib.sha256(model.flatbuffer).hexdigest(),
@@ -226,6 +239,8 @@ class _Export:
         )
         write_bytes(model_path(self._workdir, record.name), model.flatbuffer)
         record.write(self._workdir)  # last: a model without its record is written again
+        if member is not None:
+            refresh_page(self._workdir, member.search)
         self._tell(record, model)
         return read_record(self._workdir, record.name)
 
@@ -248,10 +263,22 @@ class _Export:
             "Keras": model.accuracy["keras"],
             "LiteRT": model.accuracy["litert"],
         }
-        shown = ", ".join(f"{what} {100 * value:.2f} %" for what, value in measured.items())
+        images = model.accuracy["images"]
+        shown = ", ".join(
+            f"{what} {with_interval(value, images)}" for what, value in measured.items()
+        )
+        if "search" in record.accuracy:
+            chosen_by = with_interval(record.accuracy["search"], record.accuracy["search_images"])
+            say(
+                self._console,
+                f"Accuracy of the supernet's subnet: {chosen_by} on the "
+                f"{record.accuracy['search_images']:,} images that the search chose it by, "
+                f"{with_interval(measured['supernet'], images)} on {images:,} of "
+                f"{model.accuracy['split']}, which no search has seen.",
+            )
         say(
             self._console,
-            f"Accuracy on test: {shown}\n"
+            f"Accuracy on {images:,} images of test: {shown}\n"
             f"Wrote {path} ({len(model.flatbuffer):,} bytes) in "
             f"{time.perf_counter() - self._began:.0f} s\n"
             f"Next: {command('benchmark', workdir=self._workdir)}",

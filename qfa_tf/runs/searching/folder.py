@@ -60,6 +60,11 @@ class SearchFolder:
         return self.path / "report.html"
 
     @property
+    def details_file(self) -> pathlib.Path:
+        """What the page shows beside the result, to write it again."""
+        return self.path / "report.json"
+
+    @property
     def architecture_file(self) -> pathlib.Path:
         """The subnet that was chosen, for `--architecture`."""
         return self.path / "architecture.json"

@@ -28,6 +28,7 @@ from qfa_tf.runs.searching.folder import (
     claimed_search,
     search_folder,
 )
+from qfa_tf.runs.searching.reporting import write_page
 from qfa_tf.runs.searching.settings import SearchSettings
 from qfa_tf.runs.training.final_table import uniform_bits, uniform_genomes
 from qfa_tf.runs.workdir import Workdir
@@ -44,10 +45,10 @@ from qfa_tf.search import (
     check_feasible,
     parse_constraints,
     search,
-    write_report,
 )
 from qfa_tf.search.constraints import resolve_constraints
 from qfa_tf.search.evaluator_pool import EvaluatorPool
+from qfa_tf.search.intervals import with_interval
 from qfa_tf.search.report import ReportDetails
 from qfa_tf.search.sensitivity import Change, sensitivity
 from qfa_tf.search.worker_pool import WorkerPool
@@ -168,7 +169,7 @@ def search_workdir(
             display.seconds["sensitivity"] = time.perf_counter() - began
         next_command = _next_command(workdir, settings, folder)
         details = ReportDetails(references, changes, display.seconds, _data(config), next_command)
-        _write(folder, result, details)
+        _write(workdir, folder, result, details)
     if stored is not None:
         say(
             console,
@@ -181,7 +182,9 @@ def search_workdir(
     return result
 
 
-def _write(folder: SearchFolder, result: SearchResult, details: ReportDetails) -> None:
+def _write(
+    workdir: Workdir, folder: SearchFolder, result: SearchResult, details: ReportDetails
+) -> None:
     """Writes all files of a search; `pareto.json`, which marks it as finished, last."""
     from qfa_tf.search.plot import plot_pareto
 
@@ -190,7 +193,7 @@ def _write(folder: SearchFolder, result: SearchResult, details: ReportDetails) -
     else:
         write_architecture(result.architecture(result.chosen), folder.architecture_file)
     plot_pareto(result, folder.pareto_png, details.references)
-    write_report(result, folder.report, details)
+    write_page(workdir, folder, result, details)
     result.write_pareto_json(folder.pareto_json)
 
 
@@ -300,6 +303,18 @@ def _next_command(workdir: Workdir, settings: SearchSettings, folder: SearchFold
     return command("export", workdir=workdir, search=name)
 
 
+def _tie(result: SearchResult) -> str:
+    """What the chosen subnet was preferred to, where it is not the most accurate one."""
+    if result.minimize or result.chosen_index == result.best_index or result.best_index is None:
+        return ""
+    best = result.candidates[result.best_index]
+    return (
+        f"the cheapest of {len(result.tied_indices)} that the same images do not tell from the "
+        f"most accurate one ({100 * best.accuracy:.2f} %, {result.objective} "
+        f"{best.costs[result.objective]:.4g}), "
+    )
+
+
 def _print_outcome(result, references, folder, next_command, console) -> None:
     for reference in references:
         say(
@@ -316,9 +331,12 @@ def _print_outcome(result, references, folder, next_command, console) -> None:
         )
     chosen = result.chosen
     note = "" if PREDICTED not in result.split else " (a prediction; measure it before you use it)"
+    accuracy = with_interval(chosen.accuracy, chosen.images)
+    if note:  # the predictor's own error, not the number of images, limits it
+        accuracy = f"{100 * chosen.accuracy:.2f} %"
     say(
         console,
-        f"Chosen: accuracy {100 * chosen.accuracy:.2f} % on {result.split}{note}, "
+        f"Chosen: accuracy {accuracy} on {result.split}{note}, {_tie(result)}"
         f"{result.objective} {chosen.costs[result.objective]:.4g}, "
         f"{chosen.costs['weight_bytes']:,.0f} weight bytes\n"
         f"{result.architecture(chosen).describe()}\n"
