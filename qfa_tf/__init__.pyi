@@ -1,6 +1,6 @@
 from .cost import CostModel
 from .errors import QFAError
-from .runs.functions import benchmark, export, search_subnets, train
+from .runs.functions import benchmark, export, finetune, search_subnets, train
 from .space import Architecture, SearchSpace
 from .supernet import Calibration, QFASupernet
 from .training import OQATraining, QFATraining, TrainingStage
@@ -19,6 +19,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "export",
+    "finetune",
     "search_subnets",
     "train",
 ]

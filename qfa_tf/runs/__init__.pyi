@@ -17,6 +17,7 @@ from .exporting.inspection import print_inspection, print_support
 from .exporting.options import ExportOptions
 from .exporting.records import ModelRecord, ModelRecordError
 from .exporting.run import export_model
+from .finetuning_run import FineTuning, finetune
 from .import_run import import_official
 from .measurement import SupernetEvaluator
 from .searching.run import search_workdir
@@ -31,6 +32,7 @@ __all__ = [
     "ConfigError",
     "DivergedError",
     "ExportOptions",
+    "FineTuning",
     "ModelRecord",
     "ModelRecordError",
     "RunError",
@@ -45,6 +47,7 @@ __all__ = [
     "benchmark_models",
     "evaluate_selection",
     "export_model",
+    "finetune",
     "import_official",
     "print_inspection",
     "print_support",

@@ -15,6 +15,7 @@ from qfa_tf.runs.workdir import Workdir
 
 if TYPE_CHECKING:
     from qfa_tf.runs.exporting.records import ModelRecord
+    from qfa_tf.runs.finetuning_run import FineTuning
     from qfa_tf.search import SearchResult
 
 
@@ -151,6 +152,52 @@ def export(
         stale=stale,
         name=name,
         options=ExportOptions(**options),
+        console=console,
+    )
+
+
+def finetune(
+    workdir: str | os.PathLike,
+    *,
+    index: int | None = None,
+    architecture_file: str | os.PathLike | None = None,
+    search: str | None = None,
+    stale: str = "refuse",
+    name: str | None = None,
+    epochs: int = 4,
+    learning_rate: float | None = None,
+    console: rich.console.Console | None = None,
+) -> "FineTuning":
+    """Trains a chosen subnet further, alone; the program `qfa-finetune`.
+
+    Args:
+      workdir: Of a trained supernet.
+      index: Which one of the front, cheapest first; by default the chosen one.
+      architecture_file: Which one instead.
+      search: Name of the search; the only or the newest one by default.
+      stale: "ok" to take a subnet of a search of other weights.
+      name: Of the new workdir, in `finetuned/` of this one.
+      epochs: As long as those of the supernet.
+      learning_rate: Its largest value; a tenth of that of the supernet by default.
+      console: For progress.
+
+    Returns:
+      The new workdir and the accuracies before and after, on the same images.
+
+    Raises:
+      RunError and others: See `runs.finetune`.
+    """
+    from qfa_tf.runs.finetuning_run import finetune as run
+
+    return run(
+        Workdir(workdir),
+        index=index,
+        architecture_file=architecture_file,
+        search=search,
+        stale=stale,
+        name=name,
+        epochs=epochs,
+        learning_rate=learning_rate,
         console=console,
     )
 

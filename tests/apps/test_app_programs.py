@@ -65,7 +65,7 @@ def test_a_missing_run_is_said_at_once_and_alone(program, tmp_path):
                 "--workdir={tmp}",
                 "--config.training.momentum=2.0",
             ],
-            "momentum in [0, 1)",
+            "momentum must be below 1",
         ),
         (
             [

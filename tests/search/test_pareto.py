@@ -1,8 +1,12 @@
 """Fronts and hypervolumes, pareto.json, picture and report."""
 
 import dataclasses
+import html.parser
 import json
 import math
+import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -22,6 +26,8 @@ from qfa_tf.search import (
     write_report,
 )
 from qfa_tf.search.plot import plot_pareto
+from qfa_tf.search.report import ReportDetails
+from qfa_tf.search.report_chart import ExportedPoint, Series
 
 POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), max_size=25)
 
@@ -97,8 +103,8 @@ def test_damaged_files_are_refused_and_untouched(result, tmp_path):
         with pytest.raises(ResultError, match=r"damaged or was edited.*left as it is"):
             load_pareto_json(path)
         assert path.read_text() == content
-    path.write_text(text.replace('"schema_version": 2', '"schema_version": 9', 1))
-    with pytest.raises(ResultError, match=r"schema_version 2.*Received: 9"):
+    path.write_text(text.replace('"schema_version": 3', '"schema_version": 9', 1))
+    with pytest.raises(ResultError, match=r"schema_version 2 or 3.*Received: 9"):
         load_pareto_json(path)
     path.write_bytes(b"\xff\xfe" + text.encode())
     with pytest.raises(ResultError, match="damaged"):
@@ -135,14 +141,65 @@ def test_report_holds_everything_and_needs_nothing(result, tmp_path):
     escaped = dataclasses.replace(result, checkpoint_key="<script>")
     write_report(escaped, path)
     text = path.read_text()
-    assert "data:image/png;base64," in text
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
-    assert "<script>" not in text
+    for request in ("src=", "@import", "url(", "fetch("):
+        assert request not in text.replace('src="data:', "")
+    assert text.count("<script>") == 1  # our own, at the end
     assert "&lt;script&gt;" in text
     assert "mflops_8bit&lt;=0.05" in text
     for site, _, _ in result.architecture(result.chosen).bits:
         assert f"<td>{site}</td>" in text
-    assert text.count('<tr class="chosen">') == 1
+    assert text.count('<tr class="chosen" data-row=') == 1
+    for member in range(len(result.front)):
+        assert f'data-member="{member}"' in text  # a point, a row and a section for each
+        assert f'data-row="{member}"' in text
+        assert f'<details id="member-{member}">' in text
+    assert text.count('class="interval"') == len(result.front)
+    assert '<meta name="viewport"' in text
+
+
+def test_report_with_other_searches_and_files(result, tmp_path):
+    other = dataclasses.replace(result, candidates=result.candidates[:5])
+    cost = result.chosen.costs[result.objective]
+    point = ExportedPoint(
+        "model <a>", cost, 0.9, 200, "test", 12345, "host-1: 0.024 ms",
+        (("model.tflite", "../../models/a b.tflite"),),
+    )  # fmt: skip
+    details = ReportDetails(
+        name="phone_a", others=[Series("phone_b", other)], exported=[point],
+        links=[("pareto.json", "pareto.json")],
+    )  # fmt: skip
+    path = tmp_path / "report.html"
+    write_report(result, path, details)
+    text = path.read_text()
+    html.parser.HTMLParser().feed(text)
+    assert 'data-search="1"' in text
+    assert 'data-toggle="1"' in text
+    assert "phone_b, front 0" in text
+    assert 'href="../../models/a%20b.tflite"' in text
+    assert "model &lt;a&gt;" in text
+    assert "90.00 % (85.1 to 93.4) on test" in text
+    assert "12,345" in text
+    assert "host-1: 0.024 ms" in text
+    # A search of predictions has no intervals.
+    predicted = dataclasses.replace(result, split="search_validation, predicted")
+    write_report(predicted, path)
+    assert 'class="interval"' not in path.read_text()
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_report_in_a_browser(result, tmp_path):
+    """The script runs, and selects the chosen member."""
+    path = tmp_path / "report.html"
+    write_report(result, path, ReportDetails(name="phone_a"))
+    done = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000",
+         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    number = result.front_indices.index(result.chosen_index)
+    assert f"phone_a, front {number}, chosen:" in done.stdout.partition('id="tip"')[2][:200]
+    assert re.search(rf'<tr class="chosen selected" data-row="{number}"', done.stdout)
 
 
 def test_report_without_a_chosen_candidate(result, tmp_path):

@@ -152,3 +152,21 @@ def test_plot(tmp_path):
     assert drawn == set(times)
     found.plot(tmp_path / "profile.png")
     assert (tmp_path / "profile.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_models_in_one_profile_are_timed_by_one_method(flatbuffer, tmp_path, monkeypatch):
+    """Where the profiler is too coarse for one of them, it is not used for the others."""
+    from qfa_tf.runs.benchmarking.run import profile_flatbuffers
+
+    monkeypatch.setattr(profiling, "MOSTLY_COVERED", 0)
+    rows = profiling._host_rows
+    calls = []
+
+    def rows_of_the_first(*arguments):
+        calls.append(1)
+        return rows(*arguments) if len(calls) == 1 else None
+
+    monkeypatch.setattr(profiling, "_host_rows", rows_of_the_first)
+    contents = {"a": flatbuffer, "b": flatbuffer}
+    found = profile_flatbuffers(contents, tmp_path, options=OPTIONS)
+    assert {one.source for one in found.values()} == {"single operators"}

@@ -13,6 +13,8 @@ from quantize_configs.files import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PROFILER = "profiler"
+"""The runtime's own; it counts whole microseconds."""
 MICROSECONDS = 1e3  # per millisecond
 
 
@@ -74,7 +76,7 @@ class Profile:
         """The times as text: a line per operator, and the sums by layer."""
         lines = [
             f"{self.device}, {self.delegate}: {self.whole_ms:.3f} ms; operators {self.sum_ms:.3f} "
-            f"ms, measured by {self.source}"
+            f"ms, measured by {self.source}" + (", to 1 us" if self.source == PROFILER else "")
         ]
         width = max(len(item.layer) for item in self.operators)
         total = max(sum(item.microseconds for item in self.operators), 1e-9)

@@ -15,7 +15,7 @@ from tflite_tools.benchmarking.operator_units import (
     operator_units,
 )
 from tflite_tools.benchmarking.options import BenchmarkOptions
-from tflite_tools.benchmarking.profile_report import MICROSECONDS, OperatorTime, Profile
+from tflite_tools.benchmarking.profile_report import MICROSECONDS, PROFILER, OperatorTime, Profile
 from tflite_tools.devices.device import Device
 from tflite_tools.devices.profile_output import ProfileRow, parse_profile
 from tflite_tools.flatbuffer.runtime import KernelSet
@@ -87,7 +87,7 @@ def profile(
     if rows is None:
         source, operators = "single operators", _one_by_one(content, units, device, options)
     else:
-        source, operators = "profiler", match(units, rows)
+        source, operators = PROFILER, match(units, rows)
     return Profile(device.info().device, options.delegate, source, whole_ms, tuple(operators))
 
 

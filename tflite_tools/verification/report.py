@@ -86,8 +86,7 @@ class VerificationReport:
                 f"accuracy: Keras {self.keras_accuracy:.2%}, LiteRT {self.litert_accuracy:.2%}"
             )
         lines.append(str(self.integers))
-        first = self.layers.first_difference
-        if first is not None or self.top1_agreement < MIN_AGREEMENT:
+        if self.mismatches or self.top1_agreement < MIN_AGREEMENT:
             lines.append(str(self.layers))
         return "\n".join(lines)
 

@@ -25,8 +25,13 @@ MIXED = "mixed"
 
 
 def uniform_bits(space: SearchSpace) -> tuple[int, ...]:
-    """Bit-widths that weights and activations of a space both offer."""
-    return tuple(bits for bits in space.weight_bits if bits in space.activation_bits)
+    """Bit-widths that every site of a space offers where it offers a choice.
+
+    With activations of 8 bits everywhere, those are the bits of the weights.
+    """
+    offers = [gene.choices for gene in space.genes if gene.is_bits]
+    offers = offers or [space.weight_bits, space.activation_bits]
+    return tuple(sorted(set.intersection(*map(set, offers))))
 
 
 def uniform_genomes(space: SearchSpace) -> np.ndarray:

@@ -1,0 +1,170 @@
+"""A chosen subnet trained further, alone, from the weights of its supernet: `apps/finetune.py`."""
+
+import dataclasses
+import hashlib
+import os
+
+import numpy as np
+import rich.console
+from ml_collections import ConfigDict
+
+from qfa_tf.runs.architecture_files import architecture_text
+from qfa_tf.runs.building import build_data, build_space
+from qfa_tf.runs.checkpoints import key_of, require_newest
+from qfa_tf.runs.commands import command
+from qfa_tf.runs.config import per_stage
+from qfa_tf.runs.errors import RunError
+from qfa_tf.runs.measurement import workdir_evaluator
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.searching.staleness import check_weights
+from qfa_tf.runs.selection import say_search, select
+from qfa_tf.runs.training.run import train
+from qfa_tf.runs.workdir import Workdir
+from qfa_tf.search import Evaluation, EvaluationStore, StoredEvaluator
+from qfa_tf.search.intervals import SIGNIFICANCE, mcnemar, with_interval
+
+EPOCHS = 4
+RATE_SHARE = 0.1
+"""Of the learning rate of the supernet, where none is given."""
+WARMUP_SHARE = 0.1
+"""Of the steps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """What training a subnet further has brought.
+
+    Attributes:
+      workdir: Of the tuned subnet, for `export` and the other programs.
+      before: Of the subnet as the supernet has it, on search-validation images.
+      after: Of the tuned one, on the same images.
+    """
+
+    workdir: Workdir
+    before: Evaluation
+    after: Evaluation
+
+    @property
+    def gain(self) -> float:
+        """Difference in accuracy, positive when the tuned subnet is better."""
+        return self.after.accuracy - self.before.accuracy
+
+    @property
+    def p_value(self) -> float | None:
+        """That both are equally accurate, by a paired test; None without answers."""
+        if self.before.answers is None or self.after.answers is None:
+            return None
+        return mcnemar(self.before.answers, self.after.answers)
+
+    def __str__(self) -> str:
+        told = (
+            f"Without retraining {with_interval(self.before.accuracy, self.before.images)}, tuned "
+            f"{with_interval(self.after.accuracy, self.after.images)}: "
+            f"{100 * self.gain:+.2f} points on the same {self.after.images:,} images"
+        )
+        if self.p_value is None:
+            return told
+        verdict = "beyond noise" if self.p_value < SIGNIFICANCE else "which noise can explain"
+        return f"{told}, {verdict} (p = {self.p_value:.2g})"
+
+
+def finetune(
+    workdir: Workdir,
+    *,
+    index: int | None = None,
+    architecture_file: str | os.PathLike | None = None,
+    search: str | None = None,
+    stale: str = "refuse",
+    name: str | None = None,
+    epochs: int = EPOCHS,
+    learning_rate: float | None = None,
+    console: rich.console.Console | None = None,
+) -> FineTuning:
+    """Trains one subnet alone, from the weights of its supernet, and measures what that brings.
+
+    The tuned subnet has a workdir of its own, `finetuned/NAME` of that of the supernet, which all
+    programs take. The same call continues a tuning that was stopped.
+
+    Args:
+      workdir: Of a trained supernet.
+      index: Which one of the front; see `select`.
+      architecture_file: Which one instead.
+      search: Name of the search; the only or the newest one by default.
+      stale: "ok" to take a subnet of a search of other weights.
+      name: Of the new workdir; by default the space and a digest of subnet, weights and schedule.
+      epochs: Of `training.steps_per_epoch` steps.
+      learning_rate: Its largest value; a tenth of that of the supernet by default.
+      console: For progress.
+
+    Raises:
+      RunError: Something is missing, damaged or not allowed.
+      And what `train` raises.
+    """
+    console = console or rich.console.Console()
+    config = workdir.config()
+    if config.training.architecture:
+        raise RunError(
+            f"{workdir} holds one subnet that was trained alone. Fine-tune one of a supernet, or "
+            "train this one longer in another --workdir."
+        )
+    if epochs < 1:
+        raise RunError(f"epochs must be at least 1. Received: {epochs}.")
+    space = build_space(config)
+    selection = select(
+        workdir, space, index=index, architecture_file=architecture_file, search=search
+    )
+    checkpoint_key = key_of(require_newest(workdir))
+    say_search(selection, console)
+    check_weights(workdir, selection, checkpoint_key, stale)
+    text = architecture_text(selection.architecture)
+    tuned_config = tuning_config(config, workdir, text, epochs, learning_rate)
+    parts = [text, checkpoint_key, str(epochs), str(tuned_config.training.learning_rate)]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    tuned = Workdir(workdir.path / "finetuned" / (name or f"{space.name}-{digest[:8]}"))
+    say(console, f"Fine-tuning ({selection.source}) in {tuned}")
+    train(tuned_config, tuned, console)
+
+    genome = space.encode(selection.architecture)
+    data = build_data(config)
+    before, after = (_measured(one, space, data, genome) for one in (workdir, tuned))
+    found = FineTuning(tuned, before, after)
+    say(console, f"{found}\nNext: {command('export', workdir=tuned)}")
+    return found
+
+
+def tuning_config(
+    config: ConfigDict, workdir: Workdir, architecture: str, epochs: int, rate: float | None
+) -> ConfigDict:
+    """The config of a fine-tuning: the last stage of the supernet's, short and at a low rate.
+
+    Args:
+      config: Of the supernet.
+      workdir: Of the supernet.
+      architecture: JSON of the subnet.
+      epochs: Of the tuning.
+      rate: Largest learning rate; None for a tenth of the last of the supernet.
+    """
+    tuned = ConfigDict(config.to_dict())
+    steps = epochs * config.training.steps_per_epoch
+    last = (per_stage(config.training.learning_rate) or [config.training.learning_rate])[-1]
+    with tuned.ignore_type():
+        tuned.training.update(
+            {
+                "architecture": architecture,
+                "initial_checkpoint": str(workdir.path.absolute()),
+                "inheritance": "equal_bits",
+                "stage_bits": (tuple(config.training.stage_bits[-1]),),
+                "stage_steps": (steps,),
+                "stage_subnets": (),
+                "learning_rate": RATE_SHARE * last if rate is None else rate,
+                "warmup_steps": int(WARMUP_SHARE * steps),
+            }
+        )
+    return tuned
+
+
+def _measured(workdir: Workdir, space, data, genome: np.ndarray) -> Evaluation:
+    with EvaluationStore(workdir.evaluations, space) as store:
+        return StoredEvaluator(workdir_evaluator(workdir, space, data), store).evaluate(
+            genome[None]
+        )[0]
