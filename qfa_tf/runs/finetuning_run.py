@@ -9,13 +9,14 @@ import rich.console
 from ml_collections import ConfigDict
 
 from qfa_tf.runs.architecture_files import architecture_text
-from qfa_tf.runs.building import build_data, build_space
+from qfa_tf.runs.building import build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import per_stage
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.measurement import workdir_evaluator
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.searching.staleness import check_weights
 from qfa_tf.runs.selection import say_search, select
 from qfa_tf.runs.training.run import train
@@ -125,7 +126,7 @@ def finetune(
     train(tuned_config, tuned, console)
 
     genome = space.encode(selection.architecture)
-    data = build_data(config)
+    data = open_data(workdir, config)
     before, after = (_measured(one, space, data, genome) for one in (workdir, tuned))
     found = FineTuning(tuned, before, after)
     say(console, f"{found}\nNext: {command('export', workdir=tuned)}")
