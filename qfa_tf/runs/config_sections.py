@@ -132,12 +132,12 @@ class TrainingSection:
 class SearchSection:
     """The search, see docs/search.md."""
 
-    constraints: tuple[str, ...] = option(REQUIRED, "budgets, such as `mflops_8bit<=20`")
-    objective: str = option(REQUIRED, "the cost that is traded against accuracy")
-    population: int = option(REQUIRED, "subnets per generation", minimum=2)
-    generations: int = option(REQUIRED, "of NSGA-II", minimum=1)
-    max_bits: int = option(REQUIRED, "most bits of any site")
-    seed: int = option(REQUIRED, "of the search")
+    constraints: tuple[str, ...] = option((), "budgets, such as `mflops_8bit<=20`")
+    objective: str = option("mflops_8bit", "the cost that is traded against accuracy")
+    population: int = option(40, "subnets per generation", minimum=2)
+    generations: int = option(10, "of NSGA-II", minimum=1)
+    max_bits: int = option(8, "most bits of any site")
+    seed: int = option(0, "of the search")
     strategy: str = option("nsga2", "how subnets are found", choices=STRATEGIES)
     evaluations: int = option(0, "subnets to measure; 0 leaves it to the strategy", minimum=0)
     minimize: bool = option(False, "only the cheapest subnet that keeps the budgets is wanted")

@@ -18,6 +18,7 @@ from qfa_tf.runs.config import (
 from qfa_tf.runs.errors import WorkdirError
 
 SHOWN_DIFFERENCES = 3
+_START = "--config.training.initial_checkpoint"
 SHOWN_CHARACTERS = 100
 _SEARCH = "search."
 
@@ -115,9 +116,12 @@ class Workdir:
             shown = "; ".join(_difference(*change) for change in changes[:SHOWN_DIFFERENCES])
             rest = len(changes) - SHOWN_DIFFERENCES
             more = f" (and {rest} more)" if rest > 0 else ""
+            longer = any(key == "training.stage_steps" for key, *_ in changes)
             raise WorkdirError(
                 f"{self.path} belongs to another config: {shown}{more}. It was left as it is; "
                 "choose another --workdir, or repeat the command with the config of this one."
+                + longer
+                * f" To train longer from here, add {_START}={self.path} there."
             )
         return config
 

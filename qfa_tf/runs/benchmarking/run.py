@@ -21,6 +21,7 @@ from qfa_tf.runs.exporting.records import ModelRecord, read_record, read_records
 from qfa_tf.runs.exporting.table import print_models
 from qfa_tf.runs.exporting.terms import broken_terms
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.searching.folder import search_folder
 from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.runs.workdir import Workdir
@@ -57,6 +58,7 @@ def benchmark_models(
       DeviceError: The device cannot do it.
       FileWriteError: A file cannot be written.
     """
+    require_packages("The benchmark", "ai_edge_litert", "flatbuffers")
     from tflite_tools.benchmarking.measurement import benchmark_all, open_device
 
     console = console or rich.console.Console()

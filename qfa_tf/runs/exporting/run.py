@@ -28,6 +28,7 @@ from qfa_tf.runs.exporting.records import (
 )
 from qfa_tf.runs.exporting.terms import PassedOver, Term, broken_terms
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.runs.searching.staleness import check_weights, is_stale, measured_anew
@@ -72,11 +73,13 @@ def export_model(
       console: For progress.
 
     Raises:
+      MissingExtraError: LiteRT is not installed.
       RunError: Something is missing, damaged or in the way, or no member of the front keeps the
         budget.
       UnsupportedCombinationError: LiteRT cannot compute the subnet exactly.
       FileWriteError: The files cannot be written.
     """
+    require_packages("The export", "ai_edge_litert", "flatbuffers")
     console = console or rich.console.Console()
     config = workdir.config()
     space = build_space(config)

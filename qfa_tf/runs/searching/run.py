@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib
 import os
 import pathlib
 import time
@@ -20,6 +19,7 @@ from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.measurement import single_threaded_evaluator, workdir_evaluator
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.searching.display import SearchDisplay
 from qfa_tf.runs.searching.folder import (
     DEFAULT_NAME,
@@ -95,7 +95,7 @@ def search_workdir(
         written.
       MissingExtraError: Without pymoo, matplotlib or Ray, before anything is evaluated.
     """
-    importlib.import_module("qfa_tf.search.plot")  # misses matplotlib now, not after the search
+    require_packages("The search", *_packages(settings.strategy, backend))
     console = console or rich.console.Console()
     if backend not in BACKENDS or workers < 0:
         raise RunError(
@@ -208,6 +208,13 @@ def _say_if_older(folder: SearchFolder, checkpoint_key: str, console) -> None:
             f"This search was done with the weights {before}; it is done again with "
             f"{checkpoint_key}.",
         )
+
+
+def _packages(strategy: str, backend: str) -> list[str]:
+    """What a search imports sooner or later."""
+    needed = ["pymoo", "matplotlib"]
+    needed += ["sklearn"] * (strategy in ("predictor", "refine", "predicted"))
+    return needed + ["ray"] * (backend == "ray")
 
 
 def default_workers() -> int:

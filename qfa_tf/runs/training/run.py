@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import rich.console
 from ml_collections import ConfigDict
 
@@ -16,12 +17,13 @@ from qfa_tf.runs.building import (
     trained_architecture,
     with_plain_architecture,
 )
-from qfa_tf.runs.checkpoints import newest
+from qfa_tf.runs.checkpoints import MAX_TO_KEEP, newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import complete_config, total_steps
 from qfa_tf.runs.errors import WorkerError
 from qfa_tf.runs.measurement import workdir_evaluator
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.requirements import require_space
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.training.final_table import is_finished, write_probes
@@ -179,6 +181,10 @@ def _build(
         net = build_net(config)
         net.compile(optimizer=build_optimizer(config), training=recipe)
         net.optimizer.build(net.trainable_variables)
+    if workers.task.is_chief:
+        variables = [*net.variables, *net.optimizer.variables]
+        size = sum(int(np.prod(variable.shape)) * variable.dtype.size for variable in variables)
+        require_space(workdir.path, (MAX_TO_KEEP + 1) * size, "checkpoints")
     if config.training.initial_checkpoint and newest(workdir.checkpoints) is None:
         key = load_initial_weights(net, config)
         say(console, f"Starting from {config.training.initial_checkpoint}, {key}.")

@@ -1,0 +1,112 @@
+"""What a program misses is said before it works."""
+
+import collections
+import importlib.util
+import pathlib
+import shutil
+import tomllib
+
+import pytest
+
+from qfa_tf.runs import SearchSettings, Workdir, WorkdirError, export_model, search_workdir, train
+from qfa_tf.runs.config import complete_config
+from qfa_tf.runs.requirements import EXTRAS, require_packages, require_space
+from quantize_configs.errors import MissingExtraError
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Lets packages seem not to be installed."""
+    find_spec = importlib.util.find_spec
+
+    def hide(*modules):
+        def find(name, *rest):
+            if name in EXTRAS:  # whether it is here or not
+                return None if name in modules else importlib.util
+            return find_spec(name, *rest)
+
+        monkeypatch.setattr(importlib.util, "find_spec", find)
+
+    return hide
+
+
+@pytest.mark.parametrize("module", EXTRAS)
+def test_a_missing_package_is_named_with_the_command(module, without):
+    without()
+    require_packages("Everything", *EXTRAS)
+    without(module)
+    package, extra = EXTRAS[module]
+    with pytest.raises(MissingExtraError) as caught:
+        require_packages("This", *EXTRAS)
+    assert str(caught.value).startswith(f"This needs {package}.")
+    assert f"pip install 'qfa_tf[{extra}]'" in str(caught.value)
+
+
+def test_the_extras_bring_these_packages():
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    for package, extra in EXTRAS.values():
+        assert any(line.startswith(package) for line in extras[extra])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "missing"), [("nsga2", "pymoo"), ("predictor", "sklearn"), ("refine", "sklearn")]
+)
+def test_a_search_misses_them_before_it_evaluates(run_copy, without, console, strategy, missing):
+    without(missing)
+    before = run_copy.evaluations.read_bytes()
+    settings = SearchSettings.from_config(run_copy.config(), strategy=strategy)
+    with pytest.raises(MissingExtraError, match=r"pip install 'qfa_tf"):
+        search_workdir(run_copy, settings, console)
+    assert run_copy.evaluations.read_bytes() == before
+    assert not (run_copy.path / "searches").exists()
+
+
+def test_an_export_misses_them_before_it_builds(run_copy, without, console):
+    without("ai_edge_litert")
+    with pytest.raises(MissingExtraError, match=r"qfa_tf\[litert\]"):
+        export_model(run_copy, console=console)
+
+
+def test_too_small_a_disk_is_said_before_the_first_step(config, tmp_path, monkeypatch, console):
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10_000, 9_000, 1_000))
+    workdir = Workdir(tmp_path / "run")
+    with pytest.raises(WorkdirError, match=r"has 0 MB of free space, and checkpoints.*--workdir"):
+        train(config, workdir, console)
+    assert not workdir.training_csv.exists()
+    require_space(tmp_path, 1_000, "files")
+    with pytest.raises(WorkdirError, match="files take about"):
+        require_space(tmp_path, 1_001, "files")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(WorkdirError, match=r"cannot be written. Make it writable"):
+        require_space(tmp_path, 1, "files")
+
+
+def test_a_recipe_to_train_with_needs_no_search_section(config, tmp_path):
+    del config["search"]
+    complete = complete_config(config)
+    assert complete.search.objective == "mflops_8bit"
+    settings = SearchSettings.from_config(complete)
+    assert settings.constraints == ()
+    workdir = Workdir(tmp_path / "run")
+    workdir.claim(config)
+    assert workdir.config().search.population == complete.search.population
+
+
+def test_a_longer_training_is_refused_with_the_way_to_go_on(config, tmp_path):
+    workdir = Workdir(tmp_path / "run")
+    workdir.claim(config)
+    config.training.stage_steps = (3, 2, 30)
+    with pytest.raises(WorkdirError, match=rf"initial_checkpoint={workdir}"):
+        workdir.claim(config)
+    config.training.stage_steps = (3, 2, 3)
+    config.training.seed = 7
+    with pytest.raises(WorkdirError) as caught:
+        workdir.claim(config)
+    assert "initial_checkpoint" not in str(caught.value)
