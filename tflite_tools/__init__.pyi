@@ -9,6 +9,7 @@ from .flatbuffer.inspection import Inspection, inspect
 from .flatbuffer.metadata import with_metadata
 from .flatbuffer.runtime import FlatbufferError, KernelSet, run
 from .integer_graph.graph import IntegerGraph
+from .runtimes.comparison import RuntimesReport, compare_runtimes
 from .support.table import UnsupportedCombinationError
 from .verification.devices import compare_device
 from .verification.integers import IntegerReport, compare_integers
@@ -27,6 +28,7 @@ __all__ = [
     "LayerReport",
     "Profile",
     "QFAError",
+    "RuntimesReport",
     "UnsupportedCombinationError",
     "VerificationReport",
     "benchmark",
@@ -35,6 +37,7 @@ __all__ = [
     "compare_device",
     "compare_integers",
     "compare_layers",
+    "compare_runtimes",
     "convert",
     "inspect",
     "open_device",

@@ -1,0 +1,363 @@
+"""One file on many runtimes: does it load, is it accelerated, what differs, how accurate is it."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from quantize_configs.errors import InvalidInputError, QFAError
+from tflite_tools.flatbuffer.emitter import with_all_outputs
+from tflite_tools.flatbuffer.graph_reader import read_graph
+from tflite_tools.flatbuffer.inspection import inspect
+from tflite_tools.integer_graph.graph import IntegerGraph
+from tflite_tools.reference.interpreter import interpret
+from tflite_tools.runtimes.processes import DEFAULT_LIMIT, execute
+from tflite_tools.runtimes.registry import ALL, chosen_runtimes, find_runtime
+from tflite_tools.runtimes.runtime import (
+    Execution,
+    MissingRuntimeError,
+    Runtime,
+    RuntimeProblem,
+)
+
+BASELINE = "xnnpack"
+INTEGER_IMAGES = 2
+CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerMatch:
+    """Integers of a runtime against the NumPy arithmetic of its kernels.
+
+    Attributes:
+      images: Compared images.
+      elements: Values of all tensors that were compared.
+      mismatches: Those that differ in any bit.
+      first: The first tensor that differs, in order of execution; None if all are equal.
+    """
+
+    images: int
+    elements: int
+    mismatches: int
+    first: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeResult:
+    """What became of a file on one runtime; None where something does not apply or is not known.
+
+    Attributes:
+      runtime: Its name.
+      title: For people.
+      problem: Why it did not run the file; empty if it did.
+      is_installed: Whether it is there to be asked.
+      version: Of what ran.
+      operators: Of the file, as it runs per image.
+      accelerated: Those that its accelerator took.
+      left_out: Operators that it did not take, as far as it names them.
+      integers: Against the arithmetic of its kernels, where one is modelled.
+      integers_note: Why integers were not compared; empty if they were.
+      equal_answers: Images whose largest output is that of XNNPACK.
+      largest_difference: From any output of XNNPACK.
+      correct: Images whose largest output is the label.
+      milliseconds: Median of one image, where time means something.
+    """
+
+    runtime: str
+    title: str
+    problem: str = ""
+    is_installed: bool = True
+    version: str = ""
+    operators: int | None = None
+    accelerated: int | None = None
+    left_out: tuple[str, ...] = ()
+    integers: IntegerMatch | None = None
+    integers_note: str = ""
+    equal_answers: int | None = None
+    largest_difference: float | None = None
+    correct: int | None = None
+    milliseconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimesReport:
+    """Result of `compare_runtimes`.
+
+    Attributes:
+      images: Images that every runtime ran.
+      results: One for each runtime that was asked for.
+    """
+
+    images: int
+    results: tuple[RuntimeResult, ...]
+
+    def interval(self, result: RuntimeResult) -> tuple[float, float] | None:
+        """95 % interval of an accuracy (Wilson, 1927); None without labels."""
+        if result.correct is None:
+            return None
+        from scipy.stats import binomtest
+
+        found = binomtest(result.correct, self.images).proportion_ci(CONFIDENCE, method="wilson")
+        return float(found.low), float(found.high)
+
+    def as_dict(self) -> dict:
+        """The report in plain types, for JSON."""
+        rows = []
+        for result in self.results:
+            row = dataclasses.asdict(result)
+            row["accuracy"] = None if result.correct is None else result.correct / self.images
+            row["accuracy_interval"] = self.interval(result)
+            rows.append(row)
+        return {"images": self.images, "runtimes": rows}
+
+    def to_json(self) -> str:
+        """The report as JSON text."""
+        return json.dumps(self.as_dict(), indent=2)
+
+    def rows(self) -> list[dict[str, str]]:
+        """A row of texts for each runtime, by the titles of the columns."""
+        return [table_row(row, self.images) for row in self.as_dict()["runtimes"]]
+
+    def __str__(self):
+        rows = self.rows()
+        titles = list(rows[0])
+        widths = [max(len(title), *(len(row[title]) for row in rows)) for title in titles[:-1]]
+        lines = [f"One file on {len(rows)} runtimes, {self.images} image(s)"]
+        for row in (dict(zip(titles, titles, strict=True)), *rows):
+            cells = [f"{row[title]:<{width}}" for title, width in zip(titles, widths, strict=False)]
+            lines.append("  ".join([*cells, row[titles[-1]]]).rstrip())
+        return "\n".join(lines)
+
+
+def compare_runtimes(
+    flatbuffer: bytes,
+    images: np.ndarray | Sequence[np.ndarray],
+    labels: np.ndarray | None = None,
+    *,
+    runtimes: str | Iterable[str | Runtime] = ALL,
+    integer_images: int = INTEGER_IMAGES,
+    limit: float = DEFAULT_LIMIT,
+    progress: Callable[[str], None] | None = None,
+) -> RuntimesReport:
+    """Runs one file on runtimes, each in a process of its own, and compares what they compute.
+
+    A runtime that is not installed, refuses the file, crashes, hangs or computes something that is
+    no output of the model has a sentence in the report; the others are reported all the same.
+
+    Args:
+      flatbuffer: Bytes of a .tflite file.
+      images: [N, ...] of the type of the model's input, or one such array for each input.
+      labels: int [N] or [N, 1]; the answer is the largest entry of the first output.
+      runtimes: Names, see `tflite_tools.runtimes.registry.RUNTIMES`, or runtimes of one's own;
+        "all" by default.
+      integer_images: Of the images, how many are compared integer by integer.
+      limit: Seconds for one run of a runtime.
+      progress: Told the name of each runtime before it runs.
+
+    Raises:
+      FlatbufferError: The bytes are no model.
+      UnknownRuntimeError: There is no such runtime.
+      InvalidInputError: The images do not fit the model, or the labels do not fit the images.
+    """
+    chosen = chosen_runtimes(runtimes)
+    inputs = _checked_inputs(flatbuffer, images)
+    count = len(inputs[0])
+    answers = None if labels is None else _checked_labels(labels, count)
+    comparison = _Comparison(flatbuffer, inputs, answers, integer_images, limit)
+    baseline = find_runtime(BASELINE)
+    reference = comparison.attempt(baseline)
+    results = []
+    for runtime in chosen:
+        if progress is not None:
+            progress(runtime.name)
+        outcome = reference if runtime is baseline else comparison.attempt(runtime)
+        results.append(comparison.result(runtime, outcome, reference))
+    return RuntimesReport(count, tuple(results))
+
+
+class _Comparison:
+    """One file and its images, and what to compare."""
+
+    def __init__(self, flatbuffer, inputs, labels, integer_images, limit):
+        self._flatbuffer = flatbuffer
+        self._inputs = inputs
+        self._labels = labels
+        self._limit = limit
+        self._observed = [array[:integer_images] for array in inputs]
+        self._graph: IntegerGraph | None = None
+        self._unreadable = "no images to compare"
+        if integer_images:
+            try:
+                self._graph = read_graph(flatbuffer)
+            except QFAError as error:
+                self._unreadable = str(error)
+
+    def attempt(self, runtime: Runtime) -> Execution | RuntimeProblem:
+        """The run of all images, or why there is none."""
+        try:
+            return execute(runtime, self._flatbuffer, self._inputs, self._limit)
+        except RuntimeProblem as problem:
+            return problem
+
+    def result(
+        self,
+        runtime: Runtime,
+        outcome: Execution | RuntimeProblem,
+        reference: Execution | RuntimeProblem,
+    ) -> RuntimeResult:
+        """The row of a runtime."""
+        if isinstance(outcome, RuntimeProblem):
+            return RuntimeResult(
+                runtime.name,
+                runtime.title,
+                problem=str(outcome),
+                is_installed=not isinstance(outcome, MissingRuntimeError),
+            )
+        answers = _answers(outcome)
+        equal = difference = None
+        if isinstance(reference, Execution):
+            equal = int(np.sum(answers == _answers(reference)))
+            difference = max(
+                float(np.max(np.abs(found.astype(np.float64) - expected)))
+                for found, expected in zip(outcome.outputs, reference.outputs, strict=True)
+            )
+        integers, note = self._integers(runtime)
+        has_time = runtime.has_time and len(outcome.seconds) > 0
+        return RuntimeResult(
+            runtime=runtime.name,
+            title=runtime.title,
+            version=outcome.version,
+            operators=outcome.operators,
+            accelerated=outcome.accelerated,
+            left_out=outcome.left_out,
+            integers=integers,
+            integers_note=note,
+            equal_answers=equal,
+            largest_difference=difference,
+            correct=None if self._labels is None else int(np.sum(answers == self._labels)),
+            milliseconds=1e3 * float(np.median(outcome.seconds)) if has_time else None,
+        )
+
+    def _integers(self, runtime: Runtime) -> tuple[IntegerMatch | None, str]:
+        """Every tensor against NumPy, from the file in which every tensor is an output."""
+        if runtime.kernel_set is None:
+            return None, "no arithmetic is modelled for this runtime"
+        if self._graph is None:
+            return None, self._unreadable
+        debug = with_all_outputs(self._flatbuffer)
+        names = [item[0] for item in inspect(debug, delegation=False).outputs]
+        try:
+            found = execute(runtime, debug, self._observed, self._limit).outputs
+        except RuntimeProblem as problem:
+            return None, str(problem)
+        values = dict(zip(names, found, strict=True))
+        count = len(self._observed[0])
+        # One image at a time, as in the runtime: some kernels round by the size of the batch.
+        expected = [
+            interpret(
+                self._graph, [array[i : i + 1] for array in self._observed], runtime.kernel_set
+            )
+            for i in range(count)
+        ]
+        elements = mismatches = 0
+        first = None
+        for node in self._graph.operations:
+            name = node.outputs[0]
+            wanted = np.concatenate([image[name] for image in expected])
+            # Not `!=`: both sides of a float tensor are compared bit by bit.
+            differing = int(np.count_nonzero(_bits(values[name]) != _bits(wanted)))
+            elements, mismatches = elements + wanted.size, mismatches + differing
+            first = name if differing and first is None else first
+        return IntegerMatch(count, elements, mismatches, first), ""
+
+
+def table_row(row: dict, images: int) -> dict[str, str]:
+    """The texts of one runtime's row, from what `RuntimesReport.as_dict` gives."""
+    if row["problem"]:
+        loads = "refuses or fails" if row["is_installed"] else "not installed"
+        cells = dict.fromkeys(_COLUMNS, "-")
+        return {**cells, "runtime": row["runtime"], "loads": loads, "notes": row["problem"]}
+    integers, interval = row["integers"], row["accuracy_interval"]
+    accelerated = "-"
+    if row["accelerated"] is not None:
+        accelerated = str(row["accelerated"])
+        accelerated += "" if row["operators"] is None else f" of {row['operators']}"
+    notes = [row["version"]]
+    if row["left_out"]:
+        notes.append(f"not accelerated: {', '.join(row['left_out'])}")
+    if integers is not None and integers["first"]:
+        notes.append(f"first difference in {integers['first']}")
+    return {
+        "runtime": row["runtime"],
+        "loads": "yes",
+        "accelerated": accelerated,
+        "integers that differ": "not modelled"
+        if integers is None
+        else f"{integers['mismatches']:,} of {integers['elements']:,}",
+        "answers as XNNPACK": "-"
+        if row["equal_answers"] is None
+        else f"{100 * row['equal_answers'] / images:.1f} %",
+        "largest difference": "-"
+        if row["largest_difference"] is None
+        else f"{row['largest_difference']:.3g}",
+        "accuracy (95 %)": "-"
+        if interval is None
+        else f"{100 * row['accuracy']:.1f} % ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})",
+        "ms": "-" if row["milliseconds"] is None else f"{row['milliseconds']:.3f}",
+        "notes": "; ".join(notes),
+    }
+
+
+_COLUMNS = (
+    "runtime",
+    "loads",
+    "accelerated",
+    "integers that differ",
+    "answers as XNNPACK",
+    "largest difference",
+    "accuracy (95 %)",
+    "ms",
+    "notes",
+)
+
+
+def _answers(execution: Execution) -> np.ndarray:
+    first = execution.outputs[0]
+    return first.reshape(len(first), -1).argmax(1)
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+
+
+def _checked_inputs(flatbuffer: bytes, images) -> list[np.ndarray]:
+    declared = inspect(flatbuffer, delegation=False).inputs
+    arrays = [images] if isinstance(images, np.ndarray) else [np.asarray(item) for item in images]
+    wanted = [(name, kind.lower(), ("N", *shape[1:])) for name, kind, shape in declared]
+    if len(arrays) != len(wanted):
+        raise InvalidInputError(
+            f"The model has {len(wanted)} input(s). Received: {len(arrays)} arrays; give one array "
+            "[N, ...] for each input."
+        )
+    for (name, kind, shape), array in zip(wanted, arrays, strict=True):
+        if str(array.dtype) != kind or array.shape[1:] != shape[1:] or not len(array):
+            raise InvalidInputError(
+                f"Input {name!r} needs {kind} values of shape {shape}, at least one image. "
+                f"Received: {array.dtype} of shape {array.shape}."
+            )
+    if len({len(array) for array in arrays}) != 1:
+        raise InvalidInputError(
+            f"All inputs need as many images. Received: {[len(array) for array in arrays]}."
+        )
+    return arrays
+
+
+def _checked_labels(labels, count: int) -> np.ndarray:
+    found = np.asarray(labels)
+    if found.shape not in ((count,), (count, 1)) or found.dtype.kind not in "iu":
+        raise InvalidInputError(
+            f"Labels are one integer for each of the {count} images. Received: {found.dtype} of "
+            f"shape {found.shape}."
+        )
+    return found.reshape(-1)
