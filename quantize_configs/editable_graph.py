@@ -141,6 +141,20 @@ class EditableGraph:
         """Puts nodes, in order, in the place of one; what read it reads the one of its name."""
         self._place(name, nodes)
 
+    def swap(self, first: str, second: str) -> None:
+        """Puts `second`, the only node that reads `first`, in front of it."""
+        before, after = self.nodes[first], self.nodes[second]
+        self._redirect(second, first)
+        after.inputs, before.inputs = before.inputs, [second]
+        rebuilt: dict[str, Node] = {}
+        for key, value in self.nodes.items():
+            if key != first:
+                rebuilt[key] = value
+            if key == second:
+                rebuilt[first] = before
+        self.nodes = rebuilt
+        self.changed = True
+
     def remove(self, name: str) -> None:
         """Takes a node with one input away; what read it reads what it read."""
         (source,) = self.nodes[name].inputs

@@ -64,11 +64,9 @@ def shares_grid(layer: keras.layers.Layer) -> bool:
 
 
 _NEAREST = {
-    "AveragePooling1D": "AveragePooling2D of a map of width 1",
-    "Conv1D": "a Conv2D with a kernel (k, 1) on a map of width 1",
+    "Conv1D": "a ZeroPadding1D and a Conv1D with padding='valid'",
     "Conv2DTranspose": "an UpSampling2D and a Conv2D",
     "Lambda": "operators such as x + y, or layers of Keras",
-    "MaxPooling1D": "MaxPooling2D of a map of width 1",
     "MultiHeadAttention": "convolutions and dense layers",
     "Resizing": "an UpSampling2D, or images that have the size",
 }

@@ -16,11 +16,12 @@ from quantize_configs.layers import (
     merging,
     normalization,
     pooling,
+    sequences,
     shaping,
 )
 from quantize_configs.layers.kinds import LayerKind
 
-_FAMILIES = (functions, merging, shaping, pooling, convolution, normalization)
+_FAMILIES = (functions, merging, shaping, pooling, sequences, convolution, normalization)
 
 LAYERS: dict[type[keras.layers.Layer], LayerKind] = {
     layer: kind for family in _FAMILIES for layer, kind in family.LAYERS.items()

@@ -33,6 +33,10 @@ def pooled(x):
     return layers.GlobalAveragePooling2D(keepdims=True)(x)
 
 
+def sequence(x):
+    return layers.Reshape((-1, x.shape[-1]))(x)
+
+
 def maxima(x):
     return layers.MaxPooling2D()(x)
 
@@ -132,6 +136,20 @@ CASES = {
     "Maximum": lambda x: layers.Maximum()([x, conv(x)]),
     "Minimum": lambda x: layers.Minimum()([x, conv(x)]),
     "tf.concat": lambda x: tf.concat([x, conv(x)], -1),
+    # Sequences.
+    "Conv1D": lambda x: layers.ReLU()(
+        layers.BatchNormalization()(layers.Conv1D(5, 3, 2, padding="same")(sequence(x)))
+    ),
+    "pools of sequences": lambda x: layers.Add()(
+        [
+            layers.MaxPooling1D(2)(sequence(x)),
+            layers.AveragePooling1D(2)(sequence(x)),
+        ]
+    ),
+    "GlobalAveragePooling1D": lambda x: layers.GlobalAveragePooling1D()(
+        layers.ZeroPadding1D(1)(layers.Cropping1D(2)(layers.UpSampling1D(2)(sequence(x))))
+    ),
+    "GlobalMaxPooling1D": lambda x: layers.GlobalMaxPooling1D()(sequence(x)),
     # Pools, shapes, and what does nothing.
     "AveragePooling2D same": lambda x: layers.AveragePooling2D(3, 2, "same")(x),
     "tf.reduce_mean": lambda x: tf.reduce_mean(x, [1, 2], keepdims=True),
@@ -143,7 +161,7 @@ CASES = {
 }  # fmt: skip
 """Networks behind a convolution, by what they are examples of."""
 
-PARTITIONS = {"UpSampling2D": 2}
+PARTITIONS = {"UpSampling2D": 2, "GlobalAveragePooling1D": 2}
 """Of XNNPACK, where they are not one."""
 
 
