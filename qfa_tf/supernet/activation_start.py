@@ -1,19 +1,16 @@
 """First values of learned activation grids, from what the sites of a subnet read."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from qfa_tf.layers import ElasticSite, Mode
 from qfa_tf.space import Architecture
-
-if TYPE_CHECKING:
-    from qfa_tf.supernet.supernet import QFASupernet
+from qfa_tf.supernet.protocol import Supernet
 
 
 def start_activations(
-    net: "QFASupernet", images: tf.Tensor, replace: bool, architecture: Architecture | None = None
+    net: Supernet, images: tf.Tensor, replace: bool, architecture: Architecture | None = None
 ) -> None:
     """Starts learned grids from one batch; see `QFASupernet.start_activations`.
 

@@ -1,7 +1,7 @@
 """Cutting one subnet out of a supernet as a functional Keras model quantized through TFMOT."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
@@ -23,6 +23,7 @@ from qfa_tf.network import (
 from qfa_tf.network.nodes import TABLES
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration
+from qfa_tf.supernet.protocol import Supernet
 from quantize_configs.activations import HardSigmoid, HardSwish
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.bit_widths import FLOAT_PAIRS, is_float_pair
@@ -33,9 +34,6 @@ from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.model_quantization import TENSOR_BITS, quantize
 from quantize_configs.wrappers import WrappedModel
-
-if TYPE_CHECKING:
-    from qfa_tf.supernet.supernet import QFASupernet
 
 layers = keras.layers
 EXCITE_CONVOLUTIONS = ("reduce", "expand")
@@ -52,7 +50,7 @@ class ExtractionError(UnsupportedError):
 
 
 def extract(
-    net: "QFASupernet",
+    net: Supernet,
     arch: Architecture,
     calibration: Calibration,
     deployment_grids: bool,
@@ -140,7 +138,7 @@ def _input_quantizers(net, bits) -> dict[str, ElasticQuantizer]:
     }
 
 
-def _float_model(net: "QFASupernet", subnet: Subnet) -> keras.Model:
+def _float_model(net: Supernet, subnet: Subnet) -> keras.Model:
     """The layers of the subnet; site, normalization and activation carry the site's name."""
     network, space = net.space.network, net.space
     shape = (subnet.resolution, subnet.resolution, space.input_channels)

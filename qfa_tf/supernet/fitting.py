@@ -2,21 +2,19 @@
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
 from qfa_tf.supernet.epoch_means import StepMeans
 from qfa_tf.supernet.inputs import check_example, message_of
 from qfa_tf.supernet.progress_bar import SupernetProgressBar
+from qfa_tf.supernet.protocol import Supernet
 from qfa_tf.supernet.sample import TrainingSample
 from qfa_tf.supernet.saving import check_path
 from qfa_tf.supernet.validation import CALIBRATION_BATCHES
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras_backend import keras
-
-if TYPE_CHECKING:
-    from qfa_tf.supernet.supernet import QFASupernet
 
 _FIT = inspect.signature(keras.Model.fit)
 
@@ -33,7 +31,7 @@ class Fitting:
         self.means: StepMeans | None = None
         self.sample: TrainingSample | None = None
 
-    def fit(self, net: "QFASupernet", keras_fit: Callable, *args: Any, **kwargs: Any) -> Any:
+    def fit(self, net: Supernet, keras_fit: Callable, *args: Any, **kwargs: Any) -> Any:
         """Runs the `fit` of Keras; see `QFASupernet.fit`.
 
         Args:
@@ -67,7 +65,7 @@ class Fitting:
         """Runs the `evaluate` of Keras; see `QFASupernet.evaluate`."""
         return _with_sentences(keras_evaluate, *args, **kwargs)
 
-    def calibrate(self, net: "QFASupernet", calibration_data: Any) -> None:
+    def calibrate(self, net: Supernet, calibration_data: Any) -> None:
         """Calibrates the subnets that `evaluate` measures.
 
         Args:
@@ -91,7 +89,7 @@ class Fitting:
             )
         net.validation.calibrate(images)
 
-    def _callbacks(self, net: "QFASupernet", callbacks: Any) -> list:
+    def _callbacks(self, net: Supernet, callbacks: Any) -> list:
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = callbacks.callbacks
         callbacks = tf.nest.flatten(callbacks or [])

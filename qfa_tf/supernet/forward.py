@@ -1,6 +1,6 @@
 """The forward pass of one subnet: the nodes of the network in order, slots under `tf.cond`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
@@ -9,9 +9,7 @@ from qfa_tf.layers.activations import extremes
 from qfa_tf.layers.observing import Observer, observed
 from qfa_tf.layers.operators import OPERATORS
 from qfa_tf.network import Convolution, Image, Node, SqueezeExcite
-
-if TYPE_CHECKING:
-    from qfa_tf.supernet.supernet import QFASupernet
+from qfa_tf.supernet.protocol import Supernet
 
 Tensors = dict[str, tf.Tensor]
 
@@ -30,7 +28,7 @@ class ForwardPass:
 
     def __init__(
         self,
-        net: "QFASupernet",
+        net: Supernet,
         mode: Mode,
         genome: tf.Tensor,
         statistics: Any = None,

@@ -1,21 +1,18 @@
 """Starting one supernet from another: weights, and quantizers of equal or of more bits."""
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from qfa_tf.space import BITS, Architecture
+from qfa_tf.supernet.protocol import Supernet
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.inherited_grids import INHERITANCES, inherited_low, inherited_step
 
 __all__ = ["INHERITANCES", "check_rule", "inherit", "inherited_low", "inherited_step"]
 
-if TYPE_CHECKING:
-    from qfa_tf.supernet.supernet import QFASupernet
-
 
 def inherit(
-    source: "QFASupernet",
-    target: "QFASupernet",
+    source: Supernet,
+    target: Supernet,
     rule: str = "double",
     trained: Collection[int] | Architecture | None = None,
 ) -> None:

@@ -1,7 +1,6 @@
 """Calibrating and evaluating one subnet of a supernet; neither modifies the supernet."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -9,15 +8,11 @@ import tensorflow as tf
 from qfa_tf.layers import Mode
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration
+from qfa_tf.supernet.protocol import Supernet
 from quantize_configs.errors import InvalidInputError, StateError
 
-if TYPE_CHECKING:
-    from qfa_tf.supernet.supernet import QFASupernet
 
-
-def calibrate(
-    net: "QFASupernet", dataset: Iterable, arch: Architecture, batches: int
-) -> Calibration:
+def calibrate(net: Supernet, dataset: Iterable, arch: Architecture, batches: int) -> Calibration:
     """Measures the statistics of one subnet; see `QFASupernet.calibrate`."""
     if net.precision.unstarted.any():
         raise StateError(
@@ -45,7 +40,7 @@ def calibrate(
 
 
 def evaluate(
-    net: "QFASupernet", arch: Architecture, dataset: Iterable, calibration: Calibration
+    net: Supernet, arch: Architecture, dataset: Iterable, calibration: Calibration
 ) -> dict[str, float]:
     """Accuracy and loss of one subnet; see `QFASupernet.evaluate_architecture`."""
     right, losses = answers(net, arch, dataset, calibration)

@@ -1,18 +1,16 @@
 """Whole supernets in the files of Keras: their training, and which files can be read again."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from qfa_tf.supernet.protocol import Supernet
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras_backend import keras
-
-if TYPE_CHECKING:
-    from qfa_tf.supernet.supernet import QFASupernet
 
 FORMAT = ".keras"
 
 
-def compile_config(net: "QFASupernet") -> dict[str, Any] | None:
+def compile_config(net: Supernet) -> dict[str, Any] | None:
     """What `compile` needs again; None where nothing was compiled, or a teacher is no data."""
     method = net.training_method
     if method is None or method.recipe.teacher is not None:
@@ -21,7 +19,7 @@ def compile_config(net: "QFASupernet") -> dict[str, Any] | None:
     return {"optimizer": serialize(net.optimizer), "training": serialize(method.recipe)}
 
 
-def compile_again(net: "QFASupernet", config: dict[str, Any]) -> None:
+def compile_again(net: Supernet, config: dict[str, Any]) -> None:
     """Compiles with what `compile_config` returned and makes the variables of the optimizer."""
     net.compile(
         **{key: keras.saving.deserialize_keras_object(part) for key, part in config.items()}

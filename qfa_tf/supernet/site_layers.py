@@ -1,7 +1,5 @@
 """The layers of a supernet, made from its network and its options."""
 
-from typing import TYPE_CHECKING
-
 from qfa_tf.layers import ElasticSite, SqueezeExcite
 from qfa_tf.layers.input_grids import input_grid
 from qfa_tf.network import Convolution, Network
@@ -9,19 +7,17 @@ from qfa_tf.network import SqueezeExcite as SqueezeExciteNode
 from qfa_tf.network.choices import parts_of
 from qfa_tf.network.network import largest
 from qfa_tf.supernet.options import SupernetOptions
+from qfa_tf.supernet.protocol import Supernet
 from quantize_configs.options import options_of
 
-if TYPE_CHECKING:
-    from qfa_tf.supernet.supernet import QFASupernet
 
-
-def check_options(net: "QFASupernet") -> None:
+def check_options(net: Supernet) -> None:
     """Raises ValueError unless the options about quantizers exist and fit together."""
     given = {name: getattr(net, name) for name in options_of(SupernetOptions)}
     SupernetOptions(**given)
 
 
-def build_sites(net: "QFASupernet") -> dict[str, ElasticSite]:
+def build_sites(net: Supernet) -> dict[str, ElasticSite]:
     """The built layers of all sites by name, in the order of the network."""
     layers = {site.name: make_site(net, site) for site in net.space.network.sites}
     for layer in layers.values():
@@ -29,7 +25,7 @@ def build_sites(net: "QFASupernet") -> dict[str, ElasticSite]:
     return layers
 
 
-def build_squeeze_excites(net: "QFASupernet") -> dict[str, SqueezeExcite]:
+def build_squeeze_excites(net: Supernet) -> dict[str, SqueezeExcite]:
     """The built layers of all squeeze-excites by name, in the order of the network."""
     layers = {}
     for node in net.space.network.nodes:
@@ -52,7 +48,7 @@ def by_slot(
     return found
 
 
-def make_site(net: "QFASupernet", site: Convolution) -> ElasticSite:
+def make_site(net: Supernet, site: Convolution) -> ElasticSite:
     """The layer of a site, not built."""
     network = net.space.network
     grid = input_grid(network, site, net.signed_inputs)

@@ -1,17 +1,14 @@
 """What a supernet is, in a few lines: its choices, what subnets cost, where its weights are."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qfa_tf.cost import CostModel
-
-if TYPE_CHECKING:
-    from qfa_tf.supernet.supernet import QFASupernet
+from qfa_tf.supernet.protocol import Supernet
 
 
-def summary_lines(net: "QFASupernet") -> Iterator[str]:
+def summary_lines(net: Supernet) -> Iterator[str]:
     """The lines of `QFASupernet.summary`."""
     space = net.space
     shape = f"{space.resolutions[-1]} x {space.resolutions[-1]} x {space.input_channels}"

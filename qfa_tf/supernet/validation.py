@@ -1,7 +1,6 @@
 """What `evaluate` and the `validation_data` of `fit` measure: a few subnets, each calibrated."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -11,9 +10,7 @@ from qfa_tf.space import Architecture, SearchSpace
 from qfa_tf.space.errors import GenomeError
 from qfa_tf.supernet.epoch_means import Logs, over_roles
 from qfa_tf.supernet.inputs import classes_of, shares_of
-
-if TYPE_CHECKING:
-    from qfa_tf.supernet.supernet import QFASupernet
+from qfa_tf.supernet.protocol import Supernet
 
 CALIBRATION_BATCHES = 8
 COUNT = "images"
@@ -21,7 +18,7 @@ ALONE = "subnet"
 _SEED = 0
 
 
-def validated_subnets(net: "QFASupernet", stage: int) -> dict[str, Architecture]:
+def validated_subnets(net: Supernet, stage: int) -> dict[str, Architecture]:
     """The subnets by role: smallest, largest and a random one that is always the same.
 
     The smallest has the fewest bits of the stage, the largest the most; the random one draws among
@@ -70,7 +67,7 @@ class SubnetValidation:
       names: Of the means that `add` returns, in order.
     """
 
-    def __init__(self, net: "QFASupernet"):
+    def __init__(self, net: Supernet):
         self._net = net
         self.roles = tuple(validated_subnets(net, 0))
         kinds = ("loss", "accuracy")

@@ -1,0 +1,66 @@
+"""What the parts of a supernet know of the whole."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from qfa_tf.layers import ElasticSite, SiteChoice, SqueezeExcite, StatisticsLayout
+from qfa_tf.layers.arithmetic import FastArithmetic
+from qfa_tf.layers.precision import PrecisionBank
+from qfa_tf.space import SearchSpace
+
+
+class Supernet(Protocol):
+    """A `QFASupernet`, described without importing it: its own parts import this."""
+
+    name: str
+    space: SearchSpace
+    layout: StatisticsLayout
+    precision: PrecisionBank
+    arithmetic: FastArithmetic
+    zero_point: str
+    estimator: str
+    padding: str
+    narrow_bits: tuple[int, ...]
+    activation_quantizer: str
+    shared_step: bool
+    signed_inputs: str
+    dropout: float
+    training_method: Any
+    optimizer: Any
+    weights: list[tf.Variable]
+    trainable_weights: list[tf.Variable]
+    trainable_variables: list[tf.Variable]
+
+    def site_layer(self, name: str) -> ElasticSite:
+        """The layer of a site."""
+
+    def layer(self, name: str) -> ElasticSite | SqueezeExcite:
+        """The layer of a site or of a squeeze-excite."""
+
+    def site_choices(self, genome: tf.Tensor) -> Mapping[str, SiteChoice | tf.Tensor]:
+        """What a genome chose for every layer."""
+
+    def as_genome(self, genome: Any) -> tf.Tensor:
+        """int32 [n_genes]."""
+
+    def check_images(self, images: Any) -> tf.Tensor:
+        """Images as a tensor."""
+
+    def forward_of(self, mode: Any) -> Any:
+        """The compiled `run_subnet` of a mode."""
+
+    def run_subnet(
+        self,
+        mode: Any,
+        images: tf.Tensor,
+        genome: tf.Tensor,
+        statistics: Any = None,
+        dropout_seed: Any = None,
+        observer: Any = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """(logits, statistics) of one subnet."""
+
+    def reset_steps(self) -> None:
+        """Starts all weight steps anew."""
