@@ -15,6 +15,7 @@ Examples:
   python apps/benchmark.py --workdir=workdir/digits --profile
   python apps/benchmark.py --workdir=workdir/digits --compare=8 --device=adb:0A1B2C \
       --benchmark_model=android/benchmark_model
+  python apps/benchmark.py --workdir=workdir/digits --runtimes=all
   python apps/benchmark.py --workdir=workdir/digits --table=tables/host.json --max_bits=4
 """
 
@@ -49,6 +50,13 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "compare", None, "Task: compare the outputs for so many images with this computer's.", 1
     )
+    flags.DEFINE_string(
+        "runtimes",
+        None,
+        "Task: run the models on these runtimes, with commas, or all: what loads, is accelerated, "
+        "differs. scripts/install_runtimes.sh installs what they need.",
+    )
+    flags.DEFINE_integer("images", 200, "Test images of --runtimes.", 1)
     flags.DEFINE_string("table", None, "Task: measure the latency table of a space; a .json.")
     flags.DEFINE_string("space", None, "Preset for --table; by default that of the workdir.")
     flags.DEFINE_integer("max_bits", None, "Bit-widths of --table up to this one.")
@@ -71,7 +79,7 @@ def define_flags() -> None:
         "library", [], "Library that the delegate loads on the phone, repeatable."
     )
     flags.DEFINE_string("cpu_mask", None, "Cores of the phone, hexadecimal, such as f0.")
-    flags.DEFINE_float("timeout", 300.0, "Seconds for one run on a phone.", 1.0)
+    flags.DEFINE_float("timeout", 300.0, "Seconds for one run on a phone or a runtime.", 1.0)
     flags.DEFINE_integer("num_threads", 1, "CPU threads.", lower_bound=1)
     flags.DEFINE_integer("num_runs", None, "Least number of inferences.", lower_bound=1)
     flags.DEFINE_float("min_seconds", None, "Least time of the inferences.", 0.0)
@@ -98,14 +106,15 @@ def main():
         cpu_mask=FLAGS.cpu_mask,
         timeout=FLAGS.timeout,
     )
-    tasks = [FLAGS.profile, FLAGS.compare is not None, FLAGS.table is not None]
+    tasks = [FLAGS.profile]
+    tasks += [value is not None for value in (FLAGS.compare, FLAGS.runtimes, FLAGS.table)]
     if sum(tasks) > 1:
-        raise runs.RunError("Give one of --profile, --compare and --table.")
+        raise runs.RunError("Give one of --profile, --compare, --runtimes and --table.")
     if FLAGS.workdir is None and not FLAGS.file and not (FLAGS.table and FLAGS.space):
         raise runs.RunError("Give --workdir, --file, or --table with --space.")
     if FLAGS.table is not None:
         _table(files)
-    elif FLAGS.profile or FLAGS.compare is not None:
+    elif FLAGS.profile or FLAGS.compare is not None or FLAGS.runtimes is not None:
         _look_into(files)
     elif FLAGS.file:
         from qfa_tf.runs.benchmarking.run import benchmark_flatbuffers
@@ -198,11 +207,26 @@ def _look_into(files):
         )
         return
 
+    count = FLAGS.images if FLAGS.compare is None else FLAGS.compare
+
     def images_of(name, content):
         if workdir is None:
-            return random_images(content, FLAGS.compare), None
-        return benchmark_run.images_of_model(workdir, name, content, FLAGS.compare)
+            return random_images(content, count), None
+        return benchmark_run.images_of_model(workdir, name, content, count)
 
+    if FLAGS.runtimes is not None:
+        from qfa_tf.runs.benchmarking.runtimes import compare_models
+
+        compare_models(
+            contents,
+            images_of,
+            FLAGS.runtimes,
+            output,
+            workdir=workdir,
+            limit=FLAGS.timeout,
+            console=console,
+        )
+        return
     benchmark_run.compare_flatbuffers(
         contents,
         images_of,

@@ -79,7 +79,7 @@ def test_the_program_and_a_phone(phone, phone_programs, flatbuffer, tmp_path):
     ("flags", "message"),
     [
         ([], "Give --workdir, --file, or --table"),
-        (["--file=x", "--profile", "--table=t.json"], "Give one of --profile, --compare and --ta"),
+        (["--file=x", "--profile", "--table=t.json"], "Give one of --profile, --compare, --run"),
         (["--file=/none.tflite"], "There is no model /none.tflite"),
         (["--file={model}", "--delegate=tpu"], "delegate must be one of cpu, cpu-builtin"),
         (["--file={model}", "--device=adb:1"], "needs LiteRT's benchmark_model"),

@@ -1,6 +1,7 @@
-"""The kernel sets of LiteRT on a CPU."""
+"""The kernel sets of LiteRT on a CPU, and the processors whose versions of them are modelled."""
 
 import enum
+import platform
 
 
 class KernelSet(enum.StrEnum):
@@ -13,3 +14,18 @@ class KernelSet(enum.StrEnum):
     XNNPACK = "xnnpack"
     BUILTIN = "builtin"
     REFERENCE = "reference"
+
+
+class Processor(enum.StrEnum):
+    """Instruction set that kernels were built for; some of them round in another way on each.
+
+    ARM64 is that of Cortex-A76 and other cores without SME.
+    """
+
+    X86_64 = "x86-64"
+    ARM64 = "arm64"
+
+    @classmethod
+    def here(cls) -> "Processor":
+        """That of this computer."""
+        return cls.ARM64 if platform.machine().lower() in ("aarch64", "arm64") else cls.X86_64

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.rounding import (
     LIMITS,
     activation_codes_builtin,
@@ -25,6 +25,7 @@ class Node:
       values: Values of the input tensors; activations have the batch of the run.
       output: Output tensor.
       num_threads: CPU threads of the run; some built-in kernels round by thread.
+      processor: Whose kernels to follow.
     """
 
     attributes: Any  # an Operator; kernels know which
@@ -32,6 +33,7 @@ class Node:
     values: tuple[np.ndarray, ...]
     output: Tensor
     num_threads: int = 1
+    processor: Processor = Processor.X86_64
 
     @property
     def input_scale(self) -> np.float32:

@@ -7,7 +7,7 @@ internal/reference/integer_ops.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from quantize_configs.errors import InvalidInputError
 from tflite_tools.arithmetic import accumulators
 from tflite_tools.arithmetic.accumulators import Windows, shifted_worst_case
-from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.arithmetic.rounding import (
     quantize_multiplier,
@@ -23,11 +23,13 @@ from tflite_tools.arithmetic.rounding import (
     saturate,
     scale_half_away,
     scale_half_up,
+    scale_once,
     scale_reduced,
 )
 from tflite_tools.integer_graph.tensors import DataType, Tensor
 from tflite_tools.operators.operator import (
     Arithmetic,
+    Kernel,
     KernelTable,
     Operator,
     alike,
@@ -61,8 +63,8 @@ _INT64_BITS = 47
 """Of the sums that LiteRT's fixed-point product of INT64 takes."""
 _DEPTHWISE_GROUP = 8
 """Channels per step of the vector loop of the built-in kernel."""
-
-Scaling = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+_VECTOR_ROWS, _VECTOR_DEPTH = 4, 8
+"""Least size of the matrix in the built-in ARM64 product of a matrix and a vector."""
 
 
 def real_multipliers(node: Node) -> np.ndarray:
@@ -93,9 +95,18 @@ def xnnpack(node: Node) -> np.ndarray:
     return saturate(scaled, *node.limits(KernelSet.XNNPACK))
 
 
-def half_up(node: Node) -> np.ndarray:
-    """Fixed point, both roundings half up."""
-    return _written(node, scale_half_up(node.attributes.sums(node), *_multipliers(node)))
+def product(node: Node) -> np.ndarray:
+    """The built-in product of matrices: both roundings half up; on ARM64 one rounding, half up.
+
+    There, a vector instead of the second matrix (one pixel of one image) has a kernel of its own,
+    which rounds twice and takes no matrix below a size.
+    """
+    sums = node.attributes.sums(node)
+    rows, depth = sums.shape[-1], math.prod(node.inputs[1].shape[1:])
+    is_vector = sums.size == rows and rows >= _VECTOR_ROWS and depth >= _VECTOR_DEPTH
+    rounds_once = node.processor is Processor.ARM64 and not is_vector
+    scale = scale_once if rounds_once else scale_half_up
+    return _written(node, scale(sums, *_multipliers(node)))
 
 
 def half_away(node: Node) -> np.ndarray:
@@ -111,7 +122,7 @@ def _one_rounding(node: Node) -> np.ndarray:
 
 def _builtin_conv_2d(node: Node) -> np.ndarray:
     """With groups, LiteRT runs its reference kernel."""
-    return half_away(node) if _is_grouped(node) else half_up(node)
+    return half_away(node) if _is_grouped(node) else product(node)
 
 
 def _is_grouped(node: Node) -> bool:
@@ -128,7 +139,7 @@ def _builtin_depthwise(node: Node) -> np.ndarray:
     return _written(node, scaled)
 
 
-def _wide(narrow_scale: Scaling) -> Callable[[Node], np.ndarray]:
+def _wide(narrow: Kernel) -> Kernel:
     """Convolution with INT16 activations.
 
     With an INT64 bias it scales a 64-bit sum by a multiplier of 15 bits; with an INT32 bias
@@ -136,18 +147,19 @@ def _wide(narrow_scale: Scaling) -> Callable[[Node], np.ndarray]:
     """
 
     def kernel(node: Node) -> np.ndarray:
-        scale = scale_reduced if node.inputs[2].dtype is DataType.INT64 else narrow_scale
-        return _written(node, scale(node.attributes.sums(node), *_multipliers(node)))
+        if node.inputs[2].dtype is not DataType.INT64:
+            return narrow(node)
+        return _written(node, scale_reduced(node.attributes.sums(node), *_multipliers(node)))
 
     return kernel
 
 
 def _builtin_wide_conv_2d(node: Node) -> np.ndarray:
-    return _wide(scale_half_away if _is_grouped(node) else scale_half_up)(node)
+    return _wide(_builtin_conv_2d)(node)
 
 
 def _wide_fully_connected(node: Node) -> np.ndarray:
-    return _one_rounding(node) if node.inputs[2].dtype is DataType.INT64 else half_up(node)
+    return _one_rounding(node) if node.inputs[2].dtype is DataType.INT64 else product(node)
 
 
 _FLOAT = alike(run_in_litert)
@@ -212,7 +224,7 @@ class Conv2D(Linear):
         },
         Arithmetic.INT16: {
             KernelSet.BUILTIN: _builtin_wide_conv_2d,
-            KernelSet.REFERENCE: _wide(scale_half_away),
+            KernelSet.REFERENCE: _wide(half_away),
         },
         Arithmetic.FLOAT32: _FLOAT,
     }
@@ -283,7 +295,7 @@ class DepthwiseConv2D(Linear):
             KernelSet.BUILTIN: _builtin_depthwise,
             KernelSet.REFERENCE: half_away,
         },
-        Arithmetic.INT16: alike(_wide(scale_half_up)),
+        Arithmetic.INT16: alike(_wide(product)),
         Arithmetic.FLOAT32: _FLOAT,
     }
 
@@ -353,7 +365,7 @@ class FullyConnected(Linear):
     kernels: ClassVar[KernelTable] = {
         Arithmetic.INT8: {
             KernelSet.XNNPACK: xnnpack,
-            KernelSet.BUILTIN: half_up,
+            KernelSet.BUILTIN: product,
             KernelSet.REFERENCE: _one_rounding,
         },
         Arithmetic.INT16: {

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.arithmetic.rounding import (
     quantize_multiplier,
@@ -86,11 +86,28 @@ def _product_scale(node: Node) -> np.float32:
 
 
 def _xnnpack_mul(node: Node) -> np.ndarray:
-    """One float32 multiplier, ties to even."""
+    """One float32 multiplier, ties to even; on ARM64 its 24 bits in fixed point, half up."""
+    if node.processor is Processor.ARM64:
+        return _xnnpack_mul_arm64(node)
     scaled = _centred_product(node, np.int32).astype(np.float32)
     scaled *= _product_scale(node)
     limits = node.limits(KernelSet.XNNPACK)
     return saturate(np.rint(scaled) + np.float32(node.output_zero_point), *limits)
+
+
+def _xnnpack_mul_arm64(node: Node) -> np.ndarray:
+    """The high half of a doubled product is cut off, and the shift behind it rounds half up.
+
+    From XNNPACK's source (src/microparams-init.c).
+    """
+    bits = int(np.float32(_product_scale(node)).view(np.uint32))
+    multiplier = ((bits & 0x007FFFFF) | 0x00800000) << 7
+    shift = 127 + 31 - 32 - (bits >> 23)
+    right = max(shift, 1)
+    products = _centred_product(node, np.int64) << (right - shift)
+    high = (np.clip(products, -(1 << 31), (1 << 31) - 1) * multiplier) >> 31
+    scaled = (high + (1 << (right - 1))) >> right
+    return saturate(scaled + node.output_zero_point, *node.limits(KernelSet.XNNPACK))
 
 
 def _scalar_mul(node: Node) -> np.ndarray:

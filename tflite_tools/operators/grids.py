@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.arithmetic.rounding import (
     quantize_multiplier,
@@ -91,7 +91,12 @@ def _builtin_dequantize(node: Node) -> np.ndarray:
     body = codes.size // _FLOAT_GROUP * _FLOAT_GROUP
     offset = np.float32(-node.input_zero_point * np.float64(node.input_scale))
     result = (codes - np.float32(node.input_zero_point)) * node.input_scale
-    result[:body] = codes[:body] * node.input_scale + offset
+    if node.processor is Processor.ARM64:
+        # Fused: the product is not rounded. In float64 neither it nor the sum is.
+        fused = codes[:body].astype(np.float64) * node.input_scale + np.float64(offset)
+        result[:body] = fused.astype(np.float32)
+    else:
+        result[:body] = codes[:body] * node.input_scale + offset
     return result.reshape(node.values[0].shape)
 
 

@@ -1,12 +1,12 @@
 """Running an integer graph in NumPy with the exact rounding of a LiteRT kernel set."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from quantize_configs.errors import InvalidInputError
-from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.flatbuffer.runtime import run
@@ -14,12 +14,16 @@ from tflite_tools.integer_graph.graph import IntegerGraph, Operation
 from tflite_tools.operators.operator import Arithmetic, run_in_litert
 from tflite_tools.support import table as support
 
+RunAlone = Callable[[Node, KernelSet], np.ndarray]
+
 
 def interpret(
     graph: IntegerGraph,
     inputs: Sequence[np.ndarray],
     kernel_set: KernelSet = KernelSet.XNNPACK,
     num_threads: int = 1,
+    processor: Processor | None = None,
+    run_alone: RunAlone | None = None,
 ) -> dict[str, np.ndarray]:
     """Computes every activation of a graph.
 
@@ -32,6 +36,9 @@ def interpret(
         the tails of some built-in kernels depend on it, so compare runs of the same N.
       kernel_set: Kernels whose rounding to follow.
       num_threads: CPU threads of the run to reproduce; matters for built-in kernels only.
+      processor: Whose kernels to follow; that of this computer by default.
+      run_alone: Computes an operator whose arithmetic is not modelled, by default by running it
+        alone in LiteRT here. Needed for the kernels of another processor.
 
     Returns:
       Values of all activations by name: inputs first, then in order of production.
@@ -40,6 +47,7 @@ def interpret(
       InvalidInputError: The inputs do not fit the graph.
     """
     kernel_set = KernelSet(kernel_set)
+    run_alone = run_alone or _run_alone
     values = dict(zip(graph.inputs, _checked(graph, inputs), strict=True))
     for operation in graph.operations:
         tensors = tuple(graph.tensor(name) for name in operation.inputs)
@@ -51,20 +59,25 @@ def interpret(
             ),
             output=graph.tensor(operation.outputs[0]),
             num_threads=num_threads,
+            processor=processor or Processor.here(),
         )
-        values[operation.outputs[0]] = _computed(graph, operation, node, kernel_set)
+        values[operation.outputs[0]] = _computed(graph, operation, node, kernel_set, run_alone)
     return values
 
 
 def _computed(
-    graph: IntegerGraph, operation: Operation, node: Node, kernel_set: KernelSet
+    graph: IntegerGraph,
+    operation: Operation,
+    node: Node,
+    kernel_set: KernelSet,
+    run_alone: RunAlone,
 ) -> np.ndarray:
     kernels = operation.attributes.kernels[Arithmetic.of(node.inputs[0], node.output)]
     by_set = kernel_set
     if kernel_set is KernelSet.XNNPACK and not support.check_operation(graph, operation).delegated:
         by_set = KernelSet.BUILTIN
     kernel = kernels[by_set]
-    return _run_alone(node, kernel_set) if kernel is run_in_litert else kernel(node)
+    return run_alone(node, kernel_set) if kernel is run_in_litert else kernel(node)
 
 
 def _run_alone(node: Node, kernel_set: KernelSet) -> np.ndarray:

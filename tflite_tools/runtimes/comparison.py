@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from quantize_configs.errors import InvalidInputError, QFAError
+from tflite_tools.arithmetic.kernel_sets import Processor
 from tflite_tools.flatbuffer.emitter import with_all_outputs
 from tflite_tools.flatbuffer.graph_reader import read_graph
 from tflite_tools.flatbuffer.inspection import inspect
@@ -32,7 +33,8 @@ class IntegerMatch:
 
     Attributes:
       images: Compared images.
-      elements: Values of all tensors that were compared.
+      elements: Values of all tensors that were compared. Functions of floats that are not modelled,
+        such as LOGISTIC, run alone in LiteRT here; on another processor they are taken as they are.
       mismatches: Those that differ in any bit.
       first: The first tensor that differs, in order of execution; None if all are equal.
     """
@@ -254,12 +256,7 @@ class _Comparison:
         values = dict(zip(names, found, strict=True))
         count = len(self._observed[0])
         # One image at a time, as in the runtime: some kernels round by the size of the batch.
-        expected = [
-            interpret(
-                self._graph, [array[i : i + 1] for array in self._observed], runtime.kernel_set
-            )
-            for i in range(count)
-        ]
+        expected = [self._expected(runtime, values, position) for position in range(count)]
         elements = mismatches = 0
         first = None
         for node in self._graph.operations:
@@ -270,6 +267,21 @@ class _Comparison:
             elements, mismatches = elements + wanted.size, mismatches + differing
             first = name if differing and first is None else first
         return IntegerMatch(count, elements, mismatches, first), ""
+
+    def _expected(self, runtime: Runtime, values, position: int) -> dict[str, np.ndarray]:
+        """Every tensor of one image, in NumPy."""
+
+        def taken(node, kernel_set):
+            """What another processor makes of a function that is not modelled."""
+            return values[node.output.name][position : position + 1]
+
+        return interpret(
+            self._graph,
+            [array[position : position + 1] for array in self._observed],
+            runtime.kernel_set,
+            processor=runtime.processor,
+            run_alone=None if runtime.processor is Processor.here() else taken,
+        )
 
 
 def table_row(row: dict, images: int) -> dict[str, str]:

@@ -5,7 +5,7 @@ import os
 import pathlib
 import shutil
 
-from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.runtimes.runtime import Launch, Runtime, installed_place, require_installed
 
 PROCESSOR_VARIABLE = "QFA_TF_ARM64_CPU"
@@ -47,7 +47,8 @@ EMULATED = tuple(
         name=(name := f"arm64:{kernel_set}"),
         title=f"LiteRT for ARM64, emulated, {title}",
         launch=functools.partial(emulated_launch, name, "interpreter", str(kernel_set)),
-        kernel_set=None if kernel_set is KernelSet.BUILTIN else kernel_set,
+        kernel_set=kernel_set,
+        processor=Processor.ARM64,
         has_accelerator=kernel_set is KernelSet.XNNPACK,
     )
     for kernel_set, title in _TITLES.items()

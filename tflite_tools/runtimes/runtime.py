@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from quantize_configs.errors import UnavailableError
-from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 
 INSTALL = "sh scripts/install_runtimes.sh"
 PLACE_VARIABLE = "QFA_TF_RUNTIMES"
@@ -60,6 +60,7 @@ class Runtime:
       title: For people.
       launch: Finds what is installed; raises MissingRuntimeError with the command otherwise.
       kernel_set: CPU kernels whose arithmetic it has; None where no arithmetic is modelled.
+      processor: That these kernels were built for.
       has_accelerator: Whether operators can be left out by what should compute them; False for
         kernels that compute every operator.
       has_time: Whether its time on this computer means something.
@@ -70,6 +71,7 @@ class Runtime:
     title: str
     launch: Callable[[], Launch]
     kernel_set: KernelSet | None = None
+    processor: Processor = dataclasses.field(default_factory=Processor.here)
     has_accelerator: bool = False
     has_time: bool = False
     note: str = ""

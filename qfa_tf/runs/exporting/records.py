@@ -47,6 +47,7 @@ class ModelRecord:
       budget: The constraints of that search, measured.
       passed_over: Better members of that front whose files would have broken the budget.
       benchmarks: Reports by device and threads, such as "host-1".
+      runtimes: `RuntimesReport.as_dict()` of the last comparison; empty without one.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ModelRecord:
     budget: tuple[Term, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
     benchmarks: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    runtimes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def write(self, workdir: Workdir) -> None:
         """Writes the record.

@@ -1,0 +1,80 @@
+"""Models on every runtime: the table of `apps/benchmark.py --runtimes`."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import rich.console
+import rich.table
+
+from qfa_tf.runs.benchmarking.files import benchmark_path
+from qfa_tf.runs.exporting.records import read_record
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.workdir import Workdir
+from quantize_configs.files import write_text
+from tflite_tools.runtimes.comparison import RuntimesReport, compare_runtimes
+from tflite_tools.runtimes.processes import DEFAULT_LIMIT
+
+KEY = "runtimes"
+
+
+def compare_models(
+    contents: dict[str, bytes],
+    images_of: Callable[[str, bytes], tuple],
+    runtimes: str,
+    output: pathlib.Path,
+    *,
+    workdir: Workdir | None = None,
+    limit: float = DEFAULT_LIMIT,
+    console: rich.console.Console | None = None,
+) -> dict[str, RuntimesReport]:
+    """Runs each model on runtimes, prints a table and stores it; returns the reports by name.
+
+    Args:
+      contents: Flatbuffers by name.
+      images_of: From name and flatbuffer to images (as the model takes them) and labels or None.
+      runtimes: Names with commas, or "all".
+      output: Folder of the reports.
+      workdir: Whose models they are, to store the table in their records as well.
+      limit: Seconds for one run of a runtime.
+      console: For progress and the table.
+
+    Raises:
+      UnknownRuntimeError: There is no such runtime.
+      FileWriteError: A file cannot be written.
+    """
+    console = console or rich.console.Console()
+    reports = {}
+    for name, content in contents.items():
+        images, labels = images_of(name, content)
+        report = compare_runtimes(
+            content,
+            images,
+            labels,
+            runtimes=runtimes,
+            limit=limit,
+            progress=lambda runtime, name=name: say(console, f"{name} on {runtime}"),
+        )
+        path = benchmark_path(output, pathlib.Path(name).stem, KEY, "json")
+        write_text(path, report.to_json() + "\n")
+        if workdir is not None:
+            record = read_record(workdir, name)
+            dataclasses.replace(record, runtimes=report.as_dict()).write(workdir)
+        print_report(name, report, console)
+        say(console, f"Wrote {path}")
+        reports[name] = report
+    return reports
+
+
+def print_report(name: str, report: RuntimesReport, console: rich.console.Console) -> None:
+    """Prints the table of one model; what went wrong in a runtime follows it in full."""
+    rows = report.rows()
+    titles = [title for title in rows[0] if title != "notes"]
+    table = rich.table.Table(title=f"{name}, {report.images} image(s)", title_justify="left")
+    for title in titles:
+        table.add_column(title, justify="left" if title == titles[0] else "right")
+    for row in rows:
+        table.add_row(*(row[title] for title in titles))
+    console.print(table)
+    for row in rows:
+        say(console, f"{row['runtime']}: {row['notes']}")
