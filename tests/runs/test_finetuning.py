@@ -50,7 +50,9 @@ def test_the_schedule_is_the_last_stage_at_a_tenth_of_the_rate(config):
     config.training.learning_rate = 0.05
     with config.ignore_type():
         config.training.learning_rate = (0.1, 0.2, 0.4)
-    assert tuning_config(config, Workdir("w"), "{}", 1, None).training.learning_rate == 0.04
+    assert tuning_config(
+        config, Workdir("w"), "{}", 1, None
+    ).training.learning_rate == pytest.approx(0.04)
     assert tuning_config(config, Workdir("w"), "{}", 1, 0.3).training.learning_rate == 0.3
 
 
