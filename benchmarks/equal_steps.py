@@ -34,7 +34,7 @@ import rich.progress
 import rich.table
 import tensorflow as tf
 
-from qfa_tf import QFASupernet, QFATraining, SearchSpace, TrainingStage
+from qfa_tf import Architecture, QFASupernet, QFATraining, SearchSpace, TrainingStage
 from qfa_tf.data.idx_files import read_idx
 from qfa_tf.runs.startup import skip_graph_rewriting
 from qfa_tf.training import DivergedError
@@ -264,27 +264,30 @@ class Training:
         write_text(self._progress_file, json.dumps(self.progress))
         self._manager.save(checkpoint_number=self.progress["step"])
 
-    def probes(self) -> dict[str, Any]:
-        """The 16 architectures by name."""
-        columns = [g.column for g in self.space.genes if g.role == "kernel_size"]
-        found = {}
-        for bits in MIXED:
-            for name in ("smallest", "largest"):
-                genome = self.space.encode(getattr(self.space, name)(bits=bits))
-                genome[columns] = np.where(genome[columns] == 0, 0, 5)  # 0 is a skipped block
-                found[f"{name}_{bits}"] = self.space.decode(genome)
-        rng = np.random.default_rng([self._seed, 1])
-        return found | {f"random_{index}": self.space.sample(rng) for index in range(RANDOM)}
-
     def measure(self, images: Images) -> dict[str, float]:
         """Accuracies in percent."""
         found = {}
-        for name, architecture in rich.progress.track(self.probes().items(), "measuring"):
+        for name, architecture in rich.progress.track(
+            probes(self.space, self._seed).items(), "measuring"
+        ):
             batches = images.calibration(self._seed)
             calibration = self.net.calibrate(batches, architecture, batches=CALIBRATION_BATCHES)
             result = self.net.evaluate_architecture(architecture, images.test(), calibration)
             found[name] = 100.0 * result["accuracy"]
         return found
+
+
+def probes(space: SearchSpace, seed: int) -> dict[str, Architecture]:
+    """The 16 architectures by name."""
+    columns = [gene.column for gene in space.genes if gene.role == "kernel_size"]
+    found = {}
+    for bits in MIXED:
+        for name in ("smallest", "largest"):
+            genome = space.encode(getattr(space, name)(bits=bits))
+            genome[columns] = np.where(genome[columns] == 0, 0, 5)  # 0 is a skipped block
+            found[f"{name}_{bits}"] = space.decode(genome)
+    rng = np.random.default_rng([seed, 1])
+    return found | {f"random_{index}": space.sample(rng) for index in range(RANDOM)}
 
 
 def summary(found: Mapping[str, float]) -> dict[str, float]:
