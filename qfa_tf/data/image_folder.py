@@ -206,12 +206,11 @@ class _Listing:
 def _damage(root: pathlib.Path, found: Scan) -> str:
     """The sentence about all damaged files."""
     names = [str(root / name) for name in found.damaged]
-    one = len(names) == 1
+    verb, them = ("is", "it") if len(names) == 1 else ("are", "them")
     return (
-        f"{len(names):,} of the {len(found.names):,} image files cannot be read, "
-        f"{'is damaged or' if one else 'are damaged or'} neither PNG nor JPEG; replace or remove "
-        f"{'it' if one else 'them'}, or go on without (--skip_damaged, or load(..., "
-        f"skip_damaged=True)): {some(names, MOST_NAMED)}"
+        f"{len(names):,} of the {len(found.names):,} image files cannot be read, {verb} damaged, "
+        f"or {verb} neither PNG nor JPEG; replace or remove {them}, or go on without "
+        f"(--skip_damaged, or load(..., skip_damaged=True)): {some(names, MOST_NAMED)}"
     )
 
 

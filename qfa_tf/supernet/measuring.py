@@ -51,7 +51,7 @@ def evaluate(
 
 
 def answers(
-    net: "QFASupernet", arch: Architecture, dataset: Iterable, calibration: Calibration
+    net: Supernet, arch: Architecture, dataset: Iterable, calibration: Calibration
 ) -> tuple[np.ndarray, float]:
     """Which images one subnet classifies correctly, bool[N], and the sum of its losses."""
     calibration.check(net.space, arch)

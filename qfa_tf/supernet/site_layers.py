@@ -81,7 +81,7 @@ def make_site(net: Supernet, site: Convolution) -> ElasticSite:
     )
 
 
-def _kernel_start(net: "QFASupernet", site: Convolution) -> str:
+def _kernel_start(net: Supernet, site: Convolution) -> str:
     """The name of the first values of a site's kernel."""
     if site.name in net.space.network.outputs:
         return net.classifier_start

@@ -32,6 +32,13 @@ def test_digit_splits(small_digits):
     assert small_digits.train.read_images().max() <= 1
 
 
+def test_digits_are_split_as_ever(small_digits):
+    """The figures of the quickstart are about these images."""
+    assert small_digits.test.indices[:6].tolist() == [372, 158, 565, 861, 412, 361]
+    found = small_digits.search_validation.indices[:6].tolist()
+    assert found == [1474, 1085, 714, 1274, 655, 404]
+
+
 def test_loading_is_deterministic(small_digits):
     again = load("digits", 16)
     np.testing.assert_array_equal(again.test.read_images(), small_digits.test.read_images())
