@@ -37,7 +37,9 @@ def rewrite(workdir, constraints, choose=None):
     if choose is not None:
         position = result.front_indices[choose]
         costs = {**candidates[position].costs, result.objective: 1e9}  # it dominates no other
-        candidates[position] = dataclasses.replace(candidates[position], accuracy=1.0, costs=costs)
+        candidates[position] = dataclasses.replace(
+            candidates[position], accuracy=1.0, costs=costs, answers=None
+        )
     result = dataclasses.replace(
         result, constraints=parse_constraints(constraints), candidates=tuple(candidates)
     )
