@@ -56,18 +56,18 @@ class _Reader:
         self.graph = IntegerGraph()
         self._widened: dict[int, int] = {}  # FLOAT32 tensor to the FLOAT16 constant behind it
         nodes = [node for node in map(self._described, self._main.operators) if node]
-        settings = {node[2] for node in nodes}
+        settings = {index for node in nodes for index in node[2]}
         skipped = settings | set(self._widened)
         for index in range(len(self._main.tensors)):
             if index not in skipped:
                 self._add_tensor(index)
-        for cls, options, setting, inputs, outputs in nodes:
-            self._add_operation(cls, options, setting, inputs, outputs)
+        for cls, options, indices, inputs, outputs in nodes:
+            self._add_operation(cls, options, indices, inputs, outputs)
         self.graph.inputs = [self._name(index) for index in self._main.inputs]
         self.graph.outputs = [self._name(index) for index in self._main.outputs]
 
     def _described(self, operator):
-        """(class, options, index of its settings or None, inputs, outputs), or None if widened."""
+        """(class, options, indices of its settings, inputs, outputs), or None if widened."""
         code = self._model.operatorCodes[operator.opcodeIndex]
         kind = self._names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "unknown")
         inputs = [int(index) for index in operator.inputs]
@@ -82,10 +82,11 @@ class _Reader:
             self._widened[outputs[0]] = inputs[0]
             return None
         cls: type[Operator] = OPERATORS[kind]
-        setting = None
-        if cls.arity is not None and len(inputs) == cls.arity + 1 and inputs[-1] in constants:
-            setting = inputs.pop()
-        return cls, operator.builtinOptions, setting, inputs, outputs
+        arity = len(inputs) if cls.arity is None else cls.arity
+        settings = inputs[arity:]
+        if not set(settings) <= set(constants):
+            raise UnreadableGraphError(f"A {kind} with {len(inputs)} inputs is not modelled.")
+        return cls, operator.builtinOptions, settings, inputs[:arity], outputs
 
     def _add_tensor(self, index: int) -> None:
         given = self._main.tensors[index]
@@ -100,16 +101,17 @@ class _Reader:
         except ValueError as error:
             raise UnreadableGraphError(f"The tensor {name!r} is not modelled: {error}") from error
 
-    def _add_operation(self, cls, options, setting, inputs, outputs) -> None:
-        settings = None
-        if setting is not None and (stored := self._stored(setting)) is not None:
-            shape = tuple(int(size) for size in self._main.tensors[setting].shape)
-            settings = _codes(stored, self._dtype(setting), shape)
+    def _add_operation(self, cls, options, indices, inputs, outputs) -> None:
+        settings = []
+        for index in indices:
+            shape = tuple(int(size) for size in self._main.tensors[index].shape)
+            stored = np.asarray(self._stored(index), np.uint8)
+            settings.append(_codes(stored, self._dtype(index), shape))
         names = [self._name(self._widened.get(index, index)) for index in inputs]
         output = self._name(outputs[0])
         try:
             attributes = cls.read(options, settings)
-        except ValueError as error:
+        except (ValueError, TypeError, IndexError) as error:
             raise UnreadableGraphError(f"The {cls.kind} {output!r}: {error}.") from error
         self.graph.add_operation(output, attributes, names, [output])
 
