@@ -133,7 +133,8 @@ class OfficialAccounting:
         `BlockEntry.rest` is in the row of the project convolution.
         """
         resolution, chosen = architecture.resolution, self._space.values(architecture)
-        rows, charged = [], None
+        rows: list[SiteCost] = []
+        charged: SiteCost | None = None
         for row in self._exact.per_site(architecture):
             stage, block, part = self._space.place(row.site)
             rest, size = 0, row.output_size
@@ -152,7 +153,8 @@ class OfficialAccounting:
                     "se": (squeeze, 1, 0),
                     "project": (entry.project, after, entry.rest),
                 }[part]
-                charged = charged if part == "se" else row  # the depthwise one before it
+                if part != "se" or charged is None:  # squeeze-excite is charged as the depthwise
+                    charged = row
             bitops = macs * charged.weight_bits * charged.activation_bits
             bitops += rest * CHARGED_BITS**2
             rows.append(

@@ -86,7 +86,7 @@ def _node_bytes(space: SearchSpace, node: Node, unit: Unit, setting: Setting) ->
 def _site_bytes(network: Network, site: Convolution, setting: Setting, sizes: Parameters) -> float:
     inputs = network.width(site.inputs[0]).value(setting.shape)
     stored = container_bits(site.kind, inputs, setting.weight_bits)
-    total = math.ceil(sizes.weights * stored / 8) + BYTES_PER_CHANNEL * sizes.biases
+    total = float(math.ceil(sizes.weights * stored / 8) + BYTES_PER_CHANNEL * sizes.biases)
     total += LINEAR_BYTES + 3 * len(site.name)
     # From the 8-bit grid of a tensor that others read, too, to the grid of this reader.
     quantizes = int(network.shares_input(site))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qfa_tf.space import Architecture, GenomeError, SearchSpace, Site
+from qfa_tf.space.genes import Fixed
 from quantize_configs.errors import DamagedFileError, MissingExtraError, QFAError
 
 if TYPE_CHECKING:
@@ -77,29 +78,29 @@ def decode_gene(gene: Sequence[int], space: SearchSpace) -> Architecture:
     Raises:
       GenomeError: Another length, or a value that the space does not offer.
     """
-    gene = np.asarray(gene)
-    if gene.shape != (GENE_LENGTH,) or not np.issubdtype(gene.dtype, np.integer):
+    numbers = np.asarray(gene)
+    if numbers.shape != (GENE_LENGTH,) or not np.issubdtype(numbers.dtype, np.integer):
         raise GenomeError(
-            f"An official gene has {GENE_LENGTH} integers. Received: {gene.dtype} of shape "
-            f"{list(gene.shape)}."
+            f"An official gene has {GENE_LENGTH} integers. Received: {numbers.dtype} of shape "
+            f"{list(numbers.shape)}."
         )
-    values = {"resolution": gene[RESOLUTION]}
-    _read_bits(values, "s0.b0", PARTS, gene[FIXED_BITS:])
-    _read_bits(values, "head", ("expand", "mix"), gene[HEAD_BITS:])
+    values = {"resolution": numbers[RESOLUTION]}
+    _read_bits(values, "s0.b0", PARTS, numbers[FIXED_BITS:])
+    _read_bits(values, "head", ("expand", "mix"), numbers[HEAD_BITS:])
     for index in range(ELASTIC_STAGES * BLOCKS_PER_STAGE):
         stage, block = divmod(index, BLOCKS_PER_STAGE)
         name = f"s{stage + 1}.b{block}"
-        values[f"s{stage + 1}.depth"] = gene[DEPTH + stage]
-        values[f"{name}.kernel_size"] = gene[index]
-        values[f"{name}.expand_ratio"] = gene[EXPAND + index]
-        _read_bits(values, name, PARTS, gene[BLOCK_BITS + 2 * len(PARTS) * index :])
+        values[f"s{stage + 1}.depth"] = numbers[DEPTH + stage]
+        values[f"{name}.kernel_size"] = numbers[index]
+        values[f"{name}.expand_ratio"] = numbers[EXPAND + index]
+        _read_bits(values, name, PARTS, numbers[BLOCK_BITS + 2 * len(PARTS) * index :])
     unknown = [choice.name for choice in space.genes if choice.name not in values]
     if unknown:
         raise GenomeError(
             f"The space {space.name!r} has choices that no official gene holds: {unknown}. "
             "Use official_space(width_mult, num_classes)."
         )
-    fixed = [choice for choice in space.choices if choice.name not in space.gene_index]
+    fixed = [choice for choice in space.choices if isinstance(choice, Fixed)]
     for choice in fixed:
         value = values.get(choice.name, choice.value)
         is_dummy = choice.slot == "s0.b0"
@@ -255,7 +256,7 @@ class _StateReader:
 
     def __init__(self, state: Mapping[str, np.ndarray]):
         self._state = state
-        self._taken = set()
+        self._taken: set[str] = set()
 
     def _take(self, name: str) -> np.ndarray:
         if name not in self._state:

@@ -54,8 +54,8 @@ def plot_prediction(prediction: Prediction, title: str, path: str | os.PathLike)
     )
     axes.scatter(prediction.measured_ms, prediction.predicted_ms, s=18)
     axes.set(xlim=(0, top), ylim=(0, top), xlabel="measured (ms)", ylabel="predicted (ms)")
-    error = 100 * prediction.mean_absolute_error
-    axes.set_title(f"{title}\nmean absolute error {error:.2f} %", fontsize=9)
+    percent = 100 * prediction.mean_absolute_error
+    axes.set_title(f"{title}\nmean absolute error {percent:.2f} %", fontsize=9)
     axes.legend()
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -33,6 +33,7 @@ from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyCon
 from tflite_tools.operators.elementwise import Add, Mul
 from tflite_tools.operators.functions import HardSwish
 from tflite_tools.operators.grids import Dequantize, Quantize
+from tflite_tools.operators.operator import Operator
 from tflite_tools.operators.pooling import MaxPool2D, Mean
 from tflite_tools.operators.settings import Activation, Padding
 
@@ -134,7 +135,7 @@ class SubnetGraphWriter:
         """A layer and its activation; `value` is on its grid, the result has `output_bits`."""
         factor = 1
         if layer.container < WIDE:
-            factor = CODES // (2**value.grid.bits - 1)
+            factor = CODES // (2**value.required_grid.bits - 1)
         source = self._mover.spread(value, factor)
         shape = self.graph.tensor(source).shape
         attributes, weights, target_shape = self._operator(layer, shape)
@@ -191,7 +192,7 @@ class SubnetGraphWriter:
         _, *spatial, channels = self.graph.tensor(value.tensor).shape
         shape = (1, *(strided_size(side, window, stride, padding) for side in spatial), channels)
         pool = MaxPool2D((window, window), (stride, stride), Padding[padding.upper()])
-        target = self._mover.destination(f"{name}.out", shape, value.grid)
+        target = self._mover.destination(f"{name}.out", shape, value.required_grid)
         self.graph.add_operation(name, pool, [value.tensor], [target])
         return dataclasses.replace(value, tensor=target)
 
@@ -210,7 +211,8 @@ class SubnetGraphWriter:
           UnsupportedError: Nothing writes nodes of its type.
         """
         if isinstance(node, Sum) and len(values) == 2:
-            return self.add(node.name, *values, bits)
+            first, second = values
+            return self.add(node.name, first, second, bits)
         if isinstance(node, GlobalPooling):
             return self.mean(node.name, values[0], bits)
         if isinstance(node, Pooling) and node.reduction == "max":
@@ -230,6 +232,7 @@ class SubnetGraphWriter:
 
     def _operator(self, layer: Linear, shape):
         """(attributes, weight codes, shape of the output)."""
+        attributes: Operator
         channels, size = shape[-1], layer.kernel_size
         strides, fused = (layer.stride, layer.stride), _FUSED.get(layer.activation, Activation.NONE)
         if layer.activation == "hard_sigmoid":
@@ -363,8 +366,7 @@ class _SubnetWriter:
         if not isinstance(node, Sum) or len(node.inputs) != 2 or len(readers) != 1:
             return None
         reader = readers[0].node
-        is_fused = isinstance(reader, Function) and reader.activation in _FUSED
-        return reader if is_fused else None
+        return reader if isinstance(reader, Function) and reader.activation in _FUSED else None
 
     def _readers(self, name: str) -> tuple[SubnetNode, ...]:
         """What reads a tensor in the end; a max pooling passes its grid on."""

@@ -1,13 +1,15 @@
 """The operators of a supernet that have no weights."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from qfa_tf.layers.arithmetic import FastArithmetic
 from qfa_tf.network import Concatenation, Function, GlobalPooling, Node, Pooling, Product, Sum
 
-Operator = Callable[[Node, list[tf.Tensor], FastArithmetic], tf.Tensor]
+Operator = Callable[[Any, list[tf.Tensor], FastArithmetic], tf.Tensor]
+"""Takes the node, of the type that it stands under in `OPERATORS`."""
 
 
 def _sum(node: Node, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:

@@ -238,7 +238,7 @@ class _Tables:
     @property
     def learned_values(self) -> dict[str, LearnedValue]:
         """What is learned, by role; trainable where it is at any site."""
-        found = {}
+        found: dict[str, LearnedValue] = {}
         for quantizer in self._quantizers:
             for role, one in quantizer.learned_values.items():
                 before = found.get(role, one)

@@ -14,6 +14,8 @@ from qfa_tf.layers.kernel_start import STARTS
 from qfa_tf.layers.kernel_transform import KernelTransform
 from qfa_tf.layers.precision import SiteQuantizers
 from qfa_tf.layers.statistics import Mode
+from quantize_configs.elastic_quantizer import ElasticQuantizer
+from quantize_configs.errors import StateError
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.lsq_quantizer import LSQQuantizer
@@ -144,10 +146,11 @@ class ElasticSite(keras.layers.Layer):
         self.arithmetic = arithmetic_of(zero_point)
         self.shared_step = shared_step
         banks = 1 if shared_step else len(self.kernel_sizes)
-        self.weight_quantizer = self.activation_quantizer = None
+        self.weight_quantizer: LSQQuantizer | None = None
+        self.activation_quantizer: ElasticQuantizer | None = None
         if tuple(weight_bits) != (FLOAT_BITS,):
             self.weight_quantizer = LSQQuantizer(
-                _with_float(weight_bits), narrow_bits=narrow_bits, banks=banks
+                _with_float(weight_bits), narrow_bits=tuple(narrow_bits), banks=banks
             )
         if tuple(activation_bits) == (FLOAT_BITS,):
             return
@@ -164,6 +167,7 @@ class ElasticSite(keras.layers.Layer):
     def build(self, input_shape=None):
         """Creates the weights."""
         size = self.kernel_sizes[-1]
+        shape: tuple[int, ...]
         if self.kind == "depthwise":
             shape = (size, size, self.output_width, 1)
         elif self.kind == "convolution":
@@ -210,6 +214,8 @@ class ElasticSite(keras.layers.Layer):
             self.transform(self.kernel, size) if len(self.kernel_sizes) > 1 else self.kernel
             for size in self.bank_kernel_sizes
         ]
+        if self.weight_quantizer is None:
+            raise StateError(f"The weights of {self.name!r} are in float and have no steps.")
         steps = [self.weight_quantizer.initial_steps(kernel.numpy()) for kernel in kernels]
         return np.concatenate(steps)
 
@@ -275,15 +281,15 @@ class ElasticSite(keras.layers.Layer):
     def _quantized_input(self, x, precision, mode, stored):
         """(quantized input, low, high): ranges are those of the grid, or, to be recorded, of x."""
         low = high = tf.zeros([])
-        quantizer = self.activation_quantizer
-        if precision is not None and quantizer.needs_range:
+        quantizer = self.activation_quantizer if precision is not None else None
+        if quantizer is not None and quantizer.needs_range:
             if mode is Mode.FROZEN:
                 low, high = tf.unstack(stored("range"))
             else:
                 low, high = quantizer.batch_range(x)
         elif mode is Mode.CALIBRATE:  # of a float site, for the 8 bits it has on the device
             low, high = tf.unstack(extremes(x))
-        if precision is not None:
+        if quantizer is not None:
             x = quantizer.quantize_choice(x, precision, (low, high))
         return x, low, high
 
@@ -306,7 +312,7 @@ class ElasticSite(keras.layers.Layer):
             size = tf.concat([kernel.shape[:2], choice.shape], 0)
             kernel = tf.slice(self._active_inputs(kernel, choice), [0, 0, 0, 0], size)
         precision = choice.weight
-        if precision is None:
+        if precision is None or self.weight_quantizer is None:
             return kernel
         return self.weight_quantizer.quantize_choice(kernel, precision)
 

@@ -112,7 +112,7 @@ class StatisticsLayout:
           weights: Images per batch.
           precision: What the means are computed in.
         """
-        stacked = np.stack(vectors).astype(precision)
+        stacked: np.ndarray = np.stack(vectors).astype(precision)
         combined = np.average(stacked, axis=0, weights=np.asarray(weights, precision))
         for entry in self.entries.values():
             if not entry.is_mean:

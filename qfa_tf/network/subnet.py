@@ -79,7 +79,7 @@ def _chosen_node(
     network: Network, node: Node, chosen: Values, resolution: int, stands_for: dict[str, str]
 ) -> SubnetNode:
     inputs = tuple(stands_for.get(name, name) for name in node.inputs)
-    is_site = isinstance(node, Convolution)
+    site = node if isinstance(node, Convolution) else None
     size = network.size(node.name, resolution)
     return SubnetNode(
         node=node,
@@ -92,6 +92,6 @@ def _chosen_node(
         inner_width=node.width.value(chosen) if isinstance(node, SqueezeExcite) else 0,
         input_size=network.size(node.inputs[0], resolution) if node.inputs else size,
         size=size,
-        kernel_size=kernel_size(node, chosen) if is_site else 1,
-        bits=(chosen[node.weight_bits], chosen[node.activation_bits]) if is_site else None,
+        kernel_size=1 if site is None else kernel_size(site, chosen),
+        bits=None if site is None else (chosen[site.weight_bits], chosen[site.activation_bits]),
     )

@@ -85,7 +85,8 @@ def _check_choices(network: Network) -> None:
 
 def _check_node(network: Network, node: Node) -> None:
     named = {choice.name: choice for choice in network.choices}
-    wanted = dict.fromkeys(node.shape_choices, ("kernel_size", "expand_ratio", "width"))
+    shapes: tuple[str, ...] = ("kernel_size", "expand_ratio", "width")
+    wanted = dict.fromkeys(node.shape_choices, shapes)
     if isinstance(node, Convolution):
         _require(
             node.kind in KINDS,

@@ -60,7 +60,7 @@ def extreme_genome(
     genome = np.array([gene.choices[position] for gene in space.genes], np.int32)
     if bits is not None:
         elastic = [gene for gene in space.genes if gene.is_bits]
-        offers = [gene.choices for gene in elastic] or list(offered)
+        offers: list[Sequence[int]] = [gene.choices for gene in elastic] or list(offered)
         allowed = [*sorted(set.intersection(*map(set, offers))), FLOAT_BITS]
         if bits not in allowed:
             raise GenomeError(

@@ -1,7 +1,7 @@
 """Search spaces by name."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -96,9 +96,9 @@ def mobilenet_v3(
         Stage(
             width=scaled(width),
             stride=stride,
-            depths=depths if s else (1,),
-            kernel_sizes=kernel_sizes if s else (3,),
-            expand_ratios=expand_ratios if s else (1,),
+            depths=tuple(depths) if s else (1,),
+            kernel_sizes=tuple(kernel_sizes) if s else (3,),
+            expand_ratios=tuple(expand_ratios) if s else (1,),
             activation=activation if s >= HARD_SWISH_FROM else early,
             squeeze_excite=squeeze_excite if has_squeeze_excite else False,
         )
@@ -115,8 +115,8 @@ def mobilenet_v3(
         stem=Stem(scaled(STEM_WIDTH), kernel_size=3, stride=stem_stride, activation=activation),
         stages=tuple(stages),
         head=Head(scaled(EXPAND_WIDTH), scaled(MIX_WIDTH), activation),
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
+        weight_bits=tuple(weight_bits),
+        activation_bits=tuple(activation_bits),
         fixed_bits={"stem": stem_bits, "classifier": classifier_bits, **fixed_bits},
         input_channels=input_channels,
         num_classes=num_classes,
@@ -141,7 +141,11 @@ def _mobilenet_v3_mobile() -> Family:
 
 def _digits_tiny() -> Family:
     """Grey images of ten digits; trains in minutes on two cores."""
-    elastic = {"depths": (1, 2), "kernel_sizes": (3, 5), "expand_ratios": (2, 3, 4)}
+    elastic: dict[str, Any] = {
+        "depths": (1, 2),
+        "kernel_sizes": (3, 5),
+        "expand_ratios": (2, 3, 4),
+    }
     return MobileNetV3(
         name="digits_tiny",
         resolutions=(24, 28, 32),
@@ -162,7 +166,7 @@ def _digits_tiny() -> Family:
 
 def _fashion_mnist() -> Family:
     """Grey images of 28 pixels; squeeze-excite, hard-swish and the bits of the papers."""
-    elastic = {"kernel_sizes": (3, 5), "expand_ratios": (2, 3, 4)}
+    elastic: dict[str, Any] = {"kernel_sizes": (3, 5), "expand_ratios": (2, 3, 4)}
     return MobileNetV3(
         name="fashion_mnist",
         resolutions=(20, 24, 28),
@@ -263,7 +267,7 @@ _TINY_RESNET = {
     "num_classes": 10,
 }
 
-_PRESETS = {
+_PRESETS: dict[str, Callable[[], Family]] = {
     "digits_tiny": _digits_tiny,
     "fashion_mnist": _fashion_mnist,
     "mobilenet_v2": _mobilenet_v2,

@@ -96,7 +96,8 @@ class _WidthTable:
         top = max((max(allowed[name]) for row in names for name in row), default=0)
         self._places = np.full((most, len(widths)), columns[space.network.resolution.name])
         self._steps = np.zeros((most, len(widths), top + 1), np.int32)
-        starts, table = [], []
+        starts: list[int] = []
+        table: list[list[int]] = []
         for layer, (row, own) in enumerate(zip(widths, names, strict=True)):
             starts.append(len(table))
             counts = [len(allowed[name]) for name in own]

@@ -275,7 +275,7 @@ def _fill_ranges(net, wrapped, calibration, entries: dict[str, str]) -> None:
 
 def range_entries(subnet: Subnet) -> dict[str, str]:
     """The statistics that the output range of each layer of a subnet comes from."""
-    entries = {}
+    entries: dict[str, str] = {}
     for part in subnet.nodes:
         node, name = part.node, part.node.name
         if isinstance(node, Convolution):

@@ -100,7 +100,8 @@ class Fitting:
         means = self.means
 
         def begin_epoch(epoch: int, logs: dict | None = None) -> None:
-            means.reset()
+            if means is not None:
+                means.reset()
 
         return [*callbacks, keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch)]
 

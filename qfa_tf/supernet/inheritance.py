@@ -91,7 +91,9 @@ def _bits_at(trained: Collection[int] | Architecture, kind: str, site: str) -> C
     """The bits of weights or inputs that were trained at a site where they are not fixed."""
     if not isinstance(trained, Architecture):
         return trained
-    weight_bits, activation_bits = trained.site_bits.get(site, (None, None))
+    if site not in trained.site_bits:
+        return ()
+    weight_bits, activation_bits = trained.site_bits[site]
     return (weight_bits,) if kind == "weight" else (activation_bits,)
 
 

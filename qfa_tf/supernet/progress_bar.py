@@ -30,5 +30,5 @@ class SupernetProgressBar(keras.callbacks.ProgbarLogger):
                 number = float(tf.convert_to_tensor(value))
                 if not math.isnan(number):
                     shown[key.replace("_accuracy", "")] = number
-        self.stateful_metrics = {*self.stateful_metrics, *shown}  # means already
+        self.stateful_metrics: set[str] = {*self.stateful_metrics, *shown}  # means already
         return shown

@@ -38,7 +38,8 @@ class TrainingSample:
             self.example, self._batches = x[0], x
         elif isinstance(x, Iterator):
             first = list(itertools.islice(x, 1))
-            self._batches = kept = []
+            kept: list[Any] = []
+            self._batches = kept
             self.x = _keeping(itertools.chain(first, x), kept)
             self.example = first[0] if first else None
         elif hasattr(x, "shape"):

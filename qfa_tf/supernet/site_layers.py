@@ -56,7 +56,8 @@ def make_site(net: Supernet, site: Convolution) -> ElasticSite:
     parts = [largest(network, part) for part in parts_of(widths[0])]
     return ElasticSite(
         site.kind,
-        *(largest(network, width) for width in widths),
+        largest(network, widths[0]),
+        largest(network, widths[1]),
         network.kernel_sizes(site),
         weight_bits=network.weight_bits(site),
         activation_bits=network.activation_bits(site),

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -118,9 +119,10 @@ class QFASupernet(keras.Model):
         site_layers.check_options(self)
         self.arithmetic = arithmetic_of(zero_point)
         self.layout = StatisticsLayout(space.network)
-        self.training_method = None
-        self.fitting = None
-        self.validation = None
+        # None until compile; what uses them asks for that first.
+        self.training_method: Any = None
+        self.fitting: Any = None
+        self.validation: Any = None
         self._build_layers()
         self._compiled = self._compile_modes()
         self.built = True
@@ -132,7 +134,8 @@ class QFASupernet(keras.Model):
         excites = site_layers.build_squeeze_excites(self)
         # Checkpoints know the weights of a squeeze-excite by its slot.
         self._blocks = site_layers.by_slot(self.space.network, excites)
-        self._layer_of_node = MappingProxyType({**self._sites, **excites})
+        layers: dict[str, ElasticSite | SqueezeExcite] = {**self._sites, **excites}
+        self._layer_of_node = MappingProxyType(layers)
         quantizers = {name: layer.quantizers for name, layer in self._sites.items()}
         self.precision = PrecisionBank(quantizers, name="precision")
         self.precision.build()

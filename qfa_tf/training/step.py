@@ -52,17 +52,21 @@ class BoundTraining:
         self._largest_float = tf.constant(space.encode(space.largest(bits=FLOAT_BITS)), tf.int32)
         if recipe.architecture is None:
             bits = [stage.bits for stage in recipe.stages]
-            self.sampler = SubnetSampler(space, bits, recipe.random_subnets, recipe.seed)
+            self.sampler: SubnetSampler | FixedSubnet = SubnetSampler(
+                space, bits, recipe.random_subnets, recipe.seed
+            )
             self._teacher = self._largest_float
             self._only_largest = [stage.subnets == LARGEST for stage in recipe.stages]
         else:
             float_stages = [stage.is_float for stage in recipe.stages]
-            self.sampler = FixedSubnet(space, recipe.architecture, float_stages)
-            self._teacher = tf.constant(self.sampler.float_twin, tf.int32)
+            fixed = FixedSubnet(space, recipe.architecture, float_stages)
+            self.sampler = fixed
+            self._teacher = tf.constant(fixed.float_twin, tf.int32)
             self._only_largest = [False] * len(recipe.stages)
         self._trained_rows = [self._rows_in_stage(stage) for stage in range(len(recipe.stages))]
         ends, total = [], 0
         for stage in recipe.stages[:-1]:
+            assert stage.steps is not None, "only the last stage has no end"
             total += stage.steps
             ends.append(total)
         self._stage_ends = tf.constant(ends, tf.int64, shape=[len(ends)])
@@ -137,6 +141,7 @@ class BoundTraining:
         if step == 0 and self._net.precision.unstarted.any():
             self._start_activations(step, replace=False)
         for before, stage in zip(self.recipe.stages, self.recipe.stages[1:], strict=False):
+            assert before.steps is not None, "only the last stage has no end"
             start += before.steps
             if step == start and before.is_float and not stage.is_float:
                 self._net.reset_steps()
@@ -177,7 +182,7 @@ class BoundTraining:
         genomes = self.genomes(step)
         rows, count = self._rows(self.stage_of(step))
         logits = tf.zeros([tf.shape(images)[0], net.space.num_classes])
-        if recipe.distillation == "external":
+        if recipe.distillation == "external" and recipe.teacher is not None:
             logits = tf.stop_gradient(tf.cast(recipe.teacher(images), tf.float32))
             if not logits.shape.is_compatible_with([None, net.space.num_classes]):
                 raise InvalidInputError(
@@ -242,7 +247,7 @@ class BoundTraining:
         if self._only_largest[stage]:
             return [self.roles.index(LARGEST)]
         rows = list(range(len(self.roles)))
-        if self._learns_in_place and self.recipe.architecture is not None:
+        if self._learns_in_place and isinstance(self.sampler, FixedSubnet):
             genome = self.sampler.stage_genomes[stage]
             if np.array_equal(genome, self.sampler.float_twin):  # it would teach itself
                 rows.remove(self.roles.index(TEACHER))

@@ -132,10 +132,14 @@ class MobileNetV2:
             kernel_sizes, ratios = (3,), (1,)
         kernel = builder.choice(f"{slot}.kernel_size", kernel_sizes, "kernel_size")
         ratio = builder.choice(f"{slot}.expand_ratio", ratios, "expand_ratio")
-        x, options = source, {"activation": ACTIVATION}
+        x = source
         if not is_first:
             middle = Multiple(Constant(before), ratio, self.width_divisor)
-            x = builder.site("expand", x, "pointwise", middle, signed_codes=True, **options)
-        x = builder.site("depthwise", x, "depthwise", kernel_size=kernel, stride=stride, **options)
+            x = builder.site(
+                "expand", x, "pointwise", middle, activation=ACTIVATION, signed_codes=True
+            )
+        x = builder.site(
+            "depthwise", x, "depthwise", kernel_size=kernel, stride=stride, activation=ACTIVATION
+        )
         x = builder.site("project", x, "pointwise", Constant(after))
         return builder.node(Sum, "sum", x, source) if (before, stride) == (after, 1) else x

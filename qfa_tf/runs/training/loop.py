@@ -182,7 +182,7 @@ class TrainingLoop:
         means, seconds = progress.epoch.means(), progress.epoch.seconds
         steps = progress.step - (self._epoch - 1) * settings.steps_per_epoch
         progress.epoch = EpochTotals()
-        if not self._writes:
+        if self._log is None or self._probes is None:  # another process writes
             return
         row = {
             "epoch": self._epoch,
@@ -209,7 +209,8 @@ class TrainingLoop:
         if self._config.training.architecture:
             role = subnet = ALONE
         key = f"{role}_accuracy"
-        before = [float(row[key]) for row in self._log.epochs if row.get(key)]
+        epochs = [] if self._log is None else self._log.epochs
+        before = [float(row[key]) for row in epochs if row.get(key)]
         if max(before, default=0.0) > LEARNED * chance and means.get(key, 1.0) < COLLAPSED * chance:
             say(
                 console,
