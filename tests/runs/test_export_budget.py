@@ -130,8 +130,9 @@ def test_terms(searched, tiny_space):
     assert terms_of_file(member, 200)[1].holds
     assert broken_terms((macs, size)) == [size]
     turn = members_in_turn(select(searched, tiny_space).member, "chosen")
-    accuracies = [selection.member.candidate.accuracy for selection in turn]
-    assert accuracies == sorted(accuracies, reverse=True)
+    positions = [selection.member.position for selection in turn]
+    assert positions[0] == result.chosen_index
+    assert positions == sorted(positions, key=result.preference)
     assert len({selection.member.position for selection in turn}) == len(turn) == len(result.front)
 
 
