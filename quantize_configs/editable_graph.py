@@ -164,6 +164,8 @@ class EditableGraph:
 
     def _redirect(self, name: str, other: str) -> None:
         for node in self.nodes.values():
+            if name not in node.inputs:
+                continue
             node.inputs = [other if source == name else source for source in node.inputs]
             node.arguments, node.options = tf.nest.map_structure(
                 lambda value: TensorName(other) if _is_name(value, name) else value,

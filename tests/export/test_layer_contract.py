@@ -88,6 +88,7 @@ CASES = {
     "GlobalMaxPooling2D flat": lambda x: layers.GlobalMaxPooling2D()(x),
     "UpSampling2D": lambda x: layers.UpSampling2D((2, 3))(x),
     "UpSampling2D bilinear": lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x),
+    "MaxPooling2D that skips pixels": lambda x: layers.MaxPooling2D(1, 2)(x),
     "MaxPooling2D": lambda x: layers.MaxPooling2D(2)(x),
     "ZeroPadding2D": lambda x: layers.ZeroPadding2D(((1, 2), (0, 1)))(x),
     "Flatten": lambda x: layers.Flatten()(x),

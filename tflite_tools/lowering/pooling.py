@@ -1,5 +1,7 @@
 """Pools as integer operations."""
 
+import dataclasses
+
 import numpy as np
 
 from quantize_configs.keras_backend import keras
@@ -8,6 +10,7 @@ from quantize_configs.model_graph import LayerCall
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.convolution import ACTIVATIONS, padding_of
+from tflite_tools.lowering.grids import Value
 from tflite_tools.operators.convolution import DepthwiseConv2D
 from tflite_tools.operators.grids import Quantize
 from tflite_tools.operators.pooling import AveragePool2D, MaxPool2D, Mean, ReduceMax
@@ -17,10 +20,37 @@ layers = keras.layers
 
 
 def lower_max_pool(lowering: Lowering, call: LayerCall) -> None:
-    """MAX_POOL_2D."""
+    """MAX_POOL_2D, or a convolution that only skips pixels.
+
+    XNNPACK runs no pool whose strides are larger than its window.
+    """
     layer = call.layer
-    pool = MaxPool2D(tuple(layer.pool_size), tuple(layer.strides), padding_of(layer))
-    lowering.pass_on(call, pool)
+    strides = tuple(layer.strides)
+    pool = MaxPool2D(tuple(layer.pool_size), strides, padding_of(layer))
+    source = lowering.values[call.inputs[0]]
+    skips = pool.window == (1, 1) and strides != (1, 1)
+    if skips and source.grid is not None and not source.grid.is_wide:
+        _skip_pixels(lowering, call, source)
+    else:
+        lowering.pass_on(call, pool)
+
+
+def _skip_pixels(lowering: Lowering, call: LayerCall, source: Value) -> None:
+    """A depthwise 1x1 convolution with weights 1, which keeps codes as they are."""
+    graph, channels = lowering.graph, call.owner.input_shape[3]
+    weights = graph.add_constant(
+        f"{call.name}.weight",
+        np.ones((1, 1, 1, channels), np.int8),
+        DataType.INT8,
+        Quantization(np.ones(channels, np.float32), axis=3),
+    )
+    zeros = np.zeros(channels, np.int32)
+    bias = graph.add_bias(f"{call.name}.bias", zeros, source.tensor, weights)
+    given = graph.tensor(source.tensor)
+    target = graph.add_tensor(call.name, lowering.shape(call), given.dtype, given.quantization)
+    operator = DepthwiseConv2D(tuple(call.layer.strides), Padding.VALID)
+    graph.add_operation(call.name, operator, [source.tensor, weights, bias], [target])
+    lowering.values[call.name] = dataclasses.replace(source, tensor=target)
 
 
 def lower_global_max(lowering: Lowering, call: LayerCall) -> None:
