@@ -106,6 +106,9 @@ CASES = {
         layers.Dense(8, activation="relu")(layers.Flatten()(x))
     ),
     "LayerNormalization": lambda x: layers.LayerNormalization()(x),
+    "LayerNormalization of many channels": lambda x: layers.LayerNormalization()(
+        layers.DepthwiseConv2D(3, padding="same", depth_multiplier=16)(x)
+    ),
     "Normalization": lambda x: layers.Normalization(mean=[0.1] * 6, variance=[2.0] * 6)(x),
     "Rescaling behind a pool": lambda x: layers.Rescaling(2.0, 0.5)(maxima(x)),
     "scale and offset": lambda x: tf.nn.relu(x) * 2.0 + 1.0,

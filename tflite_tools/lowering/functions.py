@@ -16,7 +16,7 @@ from tflite_tools.integer_graph.graph import DataType, IntegerGraph
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.float_flow import stays_float
 from tflite_tools.lowering.grids import Value
-from tflite_tools.operators.elementwise import Add, Minimum, Mul, Sub
+from tflite_tools.operators.elementwise import Add, Minimum, Mul, SquaredDifference, Sub
 from tflite_tools.operators.functions import (
     Exp,
     Gelu,
@@ -217,7 +217,8 @@ def _layer_normalization(steps: FloatSteps, x: str) -> str:
     narrow = (*shape[:-1], 1)
     centre = steps.step("mean", mean, x, shape=narrow)
     centred = steps.step("centred", Sub(), x, centre)
-    squares = steps.step("squares", Mul(), centred, centred)
+    # XNNPACK would fuse a product with itself into the mean, which sums in another order then.
+    squares = steps.step("squares", SquaredDifference(), x, centre)
     variance = steps.step("variance", mean, squares, shape=narrow)
     shifted = steps.with_constant("shifted", Add(), variance, layer.epsilon, shape=narrow)
     inverse = steps.step("inverse", Rsqrt(), shifted, shape=narrow)

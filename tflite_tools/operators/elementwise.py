@@ -217,6 +217,19 @@ class Sub(_Binary):
 
 
 @dataclasses.dataclass(frozen=True)
+class SquaredDifference(_Pair):
+    """SQUARED_DIFFERENCE of two FLOAT32 tensors: (x - y) (x - y)."""
+
+    kind: ClassVar[str] = "SQUARED_DIFFERENCE"
+    kernels: ClassVar[KernelTable] = {
+        Arithmetic.FLOAT32: alike(_of_floats(lambda x, y: np.square(x - y)))
+    }
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        return schema.SquaredDifferenceOptionsT(), 1
+
+
+@dataclasses.dataclass(frozen=True)
 class Maximum(_Pair):
     """MAXIMUM of two FLOAT32 tensors."""
 

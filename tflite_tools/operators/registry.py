@@ -7,7 +7,7 @@ is data, `tflite_tools/support/support.json`.
 """
 
 from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
-from tflite_tools.operators.elementwise import Add, Maximum, Minimum, Mul, Sub
+from tflite_tools.operators.elementwise import Add, Maximum, Minimum, Mul, SquaredDifference, Sub
 from tflite_tools.operators.functions import (
     Exp,
     Gelu,
@@ -68,6 +68,7 @@ OPERATORS: dict[str, type[Operator]] = {
     "RESIZE_BILINEAR": ResizeBilinear,
     "RSQRT": Rsqrt,
     "SOFTMAX": Softmax,
+    "SQUARED_DIFFERENCE": SquaredDifference,
     "SUB": Sub,
     "TANH": Tanh,
 }
