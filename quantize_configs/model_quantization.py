@@ -147,7 +147,7 @@ def check_wrappers(model: keras.Model) -> None:
 
 
 def _check_precision(model):
-    """Refuses models that are quantized already, or that compute in another type than float32."""
+    """Refuses models that are quantized already, or that compute in less than float32."""
     require_functional(model)
     if wrapped := [layer.name for layer in model.layers if isinstance(layer, QuantizeWrapper)]:
         raise InvalidInputError(
@@ -156,11 +156,12 @@ def _check_precision(model):
             "bit policy."
         )
     types = {layer.name: layer.compute_dtype for layer in model.layers}
-    if other := {name: one for name, one in types.items() if one not in (None, "float32")}:
+    enough = (None, "float32", "float64")
+    if other := {name: one for name, one in types.items() if one not in enough}:
         name, one = next(iter(other.items()))
         raise UnsupportedError(
             f"The layer {name!r} and {len(other) - 1} others of {model.name!r} compute in {one}; "
-            "fake quantization needs float32. Set "
+            "fake quantization needs float32 or more. Set "
             "keras.mixed_precision.set_global_policy('float32'), build the model again and load "
             "its weights."
         )
