@@ -1,17 +1,29 @@
 """First steps of weight grids, found from the weights."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from quantize_configs.lsq_quantizer import LSQQuantizer
 
 SHARES = np.linspace(0.2, 1.0, 81)
 """Candidates for a step of least squared error, as shares of that which reaches the largest."""
 
 
-def weight_steps(values: np.ndarray, quantizer: "LSQQuantizer", bits: int) -> np.ndarray:
+class WeightQuantizer(Protocol):
+    """What steps are found for: an `LSQQuantizer`, described without importing it.
+
+    Attributes:
+      channel_axes: Axes of the weight along which steps differ.
+      start_rule: "lsq", "largest" or "least_error".
+    """
+
+    channel_axes: tuple[int, ...]
+    start_rule: str
+
+    def limits(self, bits: int) -> tuple[float, float]:
+        """Smallest and largest code."""
+
+
+def weight_steps(values: np.ndarray, quantizer: WeightQuantizer, bits: int) -> np.ndarray:
     """Steps of one bit-width by the rule of a quantizer, float64.
 
     Returns:
@@ -28,7 +40,7 @@ def weight_steps(values: np.ndarray, quantizer: "LSQQuantizer", bits: int) -> np
     return least_error_steps(values, quantizer, bits)
 
 
-def largest_steps(values: np.ndarray, quantizer: "LSQQuantizer", bits: int) -> np.ndarray:
+def largest_steps(values: np.ndarray, quantizer: WeightQuantizer, bits: int) -> np.ndarray:
     """Steps with which the largest weight has the largest code."""
     axes = reduced_axes(values.ndim, quantizer.channel_axes)
     _, qmax = quantizer.limits(bits)
@@ -37,7 +49,7 @@ def largest_steps(values: np.ndarray, quantizer: "LSQQuantizer", bits: int) -> n
 
 def least_error_steps(
     values: np.ndarray,
-    quantizer: "LSQQuantizer",
+    quantizer: WeightQuantizer,
     bits: int,
     importance: np.ndarray | None = None,
 ) -> np.ndarray:

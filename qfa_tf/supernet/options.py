@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+from typing import Any
 
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.options import check_options, option, same_option
@@ -20,7 +21,7 @@ SIGNED_INPUTS = ("offset", "signed", "clip")
 CONSTANT_CHANNELS = ("stopped", "passed")
 KERNEL_STARTS = ("fan_out", "own_channel", "uniform")
 
-RELEASE_NORMALIZATION = {"norm_epsilon": 1e-5, "constant_channels": "passed"}
+RELEASE_NORMALIZATION: dict[str, Any] = {"norm_epsilon": 1e-5, "constant_channels": "passed"}
 """What the official releases have, and every supernet had before these were options."""
 
 

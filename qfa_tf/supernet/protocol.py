@@ -1,6 +1,6 @@
 """What the parts of a supernet know of the whole."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -26,9 +26,15 @@ class Supernet(Protocol):
     activation_quantizer: str
     shared_step: bool
     signed_inputs: str
+    norm_epsilon: float
+    constant_channels: str
+    classifier_start: str
+    depthwise_start: str
     dropout: float
     training_method: Any
     optimizer: Any
+    validation: Any
+    distribute_strategy: tf.distribute.Strategy
     weights: list[tf.Variable]
     trainable_weights: list[tf.Variable]
     trainable_variables: list[tf.Variable]
@@ -61,6 +67,12 @@ class Supernet(Protocol):
         observer: Any = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """(logits, statistics) of one subnet."""
+
+    def calibrate(self, dataset: Iterable, arch: Any, batches: int = ...) -> Any:
+        """The `Calibration` of a subnet."""
+
+    def compile(self, optimizer: Any = ..., training: Any = ..., **kwargs: Any) -> None:
+        """Prepares `fit`."""
 
     def reset_steps(self) -> None:
         """Starts all weight steps anew."""

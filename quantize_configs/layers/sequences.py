@@ -9,7 +9,7 @@ layers = keras.layers
 LAYERS: dict[type[keras.layers.Layer], LayerKind] = {}
 
 
-def _convolution(layer: layers.Conv1D, name: str) -> tuple[layers.Layer, list]:
+def _convolution(layer: keras.layers.Conv1D, name: str) -> tuple[keras.layers.Layer, list]:
     kernel, *bias = layer.get_weights()
     image_layer = layers.Conv2D(
         layer.filters,
@@ -28,30 +28,30 @@ def _convolution(layer: layers.Conv1D, name: str) -> tuple[layers.Layer, list]:
     return image_layer, [kernel[:, None], *bias]
 
 
-def _pool(kind: type[layers.Layer]):
-    def build(layer: layers.Layer, name: str) -> tuple[layers.Layer, None]:
+def _pool(kind: type[keras.layers.Layer]):
+    def build(layer: keras.layers.Layer, name: str) -> tuple[keras.layers.Layer, None]:
         size, strides = ((*value, 1) for value in (layer.pool_size, layer.strides))
         return kind(size, strides, layer.padding, name=name), None
 
     return build
 
 
-def _whole(kind: type[layers.Layer]):
-    def build(layer: layers.Layer, name: str) -> tuple[layers.Layer, None]:
+def _whole(kind: type[keras.layers.Layer]):
+    def build(layer: keras.layers.Layer, name: str) -> tuple[keras.layers.Layer, None]:
         return kind(name=name), None
 
     return build
 
 
-def _padding(layer: layers.ZeroPadding1D, name: str) -> tuple[layers.Layer, None]:
+def _padding(layer: keras.layers.ZeroPadding1D, name: str) -> tuple[keras.layers.Layer, None]:
     return layers.ZeroPadding2D((layer.padding, (0, 0)), name=name), None
 
 
-def _cropping(layer: layers.Cropping1D, name: str) -> tuple[layers.Layer, None]:
+def _cropping(layer: keras.layers.Cropping1D, name: str) -> tuple[keras.layers.Layer, None]:
     return layers.Cropping2D((layer.cropping, (0, 0)), name=name), None
 
 
-def _enlarging(layer: layers.UpSampling1D, name: str) -> tuple[layers.Layer, None]:
+def _enlarging(layer: keras.layers.UpSampling1D, name: str) -> tuple[keras.layers.Layer, None]:
     return layers.UpSampling2D((layer.size, 1), name=name), None
 
 

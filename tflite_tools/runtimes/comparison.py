@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from quantize_configs.errors import InvalidInputError, QFAError
-from tflite_tools.arithmetic.kernel_sets import Processor
+from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
+from tflite_tools.arithmetic.node import Node
 from tflite_tools.flatbuffer.emitter import with_all_outputs
 from tflite_tools.flatbuffer.graph_reader import read_graph
 from tflite_tools.flatbuffer.inspection import inspect
@@ -243,9 +244,10 @@ class _Comparison:
 
     def _integers(self, runtime: Runtime) -> tuple[IntegerMatch | None, str]:
         """Every tensor against NumPy, from the file in which every tensor is an output."""
-        if runtime.kernel_set is None:
+        graph, kernel_set = self._graph, runtime.kernel_set
+        if kernel_set is None:
             return None, "no arithmetic is modelled for this runtime"
-        if self._graph is None:
+        if graph is None:
             return None, self._unreadable
         debug = with_all_outputs(self._flatbuffer)
         names = [item[0] for item in inspect(debug, delegation=False).outputs]
@@ -256,10 +258,13 @@ class _Comparison:
         values = dict(zip(names, found, strict=True))
         count = len(self._observed[0])
         # One image at a time, as in the runtime: some kernels round by the size of the batch.
-        expected = [self._expected(runtime, values, position) for position in range(count)]
+        expected = [
+            self._expected(graph, kernel_set, runtime.processor, values, position)
+            for position in range(count)
+        ]
         elements = mismatches = 0
         first = None
-        for node in self._graph.operations:
+        for node in graph.operations:
             name = node.outputs[0]
             wanted = np.concatenate([image[name] for image in expected])
             # Not `!=`: both sides of a float tensor are compared bit by bit.
@@ -268,19 +273,26 @@ class _Comparison:
             first = name if differing and first is None else first
         return IntegerMatch(count, elements, mismatches, first), ""
 
-    def _expected(self, runtime: Runtime, values, position: int) -> dict[str, np.ndarray]:
+    def _expected(
+        self,
+        graph: IntegerGraph,
+        kernel_set: KernelSet,
+        processor: Processor,
+        values: dict[str, np.ndarray],
+        position: int,
+    ) -> dict[str, np.ndarray]:
         """Every tensor of one image, in NumPy."""
 
-        def taken(node, kernel_set):
+        def taken(node: Node, kernels: KernelSet) -> np.ndarray:
             """What another processor makes of a function that is not modelled."""
             return values[node.output.name][position : position + 1]
 
         return interpret(
-            self._graph,
+            graph,
             [array[position : position + 1] for array in self._observed],
-            runtime.kernel_set,
-            processor=runtime.processor,
-            run_alone=None if runtime.processor is Processor.here() else taken,
+            kernel_set,
+            processor=processor,
+            run_alone=None if processor is Processor.here() else taken,
         )
 
 

@@ -1,6 +1,7 @@
 """Models on every runtime: the table of `apps/benchmark.py --runtimes`."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 
@@ -53,7 +54,7 @@ def compare_models(
             labels,
             runtimes=runtimes,
             limit=limit,
-            progress=lambda runtime, name=name: say(console, f"{name} on {runtime}"),
+            progress=functools.partial(_say_runtime, console, name),
         )
         path = benchmark_path(output, pathlib.Path(name).stem, KEY, "json")
         write_text(path, report.to_json() + "\n")
@@ -64,6 +65,10 @@ def compare_models(
         say(console, f"Wrote {path}")
         reports[name] = report
     return reports
+
+
+def _say_runtime(console: rich.console.Console, name: str, runtime: str) -> None:
+    say(console, f"{name} on {runtime}")
 
 
 def print_report(name: str, report: RuntimesReport, console: rich.console.Console) -> None:
