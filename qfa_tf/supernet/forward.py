@@ -42,7 +42,7 @@ class ForwardPass:
         self._statistics = statistics
         self._dropout_seed = dropout_seed
         self._observer = observer
-        self._choices = net.site_choices(genome)
+        self._choices = net.layer_choices(genome)
 
     def run(self, images: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         """(results by the names of the outputs, statistics): see `QFASupernet.run_subnet`."""

@@ -45,7 +45,7 @@ class Supernet(Protocol):
     def layer(self, name: str) -> ElasticSite | SqueezeExcite:
         """The layer of a site or of a squeeze-excite."""
 
-    def site_choices(self, genome: tf.Tensor) -> Mapping[str, SiteChoice | tf.Tensor]:
+    def layer_choices(self, genome: tf.Tensor) -> Mapping[str, SiteChoice | tf.Tensor]:
         """What a genome chose for every layer."""
 
     def as_genome(self, genome: Any) -> tf.Tensor:

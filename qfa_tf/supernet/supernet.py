@@ -192,9 +192,14 @@ class QFASupernet(keras.Model):
         """The layer of a site or of a squeeze-excite, such as "s1.b0.se"."""
         return self._layer_of_node[name]
 
-    def site_choices(self, genome: tf.Tensor) -> dict[str, SiteChoice | tf.Tensor]:
+    def layer_choices(self, genome: tf.Tensor) -> dict[str, SiteChoice | tf.Tensor]:
         """What a genome, int32 [n_genes], chose for every layer, as it takes it."""
         return self._choices.read(genome)
+
+    def site_choices(self, genome: tf.Tensor) -> dict[str, SiteChoice]:
+        """What a genome, int32 [n_genes], chose for every site."""
+        chosen = self.layer_choices(genome)
+        return {name: choice for name, choice in chosen.items() if isinstance(choice, SiteChoice)}
 
     @property
     def decayed_weights(self) -> list[tf.Variable]:
