@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from qfa_tf.network.choices import Choice, Values, Width, distinct
 from qfa_tf.network.nodes import Convolution, Image, Node, Slot
@@ -158,7 +158,7 @@ class Network:
         """Whether the output of a node has no height and width."""
         return self._vectors[name]
 
-    def _fold(self, function) -> dict[str, bool]:
+    def _fold(self, function: Callable[[Node, list[bool]], bool]) -> dict[str, bool]:
         values: dict[str, bool] = {}
         for node in self.nodes:
             values[node.name] = function(node, [values[name] for name in node.inputs])

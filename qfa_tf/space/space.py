@@ -272,16 +272,19 @@ class SearchSpace:
         Raises:
           InvalidSpaceError: The settings have no such field, or a value is not allowed.
         """
+        # A protocol cannot say that `family` is a dataclass.
         fields = [field.name for field in dataclasses.fields(self.family)]  # type: ignore[arg-type]
         unknown = sorted(set(changes) - set(fields))
         if unknown:
             raise InvalidSpaceError(
                 f"The settings of space {self.name!r} are {fields}. Received: {unknown}"
             )
+        # A protocol cannot say that `family` is a dataclass.
         return SearchSpace(dataclasses.replace(self.family, **changes))  # type: ignore[type-var]
 
     def to_json(self) -> str:
         """Returns the space as JSON text with a schema version."""
+        # A protocol cannot say that `family` is a dataclass.
         fields = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self.family)}  # type: ignore[call-overload]
         if self.family.FAMILY != DEFAULT:
             fields[_FAMILY] = self.family.FAMILY

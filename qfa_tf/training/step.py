@@ -5,7 +5,6 @@ and metrics are averaged over replicas, normalization and quantizer ranges are t
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -14,12 +13,10 @@ from qfa_tf.layers import Mode
 from qfa_tf.training.driver import TrainingDriver, without_driver
 from qfa_tf.training.fixed_subnet import FixedSubnet
 from qfa_tf.training.guard import StepGuard, all_finite
+from qfa_tf.training.recipe import Recipe
 from qfa_tf.training.sampling import SubnetSampler
 from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.fake_quantization import FLOAT_BITS
-
-if TYPE_CHECKING:
-    from qfa_tf.training.qfa import QFATraining
 
 TEACHER, LARGEST = "teacher", "largest"
 ADVICE = (
@@ -40,7 +37,7 @@ class BoundTraining:
       advice: What to do when the training diverges; the training loop of a run has its own.
     """
 
-    def __init__(self, recipe: "QFATraining", net):
+    def __init__(self, recipe: Recipe, net):
         self.recipe = recipe
         self._net = net
         space = net.space

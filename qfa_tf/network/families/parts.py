@@ -31,7 +31,7 @@ class Stem:
     stride: int
     activation: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_int("stem.width", self.width)
         require_one_of("stem.kernel_size", self.kernel_size, KERNEL_SIZES)
         require_one_of("stem.stride", self.stride, STRIDES)
@@ -64,7 +64,7 @@ class Stage:
     activation: str
     squeeze_excite: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_int("stage.width", self.width)
         require_one_of("stage.stride", self.stride, STRIDES)
         require_one_of("stage.activation", self.activation, ACTIVATIONS)
@@ -116,7 +116,7 @@ class Head:
     mix_width: int | None
     activation: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_int("head.expand_width", self.expand_width)
         if self.mix_width is not None:
             require_int("head.mix_width", self.mix_width)
