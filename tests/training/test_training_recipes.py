@@ -169,7 +169,7 @@ def test_wrong_recipes():
         QFATraining(compute_dtype="float16")
     with pytest.raises(ValueError, match="float warm-up"):
         TrainingStage((2, 4), 3, "largest")
-    with pytest.raises(ValueError, match="subnets of a stage"):
+    with pytest.raises(ValueError, match="subnets must be one of"):
         TrainingStage((32,), 3, "smallest")
 
 
