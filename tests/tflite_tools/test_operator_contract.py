@@ -12,7 +12,7 @@ import pytest
 from random_graphs import GraphBuilder
 
 from tflite_tools.flatbuffer.emitter import emit
-from tflite_tools.flatbuffer.reader import read_graph
+from tflite_tools.flatbuffer.graph_reader import read_graph
 from tflite_tools.flatbuffer.runtime import KernelSet
 from tflite_tools.integer_graph.graph import DataType, Quantization
 from tflite_tools.operators.registry import OPERATORS
