@@ -71,10 +71,15 @@ def reader_steps(wrapped: WrappedModel, name: str) -> list[float]:
     for reader in wrapped.graph.readers(name):
         if reader.role is Role.PASSING:
             steps += reader_steps(wrapped, reader.name)
-        elif wrapped.output_quantizer(reader.name) and reader.name.endswith(".input"):
+        elif wrapped.output_quantizer(reader.name) and _is_input(wrapped, reader.name):
             step, _, bits = wrapped.activation_grid(reader.name)
             steps += [step] if bits <= TENSOR_BITS else []  # the others are read through float32
     return steps
+
+
+def _is_input(wrapped: WrappedModel, name: str) -> bool:
+    """Whether a layer holds the grid on which a linear layer reads its input."""
+    return any(reader.role is Role.LINEAR for reader in wrapped.graph.readers(name))
 
 
 def _align_range(wrapped: WrappedModel, name: str) -> None:
