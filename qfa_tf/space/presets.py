@@ -96,9 +96,9 @@ def mobilenet_v3(
         Stage(
             width=scaled(width),
             stride=stride,
-            depths=tuple(depths) if s else (1,),
-            kernel_sizes=tuple(kernel_sizes) if s else (3,),
-            expand_ratios=tuple(expand_ratios) if s else (1,),
+            depths=as_choices("stage.depths", depths) if s else (1,),
+            kernel_sizes=as_choices("stage.kernel_sizes", kernel_sizes) if s else (3,),
+            expand_ratios=as_choices("stage.expand_ratios", expand_ratios) if s else (1,),
             activation=activation if s >= HARD_SWISH_FROM else early,
             squeeze_excite=squeeze_excite if has_squeeze_excite else False,
         )
