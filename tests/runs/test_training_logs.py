@@ -161,6 +161,15 @@ def test_collapse_is_reported(console, config, role, before, now, warns):
     assert ("collapsed to 0.260" in console.file.getvalue()) == warns
 
 
+@pytest.fixture
+def interrupting():
+    """Python's own handler of SIGINT, which a shell's background jobs start without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupting")
 def test_second_signal_acts_as_always():
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with StopSignals() as signals:
