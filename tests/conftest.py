@@ -1,6 +1,7 @@
 """Fixtures that several folders share: a small space, real digits, one trained supernet."""
 
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -15,6 +16,24 @@ def cache_of_the_tests(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def settings_of_keras():
+    """Type, precision and image layout of Keras are the process's own; a test leaves them alone.
+
+    A policy that was set by name stays when ``floatx`` changes, so the policy goes first.
+    """
+    yield
+    backend = sys.modules.get("tf_keras")
+    if backend is None:
+        return
+    policy = backend.mixed_precision.global_policy().name
+    found = (policy, backend.backend.floatx(), backend.backend.image_data_format())
+    backend.mixed_precision.set_global_policy(None)
+    backend.backend.set_floatx("float32")
+    backend.backend.set_image_data_format("channels_last")
+    assert found == ("float32", "float32", "channels_last"), f"the test leaves Keras at {found}"
 
 
 @pytest.fixture(scope="session")

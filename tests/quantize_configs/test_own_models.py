@@ -222,7 +222,7 @@ def test_other_types_and_quantized_models_are_refused():
         with pytest.raises(UnsupportedError, match="compute in float16"):
             quantize(half, BitPolicy())
     finally:
-        keras.mixed_precision.set_global_policy("float32")
+        keras.mixed_precision.set_global_policy(None)
 
 
 @pytest.mark.parametrize("kind", [layers.Conv2D, layers.DepthwiseConv2D])
