@@ -15,6 +15,7 @@ from .verification.devices import compare_device
 from .verification.integers import IntegerReport, compare_integers
 from .verification.layers import LayerReport, compare_layers
 from .verification.report import VerificationReport, verify
+from .web_page.writing import write_page
 
 __all__ = [
     "BenchmarkOptions",
@@ -45,4 +46,5 @@ __all__ = [
     "run",
     "verify",
     "with_metadata",
+    "write_page",
 ]

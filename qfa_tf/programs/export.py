@@ -8,6 +8,7 @@ Examples:
   python apps/export.py --workdir=workdir/digits --search=phone_a --index=0 --name=cheapest
   python apps/export.py --workdir=workdir/digits --architecture=mine.json --weight_container=int8
   python apps/export.py --workdir=workdir/digits --input_type=float32
+  python apps/export.py --workdir=workdir/digits --page
   python apps/export.py --workdir=workdir/imagenet --float_sites=float32
   python apps/export.py --inspect=workdir/digits/models/cheapest.tflite
   python apps/export.py --support
@@ -62,6 +63,12 @@ def define_flags() -> None:
         "int8: 8 bits, the whole subnet in integers; float32: float, as in training; float16: "
         "weights stored as float16, otherwise float32.",
     )
+    flags.DEFINE_bool(
+        "page",
+        False,
+        "Also write a folder with a page that runs the model in a browser: dropped images, the "
+        "camera, some test images; needs LiteRT.js (sh scripts/install_runtimes.sh browser).",
+    )
     flags.DEFINE_string(
         "inspect", None, "Only print what is in this .tflite file, of any converter."
     )
@@ -94,6 +101,7 @@ def main():
         search=FLAGS.search,
         stale=FLAGS.stale,
         name=FLAGS.name,
+        page=FLAGS.page,
         options=runs.ExportOptions(
             weight_container=FLAGS.weight_container,
             input_type=FLAGS.input_type,

@@ -120,6 +120,7 @@ def export(
     search: str | None = None,
     stale: str = "refuse",
     name: str | None = None,
+    page: bool = False,
     console: rich.console.Console | None = None,
     **options: str,
 ) -> "ModelRecord":
@@ -132,6 +133,7 @@ def export(
       search: Name of the search; the only or the newest one by default.
       stale: "ok" to take a subnet of a search of other weights, after measuring it anew.
       name: Of the files.
+      page: Whether to write a page beside the file that runs it in a browser.
       console: For progress.
       **options: Fields of `runs.ExportOptions`, such as `input_type="float32"`.
 
@@ -152,6 +154,7 @@ def export(
         stale=stale,
         name=name,
         options=ExportOptions(**options),
+        page=page,
         console=console,
     )
 

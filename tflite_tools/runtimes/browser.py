@@ -1,6 +1,7 @@
 """LiteRT.js in a browser."""
 
 import functools
+import pathlib
 import shutil
 
 from tflite_tools.runtimes.processes import worker_launch
@@ -10,16 +11,29 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _TITLES = {"wasm": "WebAssembly", "webgpu": "WebGPU"}
 
 
-def litert_packages():
-    """Folder with the packages core and wasm-utils of @litertjs, which may be missing."""
-    return installed_place() / "browser" / "node_modules" / "@litertjs"
+def find_chromium() -> str | None:
+    """Path of a Chromium; None where there is none."""
+    return next(filter(None, map(shutil.which, _BROWSERS)), None)
+
+
+def installed_packages(name: str) -> pathlib.Path:
+    """Folder with the packages core and wasm-utils of @litertjs.
+
+    Args:
+      name: Of what needs them.
+
+    Raises:
+      MissingRuntimeError: They are not installed.
+    """
+    packages = installed_place() / "browser" / "node_modules" / "@litertjs"
+    require_installed(name, "@litertjs/core", (packages / "core").is_dir(), "browser")
+    return packages
 
 
 def _launch(name: str, accelerator: str) -> Launch:
-    chromium = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    packages = litert_packages()
+    chromium = find_chromium()
     require_installed(name, "Chromium", chromium is not None, "browser")
-    require_installed(name, "@litertjs/core", (packages / "core").is_dir(), "browser")
+    packages = installed_packages(name)
     return worker_launch("browser", accelerator, str(packages), str(chromium))
 
 

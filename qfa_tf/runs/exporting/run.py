@@ -15,8 +15,9 @@ from qfa_tf.runs.building import build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.exporting.budget import members_in_turn, none_holds, terms_of_file
-from qfa_tf.runs.exporting.building import Draft, ModelBuilder, VerifiedModel
+from qfa_tf.runs.exporting.building import PIXEL_RANGE, Draft, ModelBuilder, VerifiedModel
 from qfa_tf.runs.exporting.options import ExportOptions
+from qfa_tf.runs.exporting.page import require_page, write_model_page
 from qfa_tf.runs.exporting.promises import broken_promises
 from qfa_tf.runs.exporting.records import (
     ModelRecord,
@@ -54,6 +55,7 @@ def export_model(
     stale: str = "refuse",
     name: str | None = None,
     options: ExportOptions | None = None,
+    page: bool = False,
     console: rich.console.Console | None = None,
 ) -> ModelRecord:
     """Extracts, converts and verifies one subnet; a model that was exported before is kept.
@@ -70,10 +72,12 @@ def export_model(
       stale: "ok" to take a subnet of a search of other weights, after measuring it anew.
       name: Of the files; by default the space and a digest of the model.
       options: How it becomes a file.
+      page: Whether to write a page beside it that runs it in a browser.
       console: For progress.
 
     Raises:
       MissingExtraError: LiteRT is not installed.
+      MissingRuntimeError: A page was asked for, and LiteRT.js is not installed.
       RunError: Something is missing, damaged or in the way, or no member of the front keeps the
         budget.
       UnsupportedCombinationError: LiteRT cannot compute the subnet exactly.
@@ -90,13 +94,19 @@ def export_model(
     say_search(selection, console)
     check_weights(workdir, selection, checkpoint_key, stale)
     options = _fitting(options or ExportOptions(), space, console)
+    if page:
+        require_page(options)
     data = open_data(workdir, config)
     if selection.member is not None and is_stale(selection, checkpoint_key):
         measured_anew(workdir, selection.member, data, console)
     export = _Export(workdir, space, checkpoint_key, data, options, name, console)
     if index is not None or selection.member is None:
-        return export.one(selection)
-    return export.first_within_budget(selection.member, selection.source)
+        record = export.one(selection)
+    else:
+        record = export.first_within_budget(selection.member, selection.source)
+    if page:
+        write_model_page(workdir, record, data, PIXEL_RANGE, console)
+    return record
 
 
 def _fitting(
