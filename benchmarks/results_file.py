@@ -37,3 +37,19 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(RESULTS / f"{name}.csv", text.getvalue())
+
+
+def replace(name: str, key: str, row: dict[str, Any]) -> None:
+    """Puts a row, with date and machine, in the place of the one with the same `row[key]`."""
+    path = RESULTS / f"{name}.csv"
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [kept for kept in csv.DictReader(file) if kept[key] != str(row[key])]
+    dated = {
+        **row,
+        "date": datetime.date.today().isoformat(),
+        "cpu": host_processor(),
+        "cores": os.cpu_count(),
+    }
+    write(name, [*rows, dated])

@@ -20,6 +20,8 @@ from .exporting.run import export_model
 from .finetuning_run import FineTuning, finetune
 from .import_run import import_official
 from .measurement import SupernetEvaluator
+from .packaging import package_workdir
+from .pretrained_run import start_from_pretrained
 from .searching.run import search_workdir
 from .searching.settings import SearchSettings
 from .selection import Selection, select
@@ -49,6 +51,7 @@ __all__ = [
     "export_model",
     "finetune",
     "import_official",
+    "package_workdir",
     "print_inspection",
     "print_support",
     "read_architecture",
@@ -56,6 +59,7 @@ __all__ = [
     "restore",
     "search_workdir",
     "select",
+    "start_from_pretrained",
     "train",
     "validate_config",
     "write_architecture",

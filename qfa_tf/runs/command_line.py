@@ -69,11 +69,14 @@ def run_app(
         sys.exit(getattr(error, "exit_status", 1))
 
 
-def define_recipe() -> None:
-    """Defines `--recipe` and its other name `--config`, one of which must be given.
+def define_recipe(required: bool = True) -> None:
+    """Defines `--recipe` and its other name `--config`.
 
     Every key can be set behind either, as in --recipe.training.learning_rate=0.1, also one that
     the file leaves out; `--help` shows all keys.
+
+    Args:
+      required: Whether one of them must be given.
     """
     for name in RECIPE_FLAGS:
         config_flags.DEFINE_config_file(
@@ -86,16 +89,20 @@ def define_recipe() -> None:
 
     @flags.multi_flags_validator(RECIPE_FLAGS, message="Give --recipe (or --config), once.")
     def _has_one(values: dict[str, object]) -> bool:
-        return sum(value is not None for value in values.values()) == 1
+        given = sum(value is not None for value in values.values())
+        return given == 1 or (given == 0 and not required)
 
 
 def recipe_value() -> ConfigDict:
     """The config that `--recipe` or `--config` and what follows them make.
 
     Raises:
-      ConfigError: The file is missing or cannot be run.
+      ConfigError: None was given, the file is missing or cannot be run.
     """
-    (value,) = (flags.FLAGS[name].value for name in RECIPE_FLAGS if flags.FLAGS[name].present)
+    given = [flags.FLAGS[name].value for name in RECIPE_FLAGS if flags.FLAGS[name].present]
+    if not given:
+        raise ConfigError("Give --recipe (or --config): a name such as digits, or a Python file.")
+    (value,) = given
     try:
         return ConfigDict(value.to_dict())
     except OSError as error:

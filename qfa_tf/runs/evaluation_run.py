@@ -7,9 +7,8 @@ import rich.console
 
 from qfa_tf.cost import METRICS, CostModel
 from qfa_tf.runs.building import build_space
-from qfa_tf.runs.checkpoints import require_newest, restore
-from qfa_tf.runs.config import calibration_batch_size
-from qfa_tf.runs.measurement import SEARCH_SPLIT, Measurement, workdir_evaluator
+from qfa_tf.runs.checkpoints import require_newest
+from qfa_tf.runs.measurement import SEARCH_SPLIT, workdir_evaluator
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.selection import say_search, select
@@ -61,22 +60,19 @@ def evaluate_selection(
     architecture = selection.architecture
     genomes = space.encode(architecture)[None]
     require_newest(workdir)
+    say(console, "Loading TensorFlow, the images and the supernet.")
     data = open_data(workdir, config)
     if split == SEARCH_SPLIT:
         with EvaluationStore(workdir.evaluations, space) as store:
             evaluator = StoredEvaluator(workdir_evaluator(workdir, space, data), store)
             evaluation = evaluator.evaluate(genomes)[0]
-        result = {
-            "accuracy": evaluation.accuracy,
-            "loss": evaluation.loss,
-            "images": evaluation.images,
-        }
     else:
-        net, _ = restore(workdir)
-        batch_size = calibration_batch_size(config)
-        measurement = Measurement(data, batch_size, config.data.calibration_batches)
-        calibration = measurement.calibrate(net, architecture)
-        result = measurement.evaluate(net, architecture, calibration, split)
+        evaluation = workdir_evaluator(workdir, space, data).evaluate_apart(genomes[0], split)
+    result = {
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss,
+        "images": evaluation.images,
+    }
     say(console, f"({selection.source}) {architecture.describe()}")
     say(
         console,

@@ -11,15 +11,15 @@ import rich.console
 from ml_collections import ConfigDict
 
 from qfa_tf.interop import classes_of, decode_gene, fill_official, official_space, read_state
-from qfa_tf.runs.building import build_net, build_optimizer, build_space, build_training
-from qfa_tf.runs.checkpoints import TrainingState, newest
+from qfa_tf.runs.building import build_net, build_space
+from qfa_tf.runs.checkpoints import newest
 from qfa_tf.runs.commands import command
-from qfa_tf.runs.config import complete_config, total_steps
-from qfa_tf.runs.errors import RunError, WorkdirError
+from qfa_tf.runs.config import complete_config
+from qfa_tf.runs.errors import RunError
+from qfa_tf.runs.imported import require_same, save_imported
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.training.lock import training_lock
-from qfa_tf.runs.training.progress import Progress
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import SearchSpace
 from qfa_tf.supernet.options import RELEASE_NORMALIZATION
@@ -65,6 +65,7 @@ def import_official(
       CheckpointWriteError, FileWriteError: The disk is full.
     """
     console = console or rich.console.Console()
+    say(console, "Loading TensorFlow.")
     load_tensorflow()
     state = read_state(checkpoint)
     config = complete_config(config)
@@ -73,20 +74,14 @@ def import_official(
     architectures = [] if genes is None else [decode_gene(gene, space) for gene in _genes(genes)]
     source = _describe(checkpoint, state, width_mult, zero_point)
     if newest(workdir.checkpoints) is not None:
-        _require_same(workdir, source)
+        require_same(workdir, source)
         say(console, f"{workdir} holds this network already.")
     else:
         say(console, f"Building the supernet of {space.name}: {space.size():.1e} subnets.")
         net = build_net(config)
         fill_official(net, state)
-        net.compile(optimizer=build_optimizer(config), training=build_training(config))
-        net.optimizer.build(net.trainable_variables)
         with training_lock(workdir):
-            workdir.claim(config)
-            write_text(workdir.import_file, json.dumps(source, indent=1) + "\n")
-            steps = total_steps(config)
-            progress = Progress(steps, config.training.seed, len(config.training.stage_steps) - 1)
-            TrainingState(workdir.checkpoints, net).save(progress)
+            save_imported(workdir, config, net, source)
         say(console, f"Imported {source['arrays']} arrays of {checkpoint}.")
     for index, architecture in enumerate(architectures):
         path = workdir.path / "architectures" / f"gene-{index}.json"
@@ -137,19 +132,3 @@ def _describe(
         "width_mult": width_mult,
         "zero_point": zero_point,
     }
-
-
-def _require_same(workdir: Workdir, source: dict) -> None:
-    if not workdir.import_file.is_file():
-        raise WorkdirError(
-            f"{workdir} holds a training. It was left as it is; choose another --workdir."
-        )
-    try:
-        there = json.loads(workdir.import_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WorkdirError(f"{workdir.import_file} is damaged: {error}") from error
-    if there != source:
-        raise WorkdirError(
-            f"{workdir} holds another imported network: {there}. Received: {source}. It was left "
-            "as it is; choose another --workdir."
-        )

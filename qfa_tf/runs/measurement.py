@@ -36,7 +36,7 @@ class SupernetEvaluator:
 
     Args:
       space: Search space.
-      data: All splits; only calibration and search validation are looked at.
+      data: All splits; `evaluate` looks at calibration and search validation only.
       load_net: Makes the trained supernet.
       checkpoint_key: Identifies its weights.
       batch_size: Of the calibration; that of the training.
@@ -66,6 +66,7 @@ class SupernetEvaluator:
         self.calibration_key = calibration_key(data, batch_size, calibration_batches)
         self.images = len(data.search_validation)
         self._space = space
+        self._data = data
         self._load_net = load_net
         self._net: QFASupernet | None = None
         self._measurement = Measurement(data, batch_size, calibration_batches)
@@ -88,16 +89,33 @@ class SupernetEvaluator:
             for genome, rival in zip(genomes, rivals, strict=True)
         ]
 
+    def evaluate_apart(self, genome: np.ndarray, split: str) -> Evaluation:
+        """Measures one subnet on images that nothing is chosen by, and that no store may know.
+
+        Args:
+          genome: Canonical, int32[n_genes].
+          split: Name of a split, such as "test".
+        """
+        if self._net is None:
+            self._net = self._load_net()
+        architecture = self._space.decode(genome)
+        return self._evaluate_one(self._net, architecture, None, None, split)
+
+    def images_key(self, split: str) -> str:
+        """Identifies the images of a split."""
+        return getattr(self._data, split).fingerprint().hex()
+
     def _evaluate_one(
         self,
         net: "QFASupernet",
         architecture: Architecture,
         images: int | None,
         rival: float | None,
+        split: str = SEARCH_SPLIT,
     ) -> Evaluation:
         calibration = self._measurement.calibrate(net, architecture)
         result = self._measurement.evaluate(
-            net, architecture, calibration, self.split, images=images, to_beat=rival
+            net, architecture, calibration, split, images=images, to_beat=rival
         )
         return Evaluation(result["accuracy"], result["loss"], result["images"], result["answers"])
 

@@ -12,6 +12,7 @@ from qfa_tf.runs.building import build_data
 from qfa_tf.runs.checkpoints import newest
 from qfa_tf.runs.data_record import DataRecord
 from qfa_tf.runs.errors import WorkdirError
+from qfa_tf.runs.imported import import_source
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.workdir import Workdir
@@ -32,6 +33,7 @@ def open_data(
     changed_data: bool = False,
     skip_damaged: bool = False,
     writes: bool = True,
+    before_writing: Callable[[], object] | None = None,
 ) -> "DataSplits":
     """The splits of the data set of a workdir, which stay those of its first training.
 
@@ -48,6 +50,7 @@ def open_data(
       changed_data: Whether to go on with a data set that changed.
       skip_damaged: Whether to go on without damaged image files.
       writes: Whether this process may write into the workdir.
+      before_writing: Called when the images are known to be usable, before anything is written.
 
     Raises:
       ConfigError: There is no such data set, or it does not fit the space.
@@ -69,9 +72,12 @@ def open_data(
         data = _as_in(parent, data)
     now = Membership.of(data)
     if record is None:
+        _check_source(workdir, config, now)
         if console is not None:
             _tell(workdir, data, rule, console)
         if writes:
+            if before_writing is not None:
+                before_writing()
             DataRecord(data.name, _rule_of(data), now, skipped).write(workdir)
         return data
     before = record.members
@@ -96,6 +102,8 @@ def open_data(
             f"{_sizes(data)}{left}.",
         )
     if writes:
+        if before_writing is not None:
+            before_writing()
         DataRecord(data.name, record.rule, noted, skipped).write(workdir)
     return data
 
@@ -119,6 +127,20 @@ def _parent(workdir: Workdir, config: ConfigDict) -> Workdir | None:
     parent = Workdir(path)
     same = parent.config_file.is_file() and parent.config().data.name == config.data.name
     return parent if same else None
+
+
+def _check_source(workdir: Workdir, config: ConfigDict, now: "Membership") -> None:
+    """Refuses other images than those that an imported supernet was trained on.
+
+    What is held out of them could be what it was trained on.
+    """
+    wanted = (import_source(workdir) or {}).get("data_fingerprint")
+    if wanted not in (None, now.fingerprint):
+        raise WorkdirError(
+            f"The supernet of {workdir} was trained on other images than those of "
+            f"{config.data.name} ({wanted}, here {now.fingerprint}), so that nobody can tell which "
+            "of these it knows. Give it its own data set, or train a supernet on these images."
+        )
 
 
 def _as_in(parent: Workdir, data: "DataSplits") -> "DataSplits":

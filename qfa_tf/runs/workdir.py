@@ -101,17 +101,20 @@ class Workdir:
           ConfigError: `config` is not valid, or the `config.json` here is damaged.
           FileWriteError: `config.json` cannot be written.
         """
+        config = self.accepted(config)
+        if not self.config_file.is_file() or differences(read_config(self.config_file), config):
+            write_config(config, self.config_file)
+        return config
+
+    def accepted(self, config: ConfigDict) -> ConfigDict:
+        """What `claim` returns, and what it raises, without writing anything."""
         validate_config(config)
         self.check_folder()
         if not self.config_file.is_file():
-            write_config(config, self.config_file)
             return complete_config(config)
         config = continued_config(config, self.config_file)
         changes = differences(read_config(self.config_file), config)
-        others = [change for change in changes if not change[0].startswith(_SEARCH)]
-        if changes and not others:
-            write_config(config, self.config_file)
-        changes = others
+        changes = [change for change in changes if not change[0].startswith(_SEARCH)]
         if changes:
             shown = "; ".join(_difference(*change) for change in changes[:SHOWN_DIFFERENCES])
             rest = len(changes) - SHOWN_DIFFERENCES

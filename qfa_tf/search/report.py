@@ -6,6 +6,7 @@ import html
 import os
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from qfa_tf.cost import METRICS, CostModel
 from qfa_tf.search.diagram import draw, legend
@@ -16,6 +17,28 @@ from qfa_tf.search.report_page import SCRIPT, STYLE
 from qfa_tf.search.result import Candidate, Reference, SearchResult
 from qfa_tf.search.sensitivity import Change
 from quantize_configs.files import write_text
+
+
+class Unseen(NamedTuple):
+    """The chosen network on images that nothing was chosen by.
+
+    Attributes:
+      split: Name of their split.
+      accuracy: Fraction from 0 to 1.
+      images: Their number.
+      key: Identifies network, weights and images.
+    """
+
+    split: str
+    accuracy: float
+    images: int
+    key: str = ""
+
+    def __str__(self):
+        return (
+            f"On {self.images:,} images of {self.split}, by which nothing was chosen: "
+            f"{with_interval(self.accuracy, self.images)}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +55,7 @@ class ReportDetails:
       others: Other searches of the same objective, drawn beside it.
       exported: Files of its subnets.
       links: Names and relative addresses of other files.
+      unseen: The chosen network on other images than those it was chosen by.
     """
 
     references: Sequence[Reference] = ()
@@ -43,6 +67,7 @@ class ReportDetails:
     others: Sequence[Series] = ()
     exported: Sequence[ExportedPoint] = ()
     links: Sequence[tuple[str, str]] = ()
+    unseen: Unseen | None = None
 
 
 def write_report(
@@ -73,7 +98,7 @@ def write_report(
         '<p id="tip" role="status">Hover, click, or use the arrow keys on the front.</p>',
         *_files(details),
         "<h2>Chosen architecture</h2>",
-        _chosen(result),
+        _chosen(result, details.unseen),
         *_sensitivity(result, details.sensitivity),
         "<h2>Front</h2>",
         _front(result),
@@ -160,7 +185,7 @@ def _settings(result: SearchResult, details: ReportDetails) -> list[tuple[str, s
     ]
 
 
-def _chosen(result: SearchResult) -> str:
+def _chosen(result: SearchResult, unseen: Unseen | None) -> str:
     chosen = result.chosen
     if chosen is None:
         return "<p>No evaluated candidate meets all constraints.</p>"
@@ -199,7 +224,7 @@ def _chosen(result: SearchResult) -> str:
         "params",
         "weight bytes",
     ]
-    keys = "".join(
+    keys = " ".join(
         f'<span class="bits" style="background:{colour}">{bits}-bit weights</span>'
         for bits, colour in legend().items()
     )
@@ -208,7 +233,8 @@ def _chosen(result: SearchResult) -> str:
     )
     return (
         f"<p>Accuracy {_accuracy(result, chosen)} on {chosen.images:,} images, "
-        f"input {architecture.resolution} px{', ' if others else ''}{html.escape(others)}.</p>"
+        f"input {architecture.resolution} px{', ' if others else ''}{html.escape(others)}. "
+        f"{'' if unseen is None else html.escape(f'{unseen}.')}</p>"
         f"<p>{keys} The bar in a box is the site's part of the 8-bit MFLOPs.</p>"
         f"{draw(result.space, architecture, sites)}"
         f"<pre>{html.escape(architecture.describe())}</pre>{_table(header, rows)}"

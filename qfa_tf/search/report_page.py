@@ -51,8 +51,13 @@ const tip = document.getElementById("tip");
 const points = [...document.querySelectorAll("[data-member]")];
 const rows = [...document.querySelectorAll("#front tbody tr")];
 function tell(element) { tip.textContent = element.getAttribute("aria-label"); }
+// The front is one stop of the Tab key; the arrow keys move along it.
+function stop(point, here) { point.setAttribute("tabindex", here ? "0" : "-1"); }
 function select(member, open) {
-  for (const point of points) point.classList.toggle("selected", point.dataset.member === member);
+  for (const point of points) {
+    point.classList.toggle("selected", point.dataset.member === member);
+    stop(point, point.dataset.member === member);
+  }
   for (const row of rows) row.classList.toggle("selected", row.dataset.row === member);
   const point = points.find((one) => one.dataset.member === member);
   if (point) tell(point);
@@ -61,7 +66,8 @@ function select(member, open) {
 }
 for (const element of document.querySelectorAll("#chart [aria-label]")) {
   element.addEventListener("mouseenter", () => tell(element));
-  element.addEventListener("focus", () => tell(element));
+  // A listener would make a stop of the Tab key of what is none.
+  if (element.hasAttribute("tabindex")) element.addEventListener("focus", () => tell(element));
 }
 points.forEach((point, place) => {
   point.addEventListener("click", () => select(point.dataset.member, true));
@@ -109,4 +115,5 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 const chosen = document.querySelector("#chart .chosen[data-member]");
 if (chosen) select(chosen.dataset.member, false);
+else if (points.length) points.forEach((point, place) => stop(point, place === 0));
 """

@@ -20,6 +20,7 @@ from qfa_tf.supernet import (
     fitting,
     inputs,
     measuring,
+    pretrained,
     saving,
     site_layers,
     summary,
@@ -494,6 +495,28 @@ class QFASupernet(keras.Model):
         return {
             name: function.experimental_get_tracing_count() for name, function in functions.items()
         }
+
+    @classmethod
+    def from_pretrained(cls, name: str) -> "QFASupernet":
+        """A trained supernet: its subnets are calibrated, measured and extracted as they are.
+
+        Args:
+          name: One of `QFASupernet.pretrained()`, or the path of an .npz file that
+            `scripts/make_pretrained.py` wrote.
+
+        Raises:
+          InvalidInputError: There is none.
+          PretrainedError: Its files are damaged, or of another version.
+        """
+        found = pretrained.read_pretrained(name)
+        net = cls(found.space, **found.facts["options"])
+        pretrained.assign_weights(net, found.arrays, found.name)
+        return net
+
+    @staticmethod
+    def pretrained() -> list[str]:
+        """Names of the trained supernets that come along."""
+        return pretrained.pretrained_names()
 
     def get_config(self):
         """Constructor arguments."""

@@ -58,6 +58,8 @@ def test_our_file(flatbuffer, tmp_path):
         for layer in found.layers
         if layer.weight_type != "-"
     }
+    assert set(by_weights) == {"conv", "pointwise", "classes"}
+    quantize(float_model(), BitPolicy(layers=dict.fromkeys(by_weights, (4, 4))))  # are its names
     assert sorted(by_weights.values()) == [
         ("CONV_2D", "INT8", 3, 8),
         ("FULLY_CONNECTED", "INT2", 2, 4),
@@ -68,6 +70,7 @@ def test_our_file(flatbuffer, tmp_path):
     assert found.metadata["writer"].startswith("qfa_tf")
     (packed,) = (layer for layer in found.layers if layer.weight_type == "INT2")
     assert packed.constant_bytes == 8 * 8 // 4 + 8 * 4
+    assert {layer.tensor for layer in found.layers} > {"classes"}
     text = str(found)
     assert "1 partition(s), 0 operators outside" in text
     assert "cat, dog, horse" in text

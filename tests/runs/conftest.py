@@ -68,10 +68,9 @@ def _restored(finished_run):
 @pytest.fixture
 def restored_once(_restored, monkeypatch):
     """Gives all tests one restored net, so that it is traced once."""
-    import qfa_tf.runs.evaluation_run
     import qfa_tf.runs.exporting.building
     import qfa_tf.runs.measurement
 
     runs = qfa_tf.runs
-    for module in (runs.measurement, runs.exporting.building, runs.evaluation_run):
+    for module in (runs.measurement, runs.exporting.building):
         monkeypatch.setattr(module, "restore", lambda workdir: _restored)

@@ -224,3 +224,18 @@ def test_training_refuses_changed_images_and_goes_on_with_permission(
     now = open_data(workdir, of_photos)
     assert not set(now.train.content_ids()) & set().union(*held_out(first).values())
     assert workdir_evaluator(workdir, tiny_run.tiny_space()).images == len(now.search_validation)
+
+
+def test_a_training_without_usable_images_claims_nothing(workdir, of_photos, photos, console):
+    broken = complete_config(of_photos)
+    broken.data.name = f"folder:{photos}/none"
+    new = Workdir(workdir.path.parent / "new")
+    with pytest.raises(ConfigError):
+        train(broken, new, console)
+    assert "Loading" in console.file.getvalue()
+    damaged = next(photos.rglob("*.png"))
+    damaged.write_bytes(b"none")
+    with pytest.raises(ConfigError, match="damaged"):
+        train(of_photos, new, console)
+    assert [path.name for path in new.path.iterdir()] == [new.lock_file.name]
+    assert new.claim(broken) == broken  # another config may have it

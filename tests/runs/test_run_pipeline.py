@@ -22,6 +22,7 @@ from qfa_tf.runs.benchmarking.front_latency import write_front_latency
 from qfa_tf.runs.benchmarking.run import benchmark_models, images_of_model, model_contents
 from qfa_tf.runs.measurement import workdir_evaluator
 from qfa_tf.runs.searching.folder import find_search
+from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.search import EvaluationStore, InfeasibleBudgetError, StoredEvaluator
 from tflite_tools import compare_device, open_device
 
@@ -75,6 +76,17 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
     chosen = read_architecture(folder.architecture_file)
     assert chosen == result.architecture(result.chosen)
     assert f"Next: python apps/export.py --workdir={run_copy}" in text
+
+    unseen = evaluate_selection(run_copy, split="test", console=console)
+    told = f"by which nothing was chosen: {100 * unseen['accuracy']:.2f} %"
+    assert told in text.replace("\n", " ")
+    assert told in folder.report.read_text()
+    refresh_page(run_copy, folder)
+    assert told in folder.report.read_text()
+    with EvaluationStore(run_copy.evaluations, tiny_space) as store:
+        genomes = np.array([result.chosen.genome], np.int32)
+        keys = result.checkpoint_key, result.calibration_key
+        assert store.get_many(genomes, *keys, "test") == [None]
 
     # The same search again needs no net and ends with the same file.
     pareto = folder.pareto_json.read_bytes()

@@ -6,6 +6,7 @@ import numpy as np
 
 from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.metadata import FILE_IDENTIFIER
+from tflite_tools.flatbuffer.native_notes import without_notes
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.operators.grids import Dequantize, Quantize
 
@@ -51,7 +52,8 @@ def operator_units(flatbuffer: bytes, kernel_set: str = "xnnpack") -> list[Opera
       FlatbufferError: The bytes are no model.
     """
     interpreter = runtime.load(flatbuffer, runtime.KernelSet(kernel_set))
-    interpreter.allocate_tensors()
+    with without_notes():
+        interpreter.allocate_tensors()
     records, _ = runtime.describe(interpreter)
     nodes = [node for node in interpreter._get_ops_details() if node["op_name"] != "DELEGATE"]
     details = {item["index"]: item for item in interpreter.get_tensor_details()}

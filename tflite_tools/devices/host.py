@@ -15,6 +15,7 @@ from tflite_tools.benchmarking.options import BenchmarkOptions
 from tflite_tools.devices.device import DeviceInfo, Round
 from tflite_tools.devices.inputs import fill_inputs
 from tflite_tools.flatbuffer import runtime
+from tflite_tools.flatbuffer.native_notes import without_notes
 
 _THERMAL = pathlib.Path("/sys/class/thermal")
 _GOVERNOR = pathlib.Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -72,7 +73,8 @@ class HostModel:
         kernel_set = _kernel_set(options)
         start = time.perf_counter()
         self._interpreter = runtime.load(flatbuffer, kernel_set, options.num_threads)
-        self._interpreter.allocate_tensors()
+        with without_notes():
+            self._interpreter.allocate_tensors()
         init_ms = (time.perf_counter() - start) * 1e3
         fill_inputs(self._interpreter)
         first_ms = _timed_ms(self._interpreter.invoke, _clock(options))

@@ -28,7 +28,8 @@ class LayerRecord:
     """One operator of a file.
 
     Attributes:
-      name: Of the first tensor it writes.
+      name: Of the layer, as a `BitPolicy` names it, where the operator has weights and the file has
+        the metadata of `convert`; else of the first tensor it writes.
       operator: For example CONV_2D; the name of a custom operator.
       input_type: Of the first tensor it reads; "-" when it reads none.
       output_type: Of the tensor it writes.
@@ -39,6 +40,8 @@ class LayerRecord:
       activation_bits: Bits of the codes it reads, where the file tells them; None otherwise.
       constant_bytes: Of all its constants.
       delegate: "XNNPACK", "built-in", or "-" when LiteRT was not asked or cannot run the file.
+      tensor: Name of the first tensor it writes, as in `verify` and in other tools: behind a layer
+        and an activation that became one operator, that of the activation.
     """
 
     name: str
@@ -51,6 +54,7 @@ class LayerRecord:
     activation_bits: int | None
     constant_bytes: int
     delegate: str
+    tensor: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,14 +112,14 @@ class Inspection:
         width = max([len(layer.name) for layer in self.layers] + [5])
         lines.append(
             f"{'layer':<{width}}  {'operator':<18} {'in':<8} {'out':<8} {'weights':<8} "
-            f"{'bits w/a':<8} {'bytes':>9}  delegate"
+            f"{'bits w/a':<8} {'bytes':>9}  {'delegate':<8}  writes"
         )
         for layer in self.layers:
             bits = f"{layer.weight_bits or '-'}/{layer.activation_bits or '-'}"
             lines.append(
                 f"{layer.name:<{width}}  {layer.operator:<18} {layer.input_type:<8} "
                 f"{layer.output_type:<8} {layer.weight_type:<8} {bits:<8} "
-                f"{layer.constant_bytes:>9,}  {layer.delegate}"
+                f"{layer.constant_bytes:>9,}  {layer.delegate:<8}  {layer.tensor}"
             )
         return "\n".join(lines)
 
@@ -212,16 +216,17 @@ class _Reader:
         constants = {index: self._constant_bytes(index) for index in inputs}
         constants = {index: size for index, size in constants.items() if size}
         activations = [index for index in inputs if index not in constants]
-        weight_type, weight_bits, activation_bits = "-", None, None
+        layer, weight_type, weight_bits, activation_bits = written, "-", None, None
         sizes = {**constants, **self._widened(inputs)}
         weights = [i for i in sizes if self.described(i)[1] not in _SETTING_TYPES]
         if weights:
             largest = max(weights, key=sizes.__getitem__)
             tensor_name, weight_type, _ = self.described(largest)
-            layer = tensor_name.removesuffix(".weight")
-            weight_bits, activation_bits = bits.get(layer, (_bits_of(weight_type), None))
+            owner = tensor_name.removesuffix(".weight")
+            weight_bits, activation_bits = bits.get(owner, (_bits_of(weight_type), None))
+            layer = owner if owner in bits else written
         return LayerRecord(
-            name=written,
+            name=layer,
             operator=name,
             input_type=self.described(activations[0])[1] if activations else "-",
             output_type=output_type,
@@ -231,6 +236,7 @@ class _Reader:
             activation_bits=activation_bits,
             constant_bytes=sum(constants.values()),
             delegate="-",
+            tensor=written,
         )
 
     def _widened(self, inputs) -> dict[int, int]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from quantize_configs.errors import DamagedFileError, InvalidInputError
 from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.flatbuffer.native_notes import without_notes
 
 
 class FlatbufferError(DamagedFileError):
@@ -123,7 +124,8 @@ def run(
         for details, array in zip(interpreter.get_input_details(), arrays, strict=True):
             if tuple(details["shape"]) != array.shape:
                 interpreter.resize_tensor_input(details["index"], array.shape)
-        interpreter.allocate_tensors()
+        with without_notes():
+            interpreter.allocate_tensors()
         for details, array in zip(interpreter.get_input_details(), arrays, strict=True):
             interpreter.set_tensor(details["index"], array)
         interpreter.invoke()

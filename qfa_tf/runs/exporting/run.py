@@ -96,6 +96,7 @@ def export_model(
     options = _fitting(options or ExportOptions(), space, console)
     if page:
         require_page(options)
+    say(console, "Loading TensorFlow and the images.")
     data = open_data(workdir, config)
     if selection.member is not None and is_stale(selection, checkpoint_key):
         measured_anew(workdir, selection.member, data, console)
@@ -287,7 +288,7 @@ class _Export:
                 f"Accuracy of the supernet's subnet: {chosen_by} on the "
                 f"{record.accuracy['search_images']:,} images that the search chose it by, "
                 f"{with_interval(measured['supernet'], images)} on {images:,} of "
-                f"{model.accuracy['split']}, which no search has seen.",
+                f"{model.accuracy['split']}, by which no search chose.",
             )
         say(
             self._console,

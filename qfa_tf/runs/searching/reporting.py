@@ -8,7 +8,7 @@ from qfa_tf.runs.exporting.records import ModelRecord, model_path, read_record, 
 from qfa_tf.runs.searching.folder import SearchFolder, finished_searches
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Reference, SearchResult, write_report
-from qfa_tf.search.report import ReportDetails
+from qfa_tf.search.report import ReportDetails, Unseen
 from qfa_tf.search.report_chart import ExportedPoint, Series
 from qfa_tf.search.sensitivity import Change
 from quantize_configs.files import write_text
@@ -31,6 +31,7 @@ def write_page(
         "references": [reference._asdict() for reference in details.references],
         "sensitivity": [change._asdict() for change in details.sensitivity],
         **{name: getattr(details, name) for name in _KEPT},
+        "unseen": None if details.unseen is None else details.unseen._asdict(),
     }
     write_text(folder.details_file, json.dumps(content, indent=1) + "\n")
     write_report(result, folder.report, _completed(workdir, folder, result, details))
@@ -48,13 +49,25 @@ def refresh_page(workdir: Workdir, folder: SearchFolder) -> None:
     content = json.loads(folder.details_file.read_text(encoding="utf-8"))
     if content.get("schema_version") != SCHEMA_VERSION:
         return
+    unseen = content.get("unseen")  # earlier releases have none
     details = ReportDetails(
+        unseen=None if unseen is None else Unseen(**unseen),
         references=[Reference(**fields) for fields in content["references"]],
         sensitivity=[Change(**fields) for fields in content["sensitivity"]],
         **{name: content[name] for name in _KEPT},
     )
     result = folder.result()
     write_report(result, folder.report, _completed(workdir, folder, result, details))
+
+
+def known_unseen(folder: SearchFolder, key: str) -> Unseen | None:
+    """What `write_page` kept of the chosen subnet on unseen images, where it is that of a key."""
+    try:
+        content = json.loads(folder.details_file.read_text(encoding="utf-8"))
+        found = Unseen(**content["unseen"])
+    except (OSError, ValueError, KeyError, TypeError):  # it is measured again
+        return None
+    return found if found.key == key else None
 
 
 def _completed(

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import os
 import pathlib
 import time
@@ -17,7 +18,11 @@ from qfa_tf.runs.building import build_space
 from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import RunError
-from qfa_tf.runs.measurement import single_threaded_evaluator, workdir_evaluator
+from qfa_tf.runs.measurement import (
+    SupernetEvaluator,
+    single_threaded_evaluator,
+    workdir_evaluator,
+)
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.searching.display import SearchDisplay
@@ -28,12 +33,13 @@ from qfa_tf.runs.searching.folder import (
     claimed_search,
     search_folder,
 )
-from qfa_tf.runs.searching.reporting import write_page
+from qfa_tf.runs.searching.reporting import known_unseen, write_page
 from qfa_tf.runs.searching.settings import SearchSettings
 from qfa_tf.runs.training.final_table import uniform_bits, uniform_genomes
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import (
     PREDICTED,
+    Candidate,
     EvaluationStore,
     Evaluator,
     PredictingEvaluator,
@@ -49,12 +55,14 @@ from qfa_tf.search import (
 from qfa_tf.search.constraints import resolve_constraints
 from qfa_tf.search.evaluator_pool import EvaluatorPool
 from qfa_tf.search.intervals import with_interval
-from qfa_tf.search.report import ReportDetails
+from qfa_tf.search.report import ReportDetails, Unseen
 from qfa_tf.search.sensitivity import Change, sensitivity
 from qfa_tf.search.worker_pool import WorkerPool
 from qfa_tf.space import SearchSpace
 
 BACKENDS = ("processes", "ray")
+UNSEEN_SPLIT = "test"
+"""Images that nothing is chosen by."""
 
 
 def search_workdir(
@@ -138,15 +146,16 @@ def search_workdir(
         evaluator: Evaluator
         evaluations: int | None = None
         stored: StoredEvaluator | None = None
+        apart: SupernetEvaluator | None = None
         if settings.strategy == "predicted":
             evaluator, strategy = _predicting(workdir, settings, space, predictor_of, console)
         else:
             _say_if_older(folder, key_of(require_newest(workdir)), console)
             strategy, evaluations = settings.build_strategy(), settings.budget
             store = stack.enter_context(EvaluationStore(workdir.evaluations, space))
-            stored = evaluator = StoredEvaluator(
-                stack.enter_context(_measuring(workdir, space, workers, backend)), store
-            )
+            say(console, "Loading TensorFlow, the images and the supernet.")
+            measuring, apart = stack.enter_context(_measuring(workdir, space, workers, backend))
+            stored = evaluator = StoredEvaluator(measuring, store)
         with display:
             result = search(
                 space,
@@ -167,8 +176,15 @@ def search_workdir(
             say(console, "Measuring the chosen subnet with each bit-width changed ...")
             changes = sensitivity(result.chosen, cost, objective, evaluator.evaluate)
             display.seconds["sensitivity"] = time.perf_counter() - began
+        unseen: Unseen | None = None
+        if apart is not None and result.chosen is not None:
+            began = time.perf_counter()
+            unseen = _on_unseen_images(apart, result.chosen, folder, console)
+            display.seconds["unseen images"] = time.perf_counter() - began
         next_command = _next_command(workdir, settings, folder)
-        details = ReportDetails(references, changes, display.seconds, _data(config), next_command)
+        details = ReportDetails(
+            references, changes, display.seconds, _data(config), next_command, unseen=unseen
+        )
         _write(workdir, folder, result, details)
     if stored is not None:
         say(
@@ -178,7 +194,7 @@ def search_workdir(
         )
     if result.quality is not None:
         say(console, str(result.quality))
-    _print_outcome(result, references, folder, next_command, console)
+    _print_outcome(result, references, unseen, folder, next_command, console)
     return result
 
 
@@ -225,11 +241,13 @@ def default_workers() -> int:
 
 
 @contextlib.contextmanager
-def _measuring(workdir: Workdir, space, workers: int, backend: str) -> Iterator[Evaluator]:
-    """The evaluator, with its processes when there are some."""
+def _measuring(
+    workdir: Workdir, space, workers: int, backend: str
+) -> Iterator[tuple[Evaluator, SupernetEvaluator]]:
+    """The evaluator, with its processes when there are some, and the one of this process."""
     reference = workdir_evaluator(workdir, space)
     if not workers:
-        yield reference
+        yield reference, reference
         return
     factory = functools.partial(
         single_threaded_evaluator, str(workdir.path.absolute()), reference.checkpoint_key
@@ -241,7 +259,28 @@ def _measuring(workdir: Workdir, space, workers: int, backend: str) -> Iterator[
     else:
         pool = WorkerPool(factory, workers, reference)
     with pool:
-        yield pool
+        yield pool, reference
+
+
+def _on_unseen_images(
+    evaluator: SupernetEvaluator,
+    chosen: Candidate,
+    folder: SearchFolder,
+    console: rich.console.Console,
+) -> Unseen:
+    """The chosen subnet, and no other one, on the images that chose nothing.
+
+    A search picks what was lucky on its images, so those flatter what it picks.
+    """
+    parts = [evaluator.checkpoint_key, evaluator.calibration_key]
+    parts += [evaluator.images_key(UNSEEN_SPLIT), str(list(chosen.genome))]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    known = known_unseen(folder, key)
+    if known is not None:
+        return known
+    say(console, f"Measuring the chosen subnet on images of {UNSEEN_SPLIT}.")
+    found = evaluator.evaluate_apart(np.array(chosen.genome, np.int32), UNSEEN_SPLIT)
+    return Unseen(UNSEEN_SPLIT, found.accuracy, found.images, key)
 
 
 def _predicting(workdir: Workdir, settings: SearchSettings, space, name: str | None, console):
@@ -299,7 +338,7 @@ def _data(config) -> dict[str, str]:
         "set": config.data.name,
         "calibration": f"{config.data.calibration_batches} batches of training images",
         "search_validation": "held out of training; the search and its predictors see nothing else",
-        "test": "not looked at",
+        UNSEEN_SPLIT: "only the chosen subnet is measured on them, when it has been chosen",
     }
 
 
@@ -322,7 +361,7 @@ def _tie(result: SearchResult) -> str:
     )
 
 
-def _print_outcome(result, references, folder, next_command, console) -> None:
+def _print_outcome(result, references, unseen, folder, next_command, console) -> None:
     for reference in references:
         say(
             console,
@@ -346,6 +385,7 @@ def _print_outcome(result, references, folder, next_command, console) -> None:
         f"Chosen: accuracy {accuracy} on {result.split}{note}, {_tie(result)}"
         f"{result.objective} {chosen.costs[result.objective]:.4g}, "
         f"{chosen.costs['weight_bytes']:,.0f} weight bytes\n"
+        f"{'' if unseen is None else f'{unseen}{chr(10)}'}"
         f"{result.architecture(chosen).describe()}\n"
         f"Front of {len(result.front)} in {folder.pareto_json}, page in {folder.report}, the "
         f"chosen subnet in {folder.architecture_file}.\n"

@@ -17,6 +17,7 @@ from qfa_tf.runs.config import total_steps
 from qfa_tf.runs.measurement import SupernetEvaluator
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import EvaluationStore, StoredEvaluator
+from qfa_tf.search.intervals import with_interval
 from qfa_tf.space import FLOAT_BITS, Architecture, SearchSpace
 from quantize_configs.files import write_text
 
@@ -79,12 +80,12 @@ def write_probes(
     alone = bool(config.training.architecture)
     what = "The subnet that was trained alone" if alone else "Largest subnet, no retraining"
     table = rich.table.Table(title=f"{what}, on {evaluator.split}")
-    for name in ("bits", "accuracy (%)", "loss", "mflops_8bit", "weight bytes"):
+    for name in ("bits", "accuracy, 95 % interval", "loss", "mflops_8bit", "weight bytes"):
         table.add_column(name, justify="right")
     for row, (bits, result) in enumerate(results.items()):
         table.add_row(
             str(bits),
-            f"{100 * result.accuracy:.2f}",
+            with_interval(result.accuracy, result.images),
             f"{result.loss:.3f}",
             f"{costs['mflops_8bit'][row]:.4g}",
             f"{costs['weight_bytes'][row]:,.0f}",

@@ -91,8 +91,9 @@ def train(
         _train(config, workdir, rich.console.Console(quiet=True), strategy, open_set)
         return
     with training_lock(workdir) as locked:
-        config = workdir.claim(config)
+        config = workdir.accepted(config)
         if is_finished(workdir, config):
+            config = workdir.claim(config)
             if changed_data:
                 open_set(console)
             say(
@@ -117,10 +118,16 @@ def _train(
     strategy: str,
     open_set: Callable[..., "DataSplits"],
 ) -> None:
+    say(console, "Loading TensorFlow and the images.")
     load_tensorflow()
     workers = Workers(strategy)
     workers.check_batch_size(config.training.batch_size)
     with workers.report_lost():
+        data = None
+        if workers.task.is_chief:  # a folder without usable images does not become a workdir
+            claim = functools.partial(workdir.claim, config)
+            data = open_set(console, before_writing=claim)
+            claim()
         workers.any(False)  # the chief has written the config now
         if not workdir.config_file.is_file():
             raise WorkerError(
@@ -128,7 +135,7 @@ def _train(
                 "the same --workdir on a file system that they share."
             )
         config = workdir.claim(config)
-        data = open_set(console if workers.task.is_chief else None, writes=workers.task.is_chief)
+        data = open_set(writes=False) if data is None else data
         net = _build(config, workdir, workers, data, console)
     with workers.report_lost():
         loop = TrainingLoop(config, workdir, workers, data, net, console)
