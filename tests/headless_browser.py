@@ -83,7 +83,7 @@ class Page:
 
     def press(self, key: str, code: int) -> None:
         """Presses a key, such as "Enter" (13) or "Tab" (9)."""
-        text = {"Enter": "\r"}.get(key)
+        text = {"Enter": "\r", " ": " "}.get(key)
         for kind in ("keyDown", "keyUp"):
             typed = {"text": text} if text and kind == "keyDown" else {}
             self._call(
@@ -91,15 +91,28 @@ class Page:
                 type=kind, key=key, code=key, windowsVirtualKeyCode=code, **typed,
             )  # fmt: skip
 
-    def click(self, selector: str) -> None:
-        """Clicks into the middle of an element."""
+    def hover(self, selector: str) -> tuple[float, float]:
+        """Moves the mouse to the middle of an element, and returns where that is."""
         x, y = self.evaluate(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
             "return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
+        self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        return x, y
+
+    def click(self, selector: str) -> None:
+        """Clicks into the middle of an element."""
+        x, y = self.hover(selector)
         for kind in ("mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def resize(self, width: int, height: int) -> None:
+        """Gives the page another size, in pixels."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
 
     def screenshot(self, path: pathlib.Path) -> None:
         """Writes what is seen as a PNG."""
