@@ -66,7 +66,7 @@ def package_workdir(
     arrays = stored_weights(net)
     assign_weights(net, arrays, name)
     evaluator = workdir_evaluator(workdir, space, data, net)
-    accuracy = {}
+    accuracy: dict[str, dict[str, float]] = {}
     for split in (SEARCH_SPLIT, "test"):
         for bits in uniform_bits(space):
             for size in _SIZES:

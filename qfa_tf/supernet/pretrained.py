@@ -142,7 +142,8 @@ def write_pretrained(
       FileWriteError: They cannot be written.
     """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{f"{i:04}": array for i, array in enumerate(arrays)})
+    named: dict[str, Any] = {f"{number:04}": array for number, array in enumerate(arrays)}
+    np.savez_compressed(buffer, **named)
     content = buffer.getvalue()
     facts = {
         "schema_version": SCHEMA_VERSION,
