@@ -38,7 +38,8 @@ for words in commands:
     pid = os.fork()
     if pid == 0:
         try:
-            rest = flags.FLAGS([program, *words])
+            sys.argv = [program, *words]  # ml_collections looks for overrides there
+            rest = flags.FLAGS(sys.argv)
             answer = f"unexpected {rest[1:]}" if rest[1:] else ""
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
@@ -53,7 +54,9 @@ print(json.dumps(answers))
 
 
 def program_of(words):
-    """Name of one of the programs, and its flags; None for other commands."""
+    """Name of one of the programs, and its flags; None for other commands and mere names."""
+    if len(words) < 2 or words[-1].startswith("apps/"):
+        return None
     if words[0] in PROGRAMS:
         return PROGRAMS[words[0]], list(words[1:])
     if words[0] == "python" and len(words) > 1 and words[1].startswith("apps/"):

@@ -38,7 +38,7 @@ NOT_RUN = {
     ),
     "is a pattern": lambda words: "..." in str(words) or "WORKDIR" in str(words),
     "trains for hours": lambda words: "mobilenet" in str(words),
-    "is a name": lambda words: program_of(words) is not None and len(words) < 3,
+    "is a name": lambda words: words[-1].startswith("apps/"),
     "writes into the checkout": lambda words: len(words) > 1 and words[1].startswith("scripts/"),
     "is a checkout's own text": lambda words: words[0].startswith("qfa-"),
 }
@@ -54,7 +54,7 @@ RUN = [command for command in commands() if reason(command.words) is None]
 
 def test_most_commands_of_programs_run():
     of_programs = {command for command in commands() if program_of(command.words) is not None}
-    assert len([command for command in RUN if command in of_programs]) >= 12
+    assert len([command for command in RUN if command in of_programs]) >= 10
 
 
 @pytest.fixture(scope="module")
