@@ -2,12 +2,13 @@
 # Installs what the runtimes of `python apps/benchmark.py --runtimes=...` need, by Debian's apt, pip
 # and npm. What is there already is kept.
 #
-#   sh scripts/install_runtimes.sh [micro] [gpu] [browser] [arm64]      default: all of them
+#   sh scripts/install_runtimes.sh [micro] [gpu] [browser] [arm64] [mediapipe]      default: all
 #
 # micro    the package tflite-micro, into the Python of PYTHON (default python3)
 # gpu      a loader of Vulkan, and the software Vulkan of Debian's chromium, for machines without card
 # browser  chromium, and LiteRT.js
 # arm64    an ARM64 Python with LiteRT under qemu-user-static, about 400 MB
+# mediapipe  MediaPipe Tasks in an environment of its own, to see how it reads exported files
 #
 # Everything but system packages goes into QFA_TF_RUNTIMES (default ~/.cache/qfa_tf/runtimes).
 set -eu
@@ -73,15 +74,20 @@ install_arm64() {
             "ai-edge-litert>=2.3,<3" numpy flatbuffers lazy-loader
 }
 
-[ $# -gt 0 ] || set -- micro gpu browser arm64
+install_mediapipe() {
+    [ -x "$place/mediapipe/bin/python" ] || "$python" -m venv "$place/mediapipe"
+    "$place/mediapipe/bin/python" -m pip install --quiet "mediapipe>=1.2,<2"
+}
+
+[ $# -gt 0 ] || set -- micro gpu browser arm64 mediapipe
 for part in "$@"; do
     case $part in
-    micro | gpu | browser | arm64)
+    micro | gpu | browser | arm64 | mediapipe)
         "install_$part"
         echo "$part is installed."
         ;;
     *)
-        echo "A part is micro, gpu, browser or arm64. Received: $part." >&2
+        echo "A part is micro, gpu, browser, arm64 or mediapipe. Received: $part." >&2
         exit 2
         ;;
     esac

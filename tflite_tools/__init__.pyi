@@ -8,6 +8,7 @@ from .errors import QFAError
 from .flatbuffer.inspection import Inspection, inspect
 from .flatbuffer.metadata import with_metadata
 from .flatbuffer.runtime import FlatbufferError, KernelSet, run
+from .flatbuffer.task_metadata import with_task_metadata
 from .integer_graph.graph import IntegerGraph
 from .runtimes.comparison import RuntimesReport, compare_runtimes
 from .support.table import UnsupportedCombinationError
@@ -46,5 +47,6 @@ __all__ = [
     "run",
     "verify",
     "with_metadata",
+    "with_task_metadata",
     "write_page",
 ]

@@ -63,6 +63,7 @@ def define_flags() -> None:
         "int8: 8 bits, the whole subnet in integers; float32: float, as in training; float16: "
         "weights stored as float16, otherwise float32.",
     )
+    flags.DEFINE_bool("softmax", False, "Answer with probabilities; without it, with logits.")
     flags.DEFINE_bool(
         "page",
         False,
@@ -107,6 +108,7 @@ def main():
             input_type=FLAGS.input_type,
             output_type=FLAGS.output_type,
             float_sites=FLAGS.float_sites,
+            softmax=FLAGS.softmax,
         ),
     )
 

@@ -122,7 +122,7 @@ def export(
     name: str | None = None,
     page: bool = False,
     console: rich.console.Console | None = None,
-    **options: str,
+    **options: Any,
 ) -> "ModelRecord":
     """Exports a subnet as a verified `.tflite` file; the program `qfa-export`.
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tflite_tools.flatbuffer.associated_files import read_files, with_files
+
 #: Name of the metadata entry in the flatbuffer.
 METADATA_NAME = "qfa_tf"
 FILE_IDENTIFIER = b"TFL3"
@@ -37,24 +39,56 @@ def with_metadata(flatbuffer: bytes, entries: dict[str, Any]) -> bytes:
       flatbuffer: Bytes of any .tflite file.
       entries: Anything JSON can hold, replacing entries of the same key.
     """
-    import flatbuffers
+    model = unpacked(flatbuffer)
+    metadata = {**(read_metadata(flatbuffer) or {}), **entries}
+    add_entry(model, METADATA_NAME, encoded(metadata))
+    return with_files(packed(model), read_files(flatbuffer))
+
+
+def unpacked(flatbuffer: bytes) -> Any:
+    """A model as objects that can be changed."""
     from ai_edge_litert import schema_py_generated as schema
 
-    metadata = {**(read_metadata(flatbuffer) or {}), **entries}
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer))
-    found = [item for item in model.metadata or [] if item.name == METADATA_NAME.encode()]
-    if found:
-        buffer = model.buffers[found[0].buffer]
-    else:
-        buffer = schema.BufferT()
-        entry = schema.MetadataT()
-        entry.name, entry.buffer = METADATA_NAME.encode(), len(model.buffers)
-        model.buffers.append(buffer)
-        model.metadata = [*(model.metadata or []), entry]
-    buffer.data = encoded(metadata)
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer))
+
+
+def packed(model: Any) -> bytes:
+    """The bytes of a model."""
+    import flatbuffers
+
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
     return bytes(builder.Output())
+
+
+def add_entry(model: Any, name: str, content: np.ndarray) -> None:
+    """Adds or replaces an entry of a model's metadata.
+
+    Args:
+      model: From `unpacked`.
+      name: Of the entry.
+      content: uint8 [n].
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    found = [item for item in model.metadata or [] if item.name == name.encode()]
+    if not found:
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = name.encode(), len(model.buffers)
+        model.buffers.append(schema.BufferT())
+        model.metadata = [*(model.metadata or []), entry]
+        found = [entry]
+    model.buffers[found[0].buffer].data = content
+
+
+def remove_entry(model: Any, name: str) -> None:
+    """Removes an entry of a model's metadata, with its buffer where that is the last one."""
+    for item in [item for item in model.metadata or [] if item.name == name.encode()]:
+        model.metadata.remove(item)
+        if item.buffer == len(model.buffers) - 1:
+            model.buffers.pop()
+        else:
+            model.buffers[item.buffer].data = None
 
 
 def encoded(metadata: dict[str, Any]) -> np.ndarray:

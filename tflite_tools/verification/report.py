@@ -13,6 +13,7 @@ from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.conversion_keys import OPTIONS_KEY
 from tflite_tools.flatbuffer.metadata import read_metadata, with_metadata
 from tflite_tools.flatbuffer.runtime import KernelSet
+from tflite_tools.flatbuffer.task_metadata import without_task_metadata
 from tflite_tools.lowering import ConversionOptions, lower
 from tflite_tools.verification.emitted_models import EmittedModels
 from tflite_tools.verification.integers import IntegerReport, compare_integers
@@ -199,12 +200,17 @@ def _checked_graph(flatbuffer, wrapped):
     models = EmittedModels(graph)
     emitted = models.deployed()
     # Packed again, because a file with more metadata is packed in another order.
-    if emitted != flatbuffer and with_metadata(emitted, {}) != with_metadata(flatbuffer, {}):
+    if emitted != flatbuffer and _plain(emitted) != _plain(flatbuffer):
         raise ForeignModelError(
             "The flatbuffer was converted from another model, or from this one before it changed. "
             "Convert the model again and verify the result."
         )
     return graph, models
+
+
+def _plain(flatbuffer: bytes) -> bytes:
+    """The bytes of a file without what is there for other tools."""
+    return without_task_metadata(with_metadata(flatbuffer, {}))
 
 
 def _keras_outputs(model, images):

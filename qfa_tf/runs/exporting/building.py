@@ -32,12 +32,14 @@ class Draft:
     """A file that was not verified yet.
 
     Attributes:
+      name: Of the model.
       architecture: The subnet.
       calibration: Its statistics.
       keras_model: What was extracted.
       flatbuffer: What it was converted to.
     """
 
+    name: str
     architecture: Architecture
     calibration: "Calibration"
     keras_model: "keras.Model"
@@ -115,6 +117,8 @@ class ModelBuilder:
             weight_container=options.weight_container,
             float_sites=options.float_sites,
         )
+        if options.softmax:
+            keras_model = _with_softmax(keras_model)
         flatbuffer = tflite_tools.convert(
             keras_model,
             metadata={
@@ -126,7 +130,7 @@ class ModelBuilder:
             pixel_range=None if options.input_type == "float32" else PIXEL_RANGE,
             **options.conversion,
         )
-        return Draft(architecture, calibration, keras_model, flatbuffer)
+        return Draft(name, architecture, calibration, keras_model, flatbuffer)
 
     def verify(self, draft: Draft) -> VerifiedModel:
         """Compares a file with the simulation, integer by integer, and measures accuracies."""
@@ -154,5 +158,20 @@ class ModelBuilder:
             "keras": report.keras_accuracy,
             "litert": report.litert_accuracy,
         }
-        flatbuffer = tflite_tools.with_metadata(draft.flatbuffer, {"accuracy": accuracy})
+        flatbuffer = tflite_tools.with_task_metadata(
+            tflite_tools.with_metadata(draft.flatbuffer, {"accuracy": accuracy}),
+            name=draft.name,
+            description=f"{draft.architecture.describe()} Made by qfa_tf.",
+            pixel_range=PIXEL_RANGE,
+            output_name=self._options.output_name,
+            probabilities=self._options.softmax,
+        )
         return VerifiedModel(flatbuffer, accuracy, report)
+
+
+def _with_softmax(model: "keras.Model") -> "keras.Model":
+    """The same weights, with probabilities as the answer."""
+    from quantize_configs.keras_backend import keras
+
+    probabilities = keras.layers.Softmax(name="probabilities")(model.output)
+    return keras.Model(model.input, probabilities, name=model.name)

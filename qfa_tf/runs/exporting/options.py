@@ -16,12 +16,19 @@ class ExportOptions:
       input_type: See `tflite_tools.convert`; images of bytes stand for 0 to 1, as in training.
       output_type: See `tflite_tools.convert`.
       float_sites: What sites become that the space keeps in float; see `QFASupernet.extract`.
+      softmax: Whether the file answers with probabilities rather than logits.
     """
 
     weight_container: str = "auto"
     input_type: str = "uint8"
     output_type: str = "float32"
     float_sites: str = DEFAULT_FLOAT_SITES
+    softmax: bool = False
+
+    @property
+    def output_name(self) -> str:
+        """What the answer is called in the signature of the file."""
+        return "probabilities" if self.softmax else "logits"
 
     @property
     def conversion(self) -> dict[str, str]:

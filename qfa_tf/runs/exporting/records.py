@@ -43,6 +43,7 @@ class ModelRecord:
       file_sha256: Digest of the flatbuffer.
       versions: Of the packages that took part.
       float_sites: What sites became that the space keeps in float, see `QFASupernet.extract`.
+      softmax: Whether the file answers with probabilities rather than logits.
       search: Name of the search that it comes from; None when it is not from one.
       budget: The constraints of that search, measured.
       passed_over: Better members of that front whose files would have broken the budget.
@@ -65,6 +66,7 @@ class ModelRecord:
     file_sha256: str
     versions: Mapping[str, str]
     float_sites: str = DEFAULT_FLOAT_SITES  # also of records that were written without it
+    softmax: bool = False
     search: str | None = None
     budget: tuple[Term, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
@@ -204,6 +206,8 @@ def model_identity(
     parts = [architecture.to_json(), checkpoint_key, calibration_key, options.conversion]
     if options.float_sites != DEFAULT_FLOAT_SITES:  # digests without the choice stay as they were
         parts.append({"float_sites": options.float_sites})
+    if options.softmax:
+        parts.append({"softmax": True})
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

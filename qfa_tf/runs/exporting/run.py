@@ -242,6 +242,7 @@ class _Export:
             calibration_key=self._builder.calibration_key,
             conversion=self._options.conversion,
             float_sites=self._options.float_sites,
+            softmax=self._options.softmax,
             accuracy=model.accuracy | self._of_search(candidate),
             verification=model.report.as_dict(),
             file_bytes=len(model.flatbuffer),
