@@ -13,6 +13,7 @@ from quantize_configs.errors import InvalidInputError
 from quantize_configs.forward import forward_function
 from quantize_configs.keras_backend import keras, require_functional
 from quantize_configs.post_training import improve
+from quantize_configs.quantized_model import forget_deployment
 
 
 def batch_quantizers(model: keras.Model) -> Iterator[tuple[ElasticQuantizer, dict]]:
@@ -68,6 +69,7 @@ def calibrate(
         raise InvalidInputError(
             f"The model {model.name!r} has no activation quantizer. Pass the result of quantize()."
         )
+    forget_deployment(model)
     before = [weight.numpy() for weight in model.weights]
     keep = correct_bias or learn_rounding
     try:

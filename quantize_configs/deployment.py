@@ -13,20 +13,27 @@ The weights of layers that are stored as float16 become, times the folded gain, 
 
 The range of any other 8-bit tensor is often that of integer sums, and its scale a simple fraction
 of their unit, so that many sums would be ties. It is widened by a tiny part that moves them off.
+
+Afterwards the layers compute, outside training, with integers (`integer_sums`), and Keras gives the
+codes that LiteRT gives.
 """
 
 import math
 
 import numpy as np
 
-from quantize_configs import weight_containers
+from quantize_configs import integer_sums, weight_containers
 from quantize_configs.bit_widths import WIDE_BITS
 from quantize_configs.float_folding import as_float16, channel_gain
 from quantize_configs.folding import fold_linear, fused_tail, normalization_as_affine
 from quantize_configs.grid_placement import TENSOR_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role
-from quantize_configs.quantized_model import CONTAINER_ATTRIBUTE
+from quantize_configs.quantized_model import (
+    CONTAINER_ATTRIBUTE,
+    forget_deployment,
+    forget_traces,
+)
 from quantize_configs.wrappers import WrappedModel
 
 CODES_OF_8_BITS = 255
@@ -47,6 +54,7 @@ def prepare_for_deployment(model: keras.Model, weight_container: str = "auto") -
       ValueError: Unknown container.
     """
     weight_containers.check_policy(weight_container)
+    forget_deployment(model)
     wrapped = WrappedModel(model)
     for name in wrapped.quantized_outputs():
         _align_range(wrapped, name)
@@ -57,7 +65,14 @@ def prepare_for_deployment(model: keras.Model, weight_container: str = "auto") -
             _align_bias(wrapped, call, weight_container)
         elif wrapped.float_bits(call.name) == WIDE_BITS:
             _round_to_float16(wrapped, call)
+    mark_prepared(model, weight_container)
+
+
+def mark_prepared(model: keras.Model, weight_container: str) -> None:
+    """Says that ranges and biases of a model are those of deployment; its layers sum integers."""
     setattr(model, CONTAINER_ATTRIBUTE, weight_container)
+    integer_sums.deploy(WrappedModel(model, frozen=True), weight_container)
+    forget_traces(model)
 
 
 def prepared_container(model: keras.Model) -> str | None:

@@ -1,9 +1,12 @@
 """The class of quantized models: a Keras model that keeps what is frozen and loses nothing."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
+from tensorflow_model_optimization.python.core.keras.utils import smart_cond
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
     QuantizeWrapperV2,
 )
@@ -15,7 +18,34 @@ CONTAINER_ATTRIBUTE = "deployment_weight_container"
 
 
 class LayerWrapper(QuantizeWrapperV2):
-    """TFMOT's wrapper, which does not train the weight and the steps of a frozen layer."""
+    """TFMOT's wrapper, which does not train the weight and the steps of a frozen layer.
+
+    Attributes:
+      deployed: What the layer computes outside training in a model that is prepared for
+        deployment, in place of fake quantization (see `integer_sums`); None in any other model.
+    """
+
+    deployed: Callable[[Any], tf.Tensor] | None = None
+
+    @tf.autograph.experimental.do_not_convert
+    def call(self, inputs, training=None, **kwargs):
+        """Quantizes weight and output; outside training a deployed layer sums integers."""
+        fake_quantized = super().call
+        if self.deployed is None:
+            return fake_quantized(inputs, training=training, **kwargs)
+        training = keras.backend.learning_phase() if training is None else training
+        return smart_cond(
+            training,
+            lambda: fake_quantized(inputs, training=True, **kwargs),
+            lambda: self._summed(inputs),
+        )
+
+    def _summed(self, inputs):
+        outputs = self.deployed(inputs)
+        if not self._output_quantizers:
+            return outputs
+        (quantizer,) = self._output_quantizers
+        return quantizer(outputs, False, weights=self._output_quantizer_vars)
 
     @property
     def trainable_weights(self):
@@ -33,20 +63,30 @@ class QuantizedModel(keras.Model):
     """What `quantize` returns, a functional model.
 
     `compile`, `fit`, `evaluate` and `predict` are those of Keras. `fit` validates with the ranges
-    of each batch as long as none are stored, and forgets that the model was prepared for
-    deployment. Files of Keras keep the order of weights only, which a rebuilt model does not have:
+    of each batch as long as none are stored, and makes a model that was prepared for deployment
+    unprepared. Files of Keras keep the order of weights only, which a rebuilt model does not have:
     `save_model` and `load_model` take their place.
     """
 
     def fit(self, *args, callbacks=None, **kwargs):
         """As `keras.Model.fit`."""
-        if getattr(self, CONTAINER_ATTRIBUTE, None) is not None:
-            setattr(self, CONTAINER_ATTRIBUTE, None)
+        forget_deployment(self)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = callbacks.callbacks
         given = [] if callbacks is None else callbacks
         given = list(given) if isinstance(given, list | tuple) else [given]
         return super().fit(*args, callbacks=[_BatchRanges(), *given], **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        """As `keras.Model.call`; a call in training makes the model unprepared."""
+        if training is True:
+            forget_deployment(self)
+        return super().call(inputs, training=training, mask=mask)
+
+    def set_weights(self, weights):
+        """As `keras.Model.set_weights`; the model is not prepared for deployment any more."""
+        forget_deployment(self)
+        super().set_weights(weights)
 
     def save(self, filepath, *args, **kwargs):
         """Refuses; see `save_model`."""
@@ -62,6 +102,22 @@ class QuantizedModel(keras.Model):
             f"load_weights cannot fill a quantized model, whose weights have no fixed order "
             f"({filepath}). Use quantize_configs.load_model on a folder that save_model wrote."
         )
+
+
+def forget_deployment(model: keras.Model) -> None:
+    """Makes a model that was prepared for deployment one that can be trained and calibrated."""
+    if getattr(model, CONTAINER_ATTRIBUTE, None) is None:
+        return
+    setattr(model, CONTAINER_ATTRIBUTE, None)
+    for layer in model.layers:
+        if isinstance(layer, LayerWrapper):
+            layer.deployed = None
+    forget_traces(model)
+
+
+def forget_traces(model: keras.Model) -> None:
+    """Lets Keras trace its loops anew, after layers have changed what they compute."""
+    model.train_function = model.test_function = model.predict_function = None
 
 
 def _refused(name: str, path: object) -> StateError:

@@ -15,7 +15,7 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
-from quantize_configs.deployment import CONTAINER_ATTRIBUTE, prepared_container
+from quantize_configs.deployment import CONTAINER_ATTRIBUTE, mark_prepared, prepared_container
 from quantize_configs.errors import (
     DamagedFileError,
     ExistingFileError,
@@ -103,7 +103,7 @@ def load_model(folder: str | os.PathLike) -> keras.Model:
             f"{folder / WEIGHTS_FILE} is damaged or belongs to another model: {error}"
         ) from error
     if content.get(CONTAINER_ATTRIBUTE) is not None:
-        setattr(model, CONTAINER_ATTRIBUTE, content[CONTAINER_ATTRIBUTE])
+        mark_prepared(model, content[CONTAINER_ATTRIBUTE])
     return model
 
 

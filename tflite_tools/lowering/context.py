@@ -7,9 +7,9 @@ from quantize_configs.layer_roles import (
     Role,
     UnsupportedLayerError,
     activation_of,
-    shares_grid,
 )
 from quantize_configs.model_graph import LayerCall
+from quantize_configs.tensor_grids import written_grid
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.integer_graph.graph import IntegerGraph
 from tflite_tools.lowering.float_flow import stays_float
@@ -47,22 +47,19 @@ class Lowering:
     def target_grid(self, name: str) -> tuple[Grid, list[str]]:
         """Grid that a tensor is written on, and the names of all tensors that are this one.
 
-        The grid is that of the tensor itself, or the first one behind identity layers, layers that
-        pass grids on, and a Concatenate.
+        See `written_grid`.
+
+        Raises:
+          UnsupportedLayerError: There is none.
         """
-        names, last, is_same = [name], name, True
-        while not self.wrapped.output_quantizer(last):
-            reader = self.wrapped.graph.sole_reader(last)
-            if reader is None or not (is_identity(reader) or shares_grid(reader.layer)):
-                raise UnsupportedLayerError(
-                    f"The output of layer {name!r} has no grid. Quantize the model with "
-                    "tensor_quantizers=True (subnets: extract with deployment_grids=True)."
-                )
-            last = reader.name
-            is_same = is_same and is_identity(reader)
-            if is_same:
-                names.append(last)
-        return self.grid(last), names
+        written = written_grid(self.wrapped, name)
+        if written is None:
+            raise UnsupportedLayerError(
+                f"The output of layer {name!r} has no grid. Quantize the model with "
+                "tensor_quantizers=True (subnets: extract with deployment_grids=True)."
+            )
+        grid, names = written
+        return Grid(*grid), names
 
     def clamped(self, name: str) -> Value:
         """The value of a tensor, for readers that do not clamp it themselves."""
@@ -125,8 +122,3 @@ class Lowering:
             if name != "linear":
                 return name, reader.name
         return "linear", call.name
-
-
-def is_identity(call: LayerCall) -> bool:
-    """Whether a call changes nothing but, perhaps, the grid."""
-    return call.role is Role.ACTIVATION and activation_of(call.layer) == "linear"

@@ -4,7 +4,8 @@ from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role
 from quantize_configs.layers.shaping import WITHOUT_EFFECT
 from quantize_configs.model_graph import LayerCall
-from tflite_tools.lowering.context import Lowering, is_identity
+from quantize_configs.tensor_grids import is_identity
+from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.functions import lower_function
 from tflite_tools.operators.settings import Padding, window_positions
 from tflite_tools.operators.shaping import Crop, Pad, Reshape, ResizeNearestNeighbor

@@ -15,6 +15,8 @@ from quantize_configs.errors import InvalidInputError
 from quantize_configs.files import replacing
 from quantize_configs.forward import observed_forward
 from quantize_configs.keras_backend import keras
+from quantize_configs.layer_roles import Role
+from quantize_configs.tensor_grids import read_grid
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.emitter import with_all_outputs
@@ -234,6 +236,9 @@ def grid_of(wrapped: WrappedModel, name: str, is_wide: bool = False) -> tuple[fl
 
     `is_wide` tells whether it is INT16, as 16-bit readers do not change what they read.
     """
+    found = read_grid(wrapped, name)
+    if wrapped.graph.by_name[name].role is Role.PASSING and found and not is_wide:
+        return found  # what passes codes on keeps their grid, whatever reads it
     last: str | None = name
     while last is not None and not wrapped.output_quantizer(last):
         reader = wrapped.graph.sole_reader(last)
