@@ -15,6 +15,7 @@ from .errors import (
     UnavailableError,
     UnsupportedError,
 )
+from .keras3_bridge import as_tf_keras, to_keras3
 from .layer_configs import LayerQuantizeConfig
 from .layer_roles import UnsupportedLayerError
 from .lsq_activation_quantizer import LSQActivationQuantizer
@@ -50,6 +51,7 @@ __all__ = [
     "UncalibratedError",
     "UnsupportedError",
     "UnsupportedLayerError",
+    "as_tf_keras",
     "calibrate",
     "check_support",
     "load_model",
@@ -59,4 +61,5 @@ __all__ = [
     "recalibrate_normalization",
     "save_model",
     "sensitivity",
+    "to_keras3",
 ]

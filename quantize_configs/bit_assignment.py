@@ -5,8 +5,10 @@ import math
 import numpy as np
 
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.keras3_bridge import as_tf_keras
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES
+from quantize_configs.rewriting import as_quantizable
 from quantize_configs.sensitivity import FULL_BITS, Sensitivity
 from quantize_configs.weight_containers import PACKED
 
@@ -34,6 +36,7 @@ def assign_bits(
         for name, measured in sensitivity.increases.items()
         for bits, increase in {**measured, FULL_BITS: 0.0}.items()
     ]
+    model = as_quantizable(as_tf_keras(model))
     sizes = np.array(
         [layer_bytes(_layer(model, name), bits, accounting) for name, bits, _ in choices]
     )

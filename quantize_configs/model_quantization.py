@@ -16,6 +16,7 @@ from quantize_configs.elastic_quantizer import ElasticQuantizer
 from quantize_configs.errors import InvalidInputError, StateError, UnsupportedError
 from quantize_configs.gain_signs import gain_signs, turn_over
 from quantize_configs.grid_placement import TENSOR_BITS, GridPlacement
+from quantize_configs.keras3_bridge import as_tf_keras
 from quantize_configs.keras_backend import keras, require_functional
 from quantize_configs.layer_configs import LayerQuantizeConfig
 from quantize_configs.layer_roles import (
@@ -62,8 +63,8 @@ def quantize(
     evaluate or convert it.
 
     Args:
-      model: Built functional or sequential `tf_keras` model; it is not modified, but see
-        `take_layers`.
+      model: Built functional or sequential model of `tf_keras` or Keras 3 (see `as_tf_keras`); it
+        is not modified, but see `take_layers`.
       policy: Bits per layer.
       zero_point: "integer" or "fractional", see `BatchQuantizer`. Only integer ones can be
         converted.
@@ -89,6 +90,7 @@ def quantize(
       TypeError, ValueError: `model` or `policy` does not fit.
       UnsupportedLayerError: A layer has no quantized counterpart.
     """
+    model = as_tf_keras(model)
     _check_precision(model)
     model = as_quantizable(model)
     if tensor_quantizers:

@@ -31,17 +31,18 @@ class LayerWrapper(QuantizeWrapperV2):
     def call(self, inputs, training=None, **kwargs):
         """Quantizes weight and output; outside training a deployed layer sums integers."""
         fake_quantized = super().call
-        if self.deployed is None:
+        deployed = self.deployed
+        if deployed is None:
             return fake_quantized(inputs, training=training, **kwargs)
         training = keras.backend.learning_phase() if training is None else training
         return smart_cond(
             training,
             lambda: fake_quantized(inputs, training=True, **kwargs),
-            lambda: self._summed(inputs),
+            lambda: self._quantized(deployed(inputs)),
         )
 
-    def _summed(self, inputs):
-        outputs = self.deployed(inputs)
+    def _quantized(self, outputs):
+        """Puts outputs on their grid, where they have one."""
         if not self._output_quantizers:
             return outputs
         (quantizer,) = self._output_quantizers
@@ -77,6 +78,7 @@ class QuantizedModel(keras.Model):
         given = list(given) if isinstance(given, list | tuple) else [given]
         return super().fit(*args, callbacks=[_BatchRanges(), *given], **kwargs)
 
+    @tf.autograph.experimental.do_not_convert
     def call(self, inputs, training=None, mask=None):
         """As `keras.Model.call`; a call in training makes the model unprepared."""
         if training is True:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from quantize_configs.bit_widths import QUANTIZED_BITS
 from quantize_configs.calibration_data import BATCH_SIZE, image_batches
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.keras3_bridge import as_tf_keras
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES, WEIGHT_CHANNEL_AXES, Role
 from quantize_configs.lsq_quantizer import LSQQuantizer
@@ -63,7 +64,7 @@ def sensitivity(
     stay in float. The model is as it was afterwards.
 
     Args:
-      model: Functional or sequential float model.
+      model: Functional or sequential float model of `tf_keras` or Keras 3.
       data: Batches (images, labels), or images without labels (batches or an array), read once; a
         few hundred images are enough for a ranking.
       loss: Keras loss or its name; by default the one the model was compiled with. Without labels
@@ -76,7 +77,9 @@ def sensitivity(
       TypeError, ValueError: The arguments do not fit.
       UnsupportedLayerError: A layer has no quantized counterpart.
     """
-    graph = ModelGraph(as_quantizable(model))
+    given = as_tf_keras(model)
+    model = as_quantizable(given)  # itself, or a copy with split and taken-apart layers
+    graph = ModelGraph(model)
     bits = _checked_bits(bits)
     forward = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
     batches, is_labelled = _read(model, data, forward)
@@ -84,7 +87,7 @@ def sensitivity(
         raise InvalidInputError("The data is empty. Give at least one batch of images.")
     loss_of: Callable
     if is_labelled:
-        loss_of = _loss_of(model, loss)
+        loss_of = _loss_of(given, loss)
     elif loss is not None:
         raise InvalidInputError("A loss needs labels. Give batches (images, labels), or no loss.")
     else:

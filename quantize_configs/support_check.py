@@ -3,6 +3,8 @@
 import dataclasses
 
 from quantize_configs.editable_graph import EditableGraph
+from quantize_configs.errors import UnsupportedError
+from quantize_configs.keras3_bridge import as_tf_keras
 from quantize_configs.keras_backend import keras, require_functional
 from quantize_configs.layer_roles import kind_of
 from quantize_configs.layers.kinds import Role, UnsupportedLayerError
@@ -66,11 +68,15 @@ def check_support(model: keras.Model) -> SupportReport:
     """Lists every layer of a float model that `quantize` would refuse, and what becomes of others.
 
     Args:
-      model: Functional or sequential `tf_keras` model; it is not modified.
+      model: Functional or sequential model of `tf_keras` or Keras 3; it is not modified.
 
     Raises:
-      InvalidTypeError, InvalidInputError: `model` is no built functional `tf_keras` model.
+      InvalidTypeError, InvalidInputError: `model` is no built functional model.
     """
+    try:
+        model = as_tf_keras(model)
+    except UnsupportedError as error:
+        return SupportReport(model.name, len(model.layers), (Refusal(model.name, str(error)),), ())
     require_functional(model)
     refused: list[Refusal] = []
 
