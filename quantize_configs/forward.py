@@ -1,6 +1,7 @@
 """Running a model on a few batches without waiting for a graph."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -34,28 +35,29 @@ def forward_function(model: keras.Model) -> Callable:
 
 
 def observed_forward(
-    graph: ModelGraph, images: np.ndarray, names: Collection[str], rows: int
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Runs a model with one input and one output outside training, eagerly, layer by layer.
+    graph: ModelGraph, images: Sequence[np.ndarray], names: Collection[str], rows: int
+) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    """Runs a model outside training, eagerly, layer by layer.
 
     Args:
       graph: Of the model.
-      images: One batch.
+      images: One batch for each input of the model.
       names: Tensors to observe.
       rows: How many samples of them to keep, from the first.
 
     Returns:
-      (output of the model, the first rows of the tensors by name). Other tensors are forgotten as
+      (outputs of the model, the first rows of the tensors by name). Other tensors are forgotten as
       soon as no layer needs them any more.
     """
+    given = dict(zip(graph.inputs, images, strict=True))
     values: dict[str, tf.Tensor] = {}
     observed: dict[str, np.ndarray] = {}
     unread = {call.name: len(graph.readers(call.name)) for call in graph.calls}
     for call in graph.calls:
         if call.role is Role.INPUT:
-            value = tf.convert_to_tensor(images)
+            value = tf.convert_to_tensor(given[call.name])
         else:
-            arguments = [values[name] for name in call.inputs]
+            arguments: Any = [values[name] for name in call.inputs]
             arguments = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
             options = {"training": False} if call.owner._expects_training_arg else {}
             value = call.owner(arguments, **options)
@@ -66,4 +68,4 @@ def observed_forward(
             unread[name] -= 1
             if not unread[name] and name not in graph.outputs:
                 del values[name]
-    return values[graph.outputs[0]].numpy(), observed
+    return [values[name].numpy() for name in graph.outputs], observed

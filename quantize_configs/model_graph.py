@@ -37,6 +37,7 @@ class ModelGraph:
         require_functional(model)
         self.calls = tuple(_calls(model))
         self.by_name = {call.name: call for call in self.calls}
+        self.inputs = tuple(_producer(tensor) for tensor in model.inputs)
         self.outputs = tuple(_producer(tensor) for tensor in model.outputs)
         self._readers: dict[str, list[LayerCall]] = {call.name: [] for call in self.calls}
         for call in self.calls:

@@ -13,6 +13,7 @@ from .integer_graph.graph import IntegerGraph
 from .runtimes.comparison import RuntimesReport, compare_runtimes
 from .support.table import UnsupportedCombinationError
 from .verification.devices import compare_device
+from .verification.float_comparison import FloatReport, compare_float
 from .verification.integers import IntegerReport, compare_integers
 from .verification.layers import LayerReport, compare_layers
 from .verification.report import VerificationReport, verify
@@ -23,6 +24,7 @@ __all__ = [
     "BenchmarkReport",
     "DeviceFiles",
     "FlatbufferError",
+    "FloatReport",
     "Inspection",
     "IntegerGraph",
     "IntegerReport",
@@ -37,6 +39,7 @@ __all__ = [
     "benchmark_all",
     "check_delegate",
     "compare_device",
+    "compare_float",
     "compare_integers",
     "compare_layers",
     "compare_runtimes",

@@ -35,7 +35,7 @@ def test_observed_tensors_and_output_are_those_of_the_model():
     model = deployable()
     wrapped = WrappedModel(model)
     names = ["stem.relu", "sum", "logits"]
-    output, observed = observed_forward(wrapped.graph, IMAGES, names, 5)
+    (output,), observed = observed_forward(wrapped.graph, [IMAGES], names, 5)
     tensors = [wrapped.wrapper(name).output for name in names]
     expected = keras.Model(model.inputs, tensors)(IMAGES, training=False)
     np.testing.assert_array_equal(output, model(IMAGES, training=False))

@@ -142,6 +142,11 @@ def run(
     return RunResult(outputs, operators, partitions)
 
 
+def input_names(flatbuffer: bytes) -> list[str]:
+    """Names of the inputs, in the order in which `run` takes them."""
+    return [details["name"] for details in load(flatbuffer).get_input_details()]
+
+
 def quantizations(flatbuffer: bytes) -> dict[str, tuple[float, int]]:
     """(scale, zero point) of every tensor that has exactly one of each, by name."""
     found = {}

@@ -6,6 +6,7 @@ scales were changed or went wrong. Values are compared in steps of the grid that
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -146,14 +147,17 @@ class LayerReport:
 
 
 def compare_layers(
-    flatbuffer: bytes, model: keras.Model, inputs: np.ndarray, images: np.ndarray | None = None
+    flatbuffer: bytes,
+    model: keras.Model,
+    inputs: "np.ndarray | Sequence[np.ndarray]",
+    images: "np.ndarray | Sequence[np.ndarray] | None" = None,
 ) -> LayerReport:
     """Runs a flatbuffer (XNNPACK kernels) and the model it was converted from.
 
     Args:
       flatbuffer: Result of `convert`, perhaps damaged since.
-      model: The model it was converted from, one input.
-      inputs: Batch in the type that the flatbuffer takes.
+      model: The model it was converted from.
+      inputs: Batch in the type that the flatbuffer takes; a list of one for each of several inputs.
       images: The same images as Keras takes them, float32; by default `inputs`.
 
     Returns:
@@ -163,26 +167,34 @@ def compare_layers(
       FlatbufferError: LiteRT cannot run the flatbuffer.
       InvalidInputError: It has no tensor in common with the model.
     """
-    images = np.asarray(inputs if images is None else images, np.float32)
+    images = inputs if images is None else images
     wrapped = WrappedModel(model, frozen=True)
-    return compare_outputs(with_all_outputs(flatbuffer), wrapped, inputs, images)[0]
+    batches, given = _listed(inputs), [array.astype(np.float32) for array in _listed(images)]
+    return compare_outputs(with_all_outputs(flatbuffer), wrapped, batches, given)[0]
+
+
+def _listed(batch: "np.ndarray | Sequence[np.ndarray]") -> list[np.ndarray]:
+    return [np.asarray(one) for one in (batch if isinstance(batch, list | tuple) else (batch,))]
 
 
 def compare_outputs(
-    debug: bytes, wrapped: WrappedModel, inputs: np.ndarray, images: np.ndarray
-) -> tuple[LayerReport, np.ndarray]:
+    debug: bytes,
+    wrapped: WrappedModel,
+    inputs: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
+) -> tuple[LayerReport, list[np.ndarray]]:
     """The comparison of layers, and what Keras computes on the way.
 
     Args:
       debug: Flatbuffer in which every tensor is an output.
       wrapped: The model, frozen.
-      inputs: Batch to compare, in the type that the flatbuffer takes.
+      inputs: Batch to compare for each input of the model, in the type that the flatbuffer takes.
       images: The same images first, and perhaps more, as Keras takes them.
 
     Returns:
-      The report, and the output of the Keras model for all `images`.
+      The report, and the outputs of the Keras model for all `images`.
     """
-    received = runtime.run(debug, [inputs], KernelSet.XNNPACK).outputs
+    received = runtime.run(debug, inputs, KernelSet.XNNPACK).outputs
     scales = runtime.quantizations(debug)
     names = [
         name
@@ -199,14 +211,14 @@ def compare_outputs(
         )
     order = {call.name: number for number, call in enumerate(wrapped.graph.calls)}
     names.sort(key=order.__getitem__)
-    outputs, expected = observed_forward(wrapped.graph, images, names, len(inputs))
+    outputs, expected = observed_forward(wrapped.graph, images, names, len(inputs[0]))
     rows = []
     for name in names:
         scale, zero_point = scales[name]
         real = (received[name].astype(np.float64) - zero_point) * scale
         grid = grid_of(wrapped, name, received[name].dtype == np.int16)
         rows.append(_compared(wrapped, name, grid, real, expected[name].astype(np.float64)))
-    return LayerReport(len(inputs), tuple(rows)), outputs
+    return LayerReport(len(inputs[0]), tuple(rows)), outputs
 
 
 def _compared(wrapped, name, grid, real, expected) -> LayerComparison:

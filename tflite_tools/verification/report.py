@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +16,17 @@ from tflite_tools.flatbuffer.metadata import read_metadata, with_metadata
 from tflite_tools.flatbuffer.runtime import KernelSet
 from tflite_tools.flatbuffer.task_metadata import without_task_metadata
 from tflite_tools.lowering import ConversionOptions, lower
+from tflite_tools.verification.arguments import by_name
 from tflite_tools.verification.emitted_models import EmittedModels
+from tflite_tools.verification.float_comparison import FloatReport, compare_float
 from tflite_tools.verification.integers import IntegerReport, compare_integers
 from tflite_tools.verification.layers import LayerReport, compare_outputs
 
 if TYPE_CHECKING:
     from quantize_configs.keras_backend import keras
+
+Images = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
+Labels = np.ndarray | Sequence[Any] | Mapping[str, Any]
 
 BATCH_SIZE = 100
 MOST_INTEGER_IMAGES = 32
@@ -35,6 +41,32 @@ class ForeignModelError(InvalidInputError):
 
 
 @dataclasses.dataclass(frozen=True)
+class OutputReport:
+    """One output of a model, LiteRT (XNNPACK) against Keras.
+
+    Attributes:
+      name: Of the layer that makes it.
+      top1_agreement: Share of images on which both have the same largest entry.
+      largest_difference: Between the values of both.
+      keras_accuracy: Of the Keras model; None without labels.
+      litert_accuracy: Of LiteRT; None without labels.
+    """
+
+    name: str
+    top1_agreement: float
+    largest_difference: float
+    keras_accuracy: float | None = None
+    litert_accuracy: float | None = None
+
+    def __str__(self):
+        text = f"{self.name}: top-1 agreement with Keras {self.top1_agreement:.2%}"
+        if self.keras_accuracy is not None:
+            text += f"; accuracy: Keras {self.keras_accuracy:.2%}"
+            text += f", LiteRT {self.litert_accuracy:.2%}"
+        return text
+
+
+@dataclasses.dataclass(frozen=True)
 class VerificationReport:
     """Result of `verify`.
 
@@ -42,20 +74,39 @@ class VerificationReport:
       integers: LiteRT against the numpy interpreter, tensor by tensor, per kernel set.
       layers: LiteRT (XNNPACK) against Keras, tensor by tensor.
       images: Number of images of the comparison with Keras.
-      top1_agreement: Share of images on which LiteRT (XNNPACK) and Keras have the same largest
-        output.
-      largest_output_difference: Between LiteRT's and Keras' outputs.
-      keras_accuracy: Of the Keras model; None without labels.
-      litert_accuracy: Of LiteRT; None without labels.
+      outputs: The outputs, in the order of the model.
+      against_float: LiteRT against the float model; None when none was given.
     """
 
     integers: IntegerReport
     layers: LayerReport
     images: int
-    top1_agreement: float
-    largest_output_difference: float
-    keras_accuracy: float | None
-    litert_accuracy: float | None
+    outputs: tuple[OutputReport, ...]
+    against_float: FloatReport | None = None
+
+    @property
+    def top1_agreement(self) -> float:
+        """Share of images with the same largest entry in LiteRT and Keras, least of all outputs."""
+        return min(output.top1_agreement for output in self.outputs)
+
+    @property
+    def largest_output_difference(self) -> float:
+        """Between LiteRT's and Keras' outputs, largest of all."""
+        return max(output.largest_difference for output in self.outputs)
+
+    @property
+    def keras_accuracy(self) -> float | None:
+        """Of the Keras model, at the first output with labels; None without labels."""
+        return self._labelled.keras_accuracy if self._labelled else None
+
+    @property
+    def litert_accuracy(self) -> float | None:
+        """Of LiteRT, at the first output with labels; None without labels."""
+        return self._labelled.litert_accuracy if self._labelled else None
+
+    @property
+    def _labelled(self) -> OutputReport | None:
+        return next((one for one in self.outputs if one.keras_accuracy is not None), None)
 
     @property
     def mismatches(self) -> int:
@@ -69,23 +120,36 @@ class VerificationReport:
 
     def as_dict(self) -> dict:
         """The report in plain types, for JSON."""
-        fields = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name not in ("integers", "layers")
+        names = (
+            "images",
+            "top1_agreement",
+            "largest_output_difference",
+            "keras_accuracy",
+            "litert_accuracy",
+            "mismatches",
+            "elements",
+        )
+        return {
+            **{name: getattr(self, name) for name in names},
+            "outputs": [dataclasses.asdict(output) for output in self.outputs],
+            "integers": self.integers.as_dict(),
+            "layers": self.layers.as_dict(),
+            "against_float": None if self.against_float is None else self.against_float.as_dict(),
         }
-        fields |= {"mismatches": self.mismatches, "elements": self.elements}
-        return fields | {"integers": self.integers.as_dict(), "layers": self.layers.as_dict()}
 
     def __str__(self):
         lines = [
             f"{self.mismatches} of {self.elements} integers differ from the reference",
             f"top-1 agreement with Keras {self.top1_agreement:.2%} on {self.images} images",
         ]
-        if self.keras_accuracy is not None:
+        if len(self.outputs) > 1:
+            lines += [f"  {output}" for output in self.outputs]
+        elif self.keras_accuracy is not None:
             lines.append(
                 f"accuracy: Keras {self.keras_accuracy:.2%}, LiteRT {self.litert_accuracy:.2%}"
             )
+        if self.against_float is not None:
+            lines += [output.sentence for output in self.against_float.outputs]
         lines.append(str(self.integers))
         if self.mismatches or self.top1_agreement < MIN_AGREEMENT:
             lines.append(str(self.layers))
@@ -95,9 +159,10 @@ class VerificationReport:
 def verify(
     flatbuffer: bytes,
     model: "keras.Model",
-    images: np.ndarray,
+    images: Images,
     *,
-    labels: np.ndarray | None = None,
+    labels: Labels | None = None,
+    float_model: "keras.Model | None" = None,
     kernel_sets=tuple(KernelSet),
     integer_images: int | None = None,
     num_threads: int = 1,
@@ -107,8 +172,12 @@ def verify(
     Args:
       flatbuffer: Result of `convert`.
       model: The model it was converted from.
-      images: float32 [N, height, width, channels], as the model takes them.
-      labels: For accuracies: int [N] or [N, 1], or one-hot [N, classes].
+      images: float32 [N, height, width, channels], as the model takes them; for several inputs a
+        list in their order, or a dict by their names.
+      labels: For accuracies: int [N] or [N, 1], or one-hot [N, classes]; for several outputs a
+        list in their order, or a dict by the names of their layers, None for those without.
+      float_model: The model before `quantize`: the report says on how many images both give the
+        same answer, and `against_float` where the quantized one loses what (see `compare_float`).
       kernel_sets: Kernel sets to compare with the interpreter.
       integer_images: How many of the images the comparisons of all tensors use; by default up to
         32, fewer where one image makes more than half a million integers.
@@ -116,64 +185,86 @@ def verify(
 
     Raises:
       ForeignModelError: `flatbuffer` does not come from `model`.
-      InvalidInputError: The images do not fit the model, or there is none; the model has several
-        inputs or outputs.
+      InvalidInputError: The images or labels do not fit the model, or there is none.
     """
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise InvalidInputError(
-            f"verify takes models with one input and one output; {model.name!r} has "
-            f"{len(model.inputs)} and {len(model.outputs)}. Use compare_integers for others."
-        )
     wrapped = WrappedModel(model, frozen=True)
+    arrays = _checked_images(model, wrapped.graph.inputs, images)
+    count = len(arrays[0])
+    classes = _class_numbers(labels, wrapped.graph.outputs, count)
     graph, models = _checked_graph(flatbuffer, wrapped)
-    images = np.asarray(images, np.float32)
-    expected_shape = tuple(model.input_shape[1:])
-    if images.shape[1:] != expected_shape or not len(images):
-        raise InvalidInputError(
-            f"Images must be at least one of the shape {expected_shape}. Received: {images.shape}."
-        )
-    classes = None if labels is None else _class_numbers(labels, len(images))
-    inputs, images = _model_inputs(graph, images)
+    pairs = {
+        name: _model_input(graph, name, array)
+        for name, array in zip(wrapped.graph.inputs, arrays, strict=True)
+    }
+    inputs = [pairs[name][0] for name in graph.inputs]
+    arrays = [pairs[name][1] for name in wrapped.graph.inputs]
     if integer_images is None:
         sizes = (math.prod(graph.tensor(name).shape) for name in graph.activation_names)
         integer_images = min(max(INTEGERS // sum(sizes), 1), MOST_INTEGER_IMAGES)
-    observed = slice(0, integer_images)
-    integers = compare_integers(graph, [inputs[observed]], kernel_sets, num_threads, models=models)
-    ours = np.concatenate(
-        [
-            runtime.run(
-                flatbuffer, [inputs[start : start + BATCH_SIZE]], KernelSet.XNNPACK
-            ).outputs[graph.outputs[0]]
-            for start in range(0, len(inputs), BATCH_SIZE)
-        ]
-    )
-    ours = _as_real(graph, ours)
+    observed = [array[:integer_images] for array in inputs]
+    integers = compare_integers(graph, observed, kernel_sets, num_threads, models=models)
+    received = [
+        runtime.run(
+            flatbuffer, [array[start : start + BATCH_SIZE] for array in inputs], KernelSet.XNNPACK
+        ).outputs
+        for start in range(0, count, BATCH_SIZE)
+    ]
     first = max(BATCH_SIZE, integer_images)  # in one pass for both comparisons with Keras
-    layers, first_outputs = compare_outputs(
-        models.debug(), wrapped, inputs[observed], images[:first]
+    layers, parts = compare_outputs(
+        models.debug(), wrapped, observed, [array[:first] for array in arrays]
     )
-    keras_outputs = np.concatenate([first_outputs, *_keras_outputs(model, images[first:])])
-    same = ours.reshape(len(images), -1).argmax(-1) == keras_outputs.reshape(
-        len(images), -1
-    ).argmax(-1)
+    chunks = [parts, *_keras_outputs(model, [array[first:] for array in arrays])]
+    outputs = []
+    for place, name in enumerate(wrapped.graph.outputs):
+        tensor = graph.outputs[place]
+        ours = _as_real(graph, tensor, np.concatenate([chunk[tensor] for chunk in received]))
+        keras_outputs = np.concatenate([chunk[place] for chunk in chunks])
+        outputs.append(_compared(name, ours, keras_outputs, classes[place]))
+    against_float = None
+    if float_model is not None:
+        by_input = dict(zip(wrapped.graph.inputs, arrays, strict=True))
+        against_float = compare_float(flatbuffer, float_model, by_input)
+    return VerificationReport(integers, layers, count, tuple(outputs), against_float)
+
+
+def _compared(
+    name: str, ours: np.ndarray, theirs: np.ndarray, classes: np.ndarray | None
+) -> OutputReport:
+    """One output: LiteRT's values against those of Keras."""
+    same = np.equal(*(values.reshape(len(values), -1).argmax(-1) for values in (ours, theirs)))
     accuracies: list[float | None] = [None, None]
     if classes is not None:
-        accuracies = [
-            float(np.mean(outputs.argmax(-1) == classes)) for outputs in (keras_outputs, ours)
-        ]
-    return VerificationReport(
-        integers=integers,
-        layers=layers,
-        images=len(images),
-        top1_agreement=float(np.mean(same)),
-        largest_output_difference=float(np.max(np.abs(ours - keras_outputs))),
-        keras_accuracy=accuracies[0],
-        litert_accuracy=accuracies[1],
-    )
+        accuracies = [float(np.mean(values.argmax(-1) == classes)) for values in (theirs, ours)]
+    difference = float(np.max(np.abs(ours - theirs)))
+    return OutputReport(name, float(np.mean(same)), difference, *accuracies)
 
 
-def _class_numbers(labels: np.ndarray, count: int) -> np.ndarray:
-    """int [N] of labels in any shape that Keras takes."""
+def _checked_images(model, names: Sequence[str], images: Images) -> list[np.ndarray]:
+    """One array for each input of the model."""
+    given = by_name(images, names, "input")
+    arrays = [np.asarray(array, np.float32) for array in given]
+    for tensor, name, array in zip(model.inputs, names, arrays, strict=True):
+        expected = tuple(tensor.shape[1:])
+        if array.shape[1:] != expected or not len(array) or len(array) != len(arrays[0]):
+            place = f" for the input {name!r}" if len(names) > 1 else ""
+            raise InvalidInputError(
+                f"Images{place} must be at least one of the shape {expected}, equally many for all "
+                f"inputs. Received: {array.shape}."
+            )
+    return arrays
+
+
+def _class_numbers(
+    labels: Labels | None, names: Sequence[str], count: int
+) -> list[np.ndarray | None]:
+    """int [N] of labels in any shape that Keras takes, for each output; None without."""
+    if labels is None:
+        return [None] * len(names)
+    given = by_name(labels, names, "output")
+    return [None if one is None else _numbers(one, count) for one in given]
+
+
+def _numbers(labels: Any, count: int) -> np.ndarray:
     labels = np.asarray(labels)
     if len(labels) != count:
         raise InvalidInputError(f"{count} images need as many labels. Received: {len(labels)}.")
@@ -213,19 +304,25 @@ def _plain(flatbuffer: bytes) -> bytes:
     return without_task_metadata(with_metadata(flatbuffer, {}))
 
 
-def _keras_outputs(model, images):
+def _keras_outputs(model, arrays) -> list[list[np.ndarray]]:
+    """Outputs of Keras, batch by batch."""
     forward = forward_function(model)
-    starts = range(0, len(images), BATCH_SIZE)
-    return [forward(images[start : start + BATCH_SIZE]).numpy() for start in starts]
+    chunks = []
+    for start in range(0, len(arrays[0]), BATCH_SIZE):
+        batch = [array[start : start + BATCH_SIZE] for array in arrays]
+        outputs = forward(batch if len(batch) > 1 else batch[0])
+        outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        chunks.append([values.numpy() for values in outputs])
+    return chunks
 
 
-def _model_inputs(graph, images):
+def _model_input(graph, name: str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(what the flatbuffer takes, what Keras takes); the same images."""
-    tensor = graph.tensor(graph.inputs[0])
+    tensor = graph.tensor(name)
     if tensor.quantization is None:
         return images, images
     scale, zero_point = np.float32(tensor.quantization.scale), tensor.quantization.zero_point
-    is_image = graph.operations[0].name == f"{graph.inputs[0]}.float"
+    is_image = any(node.name == f"{name}.float" for node in graph.operations)
     low = np.float32((graph.metadata[OPTIONS_KEY].get("pixel_range") or (0.0,))[0])
     offset = low if is_image else np.float32(0)
     codes = np.rint((images - offset) * (np.float32(1) / scale)) + np.float32(zero_point)
@@ -235,8 +332,8 @@ def _model_inputs(graph, images):
     return codes, (codes.astype(np.float32) - np.float32(zero_point)) * scale + offset
 
 
-def _as_real(graph, outputs):
-    quantization = graph.tensor(graph.outputs[0]).quantization
+def _as_real(graph, name: str, outputs: np.ndarray) -> np.ndarray:
+    quantization = graph.tensor(name).quantization
     if quantization is None:
         return outputs
     return (outputs.astype(np.float32) - quantization.zero_point) * np.float32(quantization.scale)
