@@ -61,17 +61,7 @@ class FastArithmetic:
             def gradient(upstream, *_):
                 # The gradient of x is proportional to the gain, the two others do not see it.
                 gain = tf.where(variance < CONSTANT, 0.0, gamma) if stop_constant else gamma
-                to_x, to_gamma, to_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                    y_backprop=upstream,
-                    x=x,
-                    scale=gain,
-                    reserve_space_1=reserved[0],
-                    reserve_space_2=reserved[1],
-                    reserve_space_3=reserved[2],
-                    epsilon=epsilon,
-                    is_training=True,
-                )
-                return to_x, to_gamma, to_beta
+                return fused_gradient(upstream, x, gain, reserved, epsilon)
 
             return (y, mean, variance), gradient
 
@@ -153,6 +143,34 @@ class ReleaseArithmetic(FastArithmetic):
             return ordered_spatial_means(x), gradient
 
         return tf.cast(mean(tf.cast(x, tf.float32)), x.dtype)
+
+
+def fused_gradient(upstream, x, scale, reserved, epsilon: float):
+    """Gradients of `FusedBatchNormV3` in training: of x, of the scale and of the offset.
+
+    In five dimensions, because oneDNN takes those of four: its kernel corrupts memory as soon as
+    two run at once on changing shapes (TensorFlow 2.21; scripts/stress_normalization.py).
+
+    Args:
+      upstream: Gradient of the output, [N, H, W, C].
+      x: What was normalized.
+      scale: float32 [C].
+      reserved: The three reserved outputs of the operator.
+      epsilon: Of the operator.
+    """
+    mean, variance, third = reserved
+    to_x, to_scale, to_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
+        y_backprop=tf.expand_dims(upstream, 0),
+        x=tf.expand_dims(x, 0),
+        scale=scale,
+        reserve_space_1=mean,
+        reserve_space_2=variance,
+        reserve_space_3=third,
+        epsilon=epsilon,
+        is_training=True,
+        data_format="NDHWC",
+    )
+    return tf.squeeze(to_x, 0), to_scale, to_offset
 
 
 def arithmetic_of(zero_point: str) -> FastArithmetic:

@@ -211,7 +211,7 @@ class BoundTraining:
                 logits,
                 tf.fill([len(self.roles), 2], np.nan),
             ),
-            parallel_iterations=1,  # with two, TensorFlow's memory gets corrupted
+            parallel_iterations=1,  # the next subnet needs what the last one left
         )
         if replica.num_replicas_in_sync > 1:
             total = replica.all_reduce(tf.distribute.ReduceOp.MEAN, total)
