@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rich.console
@@ -14,7 +15,7 @@ from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import per_stage
 from qfa_tf.runs.errors import RunError
-from qfa_tf.runs.measurement import workdir_evaluator
+from qfa_tf.runs.measurement import UNSEEN_SPLIT, workdir_evaluator
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.searching.staleness import check_weights
@@ -23,6 +24,10 @@ from qfa_tf.runs.training.run import train
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Evaluation, EvaluationStore, StoredEvaluator
 from qfa_tf.search.intervals import SIGNIFICANCE, mcnemar, with_interval
+from qfa_tf.space import SearchSpace
+
+if TYPE_CHECKING:
+    from qfa_tf.data import DataSplits
 
 EPOCHS = 4
 RATE_SHARE = 0.1
@@ -37,13 +42,17 @@ class FineTuning:
 
     Attributes:
       workdir: Of the tuned subnet, for `export` and the other programs.
-      before: Of the subnet as the supernet has it, on search-validation images.
+      before: Of the subnet as the supernet has it, on search-validation images. Where a search
+        chose it by them, that flatters it.
       after: Of the tuned one, on the same images.
+      unseen: The same two on test images, by which nothing was chosen; None where they were not
+        measured.
     """
 
     workdir: Workdir
     before: Evaluation
     after: Evaluation
+    unseen: tuple[Evaluation, Evaluation] | None = None
 
     @property
     def gain(self) -> float:
@@ -53,20 +62,33 @@ class FineTuning:
     @property
     def p_value(self) -> float | None:
         """That both are equally accurate, by a paired test; None without answers."""
-        if self.before.answers is None or self.after.answers is None:
-            return None
-        return mcnemar(self.before.answers, self.after.answers)
+        return _p_value(self.before, self.after)
 
     def __str__(self) -> str:
-        told = (
-            f"Without retraining {with_interval(self.before.accuracy, self.before.images)}, tuned "
-            f"{with_interval(self.after.accuracy, self.after.images)}: "
-            f"{100 * self.gain:+.2f} points on the same {self.after.images:,} images"
-        )
-        if self.p_value is None:
+        told = _compared(self.before, self.after, "search-validation images")
+        if self.unseen is None:
             return told
-        verdict = "beyond noise" if self.p_value < SIGNIFICANCE else "which noise can explain"
-        return f"{told}, {verdict} (p = {self.p_value:.2g})"
+        return f"{told}\n{_compared(*self.unseen, 'test images, by which nothing was chosen')}"
+
+
+def _p_value(before: Evaluation, after: Evaluation) -> float | None:
+    if before.answers is None or after.answers is None:
+        return None
+    return mcnemar(before.answers, after.answers)
+
+
+def _compared(before: Evaluation, after: Evaluation, what: str) -> str:
+    told = (
+        f"Without retraining {with_interval(before.accuracy, before.images)}, tuned "
+        f"{with_interval(after.accuracy, after.images)}: "
+        f"{100 * (after.accuracy - before.accuracy):+.2f} points on the same "
+        f"{after.images:,} {what}"
+    )
+    p_value = _p_value(before, after)
+    if p_value is None:
+        return told
+    verdict = "beyond noise" if p_value < SIGNIFICANCE else "what noise can explain"
+    return f"{told}: {verdict} (p = {p_value:.2g})"
 
 
 def finetune(
@@ -127,8 +149,11 @@ def finetune(
 
     genome = space.encode(selection.architecture)
     data = open_data(workdir, config)
-    before, after = (_measured(one, space, data, genome) for one in (workdir, tuned))
-    found = FineTuning(tuned, before, after)
+    say(console, "Measuring both on search-validation and test images.")
+    (before, unseen), (after, tuned_unseen) = (
+        _measured(one, space, data, genome) for one in (workdir, tuned)
+    )
+    found = FineTuning(tuned, before, after, (unseen, tuned_unseen))
     say(console, f"{found}\nNext: {command('export', workdir=tuned)}")
     return found
 
@@ -164,8 +189,11 @@ def tuning_config(
     return tuned
 
 
-def _measured(workdir: Workdir, space, data, genome: np.ndarray) -> Evaluation:
+def _measured(
+    workdir: Workdir, space: SearchSpace, data: "DataSplits", genome: np.ndarray
+) -> tuple[Evaluation, Evaluation]:
+    """On search-validation images, by the store where it has them, and on test images."""
+    evaluator = workdir_evaluator(workdir, space, data)
     with EvaluationStore(workdir.evaluations, space) as store:
-        return StoredEvaluator(workdir_evaluator(workdir, space, data), store).evaluate(
-            genome[None]
-        )[0]
+        (found,) = StoredEvaluator(evaluator, store).evaluate(genome[None])
+    return found, evaluator.evaluate_apart(genome, UNSEEN_SPLIT)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 EVALUATION_BATCH_SIZE = 100
 SEARCH_SPLIT = "search_validation"
+UNSEEN_SPLIT = "test"
+"""Images that nothing is chosen by."""
 _KEPT_BYTES = 1 << 30
 
 

@@ -16,6 +16,7 @@ from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.measurement import SEARCH_SPLIT, workdir_evaluator
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.run_data import open_data
+from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.training.final_table import uniform_bits
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search.intervals import with_interval
@@ -53,6 +54,7 @@ def package_workdir(
       RunError: It is of one subnet alone.
       FileWriteError: The files cannot be written.
     """
+    load_tensorflow()
     from qfa_tf.supernet.pretrained import assign_weights, stored_weights, write_pretrained
 
     console = console or rich.console.Console()

@@ -92,7 +92,7 @@ class Architecture:
             unknown or malformed entries.
         """
         try:
-            fields = json.loads(text)
+            fields = json.loads(text, object_pairs_hook=_without_repetition)
         except ValueError as error:
             raise ArchitectureError(
                 f"The text of an architecture must be JSON as written by Architecture.to_json(); "
@@ -176,3 +176,12 @@ def _read_bits(site: str, bits: Any) -> tuple[str, int, int]:
     ok = isinstance(bits, list) and len(bits) == 2 and all(_is_int(value) for value in bits)
     _check(ok, f"[weight bits, activation bits] at {site}", bits)
     return (site, *bits)
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; one that names a key twice says two things."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} stands in it twice")
+    return found

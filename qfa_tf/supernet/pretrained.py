@@ -1,8 +1,8 @@
 """Trained supernets as small files: the weights, and beside them what they are and how they came.
 
-NAME.npz holds the weights in the order of `net.weights`, large kernels as float16; NAME.json the
-space, the options of the supernet, the recipe, its data, accuracies and licences. Those that come
-along stand in `qfa_tf/pretrained`.
+NAME.npz holds the weights in the order of `net.weights`, kernels of large nets as float16;
+NAME.json the space, the options of the supernet, the recipe, its data, accuracies and licences.
+Those that come along stand in `qfa_tf/pretrained`.
 """
 
 import dataclasses
@@ -24,8 +24,11 @@ from quantize_configs.files import write_bytes, write_text
 
 FOLDER = pathlib.Path(__file__).parents[1] / "pretrained"
 SCHEMA_VERSION = 1
-_HALVED = 1024
-"""Kernels of at least so many values are stored as float16: steps and statistics stay exact."""
+_SMALL = 250_000
+"""Nets of at most so many values (1 MB) are stored as they are."""
+_KERNEL = 1024
+"""Of larger ones, kernels of at least so many values are stored as float16; quantizers and
+normalization stay exact."""
 
 
 class PretrainedError(DamagedFileError):
@@ -104,7 +107,14 @@ def read_pretrained(name: str | os.PathLike) -> Pretrained:
 
 def stored_weights(net: Supernet) -> list[np.ndarray]:
     """The weights of a net in the types in which they are stored."""
-    return [_stored(weight.numpy()) for weight in net.weights]
+    arrays = [np.asarray(weight.numpy(), np.float32) for weight in net.weights]
+    if sum(array.size for array in arrays) <= _SMALL:
+        return arrays
+    halved = [array.ndim > 1 and array.size >= _KERNEL for array in arrays]
+    return [
+        array.astype(np.float16) if half else array
+        for array, half in zip(arrays, halved, strict=True)
+    ]
 
 
 def assign_weights(net: Supernet, arrays: Sequence[np.ndarray], name: str) -> None:
@@ -159,8 +169,3 @@ def write_pretrained(
     write_bytes(path, content)
     write_text(path.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
     return path
-
-
-def _stored(array: np.ndarray) -> np.ndarray:
-    halved = array.ndim > 1 and array.size >= _HALVED
-    return array.astype(np.float16 if halved else np.float32)

@@ -23,7 +23,9 @@ def test_a_tuned_subnet_is_measured_and_exported(run_copy, tiny_space, tmp_path,
     assert 0 <= found.p_value <= 1
     told = console.file.getvalue().replace("\n", " ")
     assert "Without retraining" in told
-    assert "points on the same 52 images" in told
+    assert "points on the same 52 search-validation images" in told
+    assert "points on the same 52 test images, by which nothing was chosen" in told
+    assert [one.images for one in found.unseen] == [52, 52]
     assert f"Next: python apps/export.py --workdir={found.workdir}" in told
 
     # The same call finds everything done; another schedule under that name is refused.
@@ -62,10 +64,11 @@ def test_a_gain_within_noise_is_said_to_be():
         right[:wrong] = 0
         return Evaluation(1 - wrong / 300, 0.1, 300, right.tobytes())
 
+    on = "points on the same 300 search-validation images"
     small = FineTuning(Workdir("w"), evaluation(10), evaluation(9))
-    assert "+0.33 points on the same 300 images, which noise can explain (p = 1)" in str(small)
+    assert f"+0.33 {on}: what noise can explain (p = 1)" in str(small)
     large = FineTuning(Workdir("w"), evaluation(30), evaluation(9))
-    assert "+7.00 points on the same 300 images, beyond noise (p = 9.5e-07)" in str(large)
+    assert f"+7.00 {on}: beyond noise (p = 9.5e-07)" in str(large)
 
 
 def test_nothing_begins_with_a_wrong_argument(run_copy, console):

@@ -116,3 +116,9 @@ def test_encode_refuses_missing_unknown_and_repeated_sites(arch):
         SPACE.encode(dataclasses.replace(arch, bits=(*arch.bits, ("s1.b1.expand", 2, 2))))
     with pytest.raises(ArchitectureError, match=r"repeated: \['stem'\]"):
         SPACE.encode(dataclasses.replace(arch, bits=(*arch.bits, arch.bits[0])))
+
+
+def test_a_key_that_stands_twice_is_refused(arch):
+    text = arch.to_json().replace('"s0.b0.depthwise"', '"stem"')
+    with pytest.raises(ArchitectureError, match="damaged: 'stem' stands in it twice"):
+        Architecture.from_json(text)

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import importlib.util
+import os
 import pathlib
 import re
 import shutil
@@ -173,3 +174,40 @@ def _needed(requirements) -> set[str]:
             needed = importlib.metadata.requires(name) or []
             waiting.extend(text for text in needed if "extra ==" not in text)
     return found
+
+
+@pytest.mark.slow
+def test_the_quickstart_runs_from_the_wheel(wheel, tmp_path):
+    """`pip install qfa_tf[all]` in an empty environment, away from the checkout."""
+    environment = tmp_path / "environment"
+    run(sys.executable, "-m", "venv", environment)
+    python = environment / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", f"{wheel}[all]")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    told = {}
+    for step in (
+        "qfa-train --recipe=digits --workdir=w --recipe.training.stage_steps=20,20,40 "
+        "--recipe.training.warmup_steps=10",
+        "qfa-search --workdir=w --population=4 --generations=2 --nosensitivity --workers=0",
+        "qfa-export --workdir=w",
+        "qfa-benchmark --workdir=w",
+        "qfa-import --pretrained=digits --workdir=start",
+    ):
+        program, *flags = step.split()
+        done = subprocess.run(
+            [environment / "bin" / program, *flags],
+            cwd=folder,
+            env=clean,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
+        assert done.stderr == "", f"{step}\n{done.stderr}"
+        print(f"$ {step}\n{done.stdout}")
+        told[step] = done.stdout
+    assert re.search(r"^0 of \d+ integers differ", told["qfa-export --workdir=w"], re.MULTILINE)
+    assert "Next: qfa-search --workdir=start" in "".join(told.values())
+    assert len(list(folder.glob("w/models/*.tflite"))) == 1

@@ -19,6 +19,7 @@ from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.measurement import (
+    UNSEEN_SPLIT,
     SupernetEvaluator,
     single_threaded_evaluator,
     workdir_evaluator,
@@ -61,8 +62,6 @@ from qfa_tf.search.worker_pool import WorkerPool
 from qfa_tf.space import SearchSpace
 
 BACKENDS = ("processes", "ray")
-UNSEEN_SPLIT = "test"
-"""Images that nothing is chosen by."""
 
 
 def search_workdir(
