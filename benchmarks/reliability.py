@@ -104,6 +104,10 @@ def silent() -> rich.console.Console:
     return rich.console.Console(file=io.StringIO())
 
 
+_WITH_TIMES = ("progress", "save_counter")
+"""Variables of a checkpoint that hold seconds, and how often it was written."""
+
+
 # What the killed programs do, and what of their work must be the same in the end.
 
 
@@ -139,12 +143,16 @@ def weights(folder: pathlib.Path) -> dict[str, bytes]:
     """All variables of the newest checkpoint and the logged figures, without times."""
     workdir = Workdir(folder)
     reader = tf.train.load_checkpoint(str(newest(workdir.checkpoints)))
-    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    names = [
+        name
+        for name in reader.get_variable_to_shape_map()
+        if not name.startswith(_WITH_TIMES) and "OBJECT_GRAPH" not in name
+    ]
     found = {name: np.asarray(reader.get_tensor(name)).tobytes() for name in names}
     for path in (workdir.training_csv, workdir.probes_csv, workdir.quantizers_csv):
         with open(path, encoding="utf-8") as file:
             rows = [
-                {key: value for key, value in row.items() if "per_second" not in key}
+                {key: value for key, value in row.items() if "second" not in key}
                 for row in csv.DictReader(file)
             ]
         found[path.name] = json.dumps(rows).encode()
@@ -157,10 +165,9 @@ def front(folder: pathlib.Path) -> dict[str, bytes]:
     workdir = Workdir(folder)
     with EvaluationStore(workdir.evaluations, SPACE) as store:
         count = len(store)
-    return {
-        "pareto": find_search(workdir).pareto_json.read_bytes(),
-        "evaluations": str(count).encode(),
-    }
+    pareto = json.loads(find_search(workdir).pareto_json.read_text(encoding="utf-8"))
+    del pareto["checkpoint_key"], pareto["digest"]  # they follow from the bytes of the checkpoint
+    return {"pareto": json.dumps(pareto).encode(), "evaluations": str(count).encode()}
 
 
 def operators_of(folder: pathlib.Path) -> dict[str, bytes]:
