@@ -253,8 +253,10 @@ def finished(function: Callable[..., None], *arguments: object) -> float:
     return time.monotonic() - process.began
 
 
-def kill_at_random(name: str, kills: int, seed: int, folder: pathlib.Path) -> dict[str, object]:
-    """Kills a program again and again; what was lost."""
+def kill_at_random(
+    name: str, kills: int, minutes: float, seed: int, folder: pathlib.Path
+) -> dict[str, object]:
+    """Kills a program again and again, until so often or so long; what was lost."""
     program, rng = PROGRAMS[name], np.random.default_rng(seed)
     before = folder / "before"
     before.mkdir()
@@ -267,8 +269,8 @@ def kill_at_random(name: str, kills: int, seed: int, folder: pathlib.Path) -> di
     counts: collections.Counter[str] = collections.Counter()
     run = folder / "run"
     shutil.copytree(before, run)
-    done = 0
-    while done < kills:
+    done, end = 0, time.monotonic() + 60 * minutes
+    while done < kills and time.monotonic() < end:
         process = Forked(program.run, run)
         status = process.wait(rng.uniform(0.0, 1.0) * seconds)
         if status is None:
@@ -445,6 +447,7 @@ def main() -> None:
     tasks = [*KILLS, "flatbuffers", "genomes", "disk", "clock", "twice"]
     parser.add_argument("tasks", nargs="+", choices=tasks)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=600.0, help="kills end after these")
     parser.add_argument("--mutations", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scratch", help="where the runs stand; the temporary folder by default")
@@ -453,7 +456,7 @@ def main() -> None:
     for task in args.tasks:
         with _scratch(args.scratch) as folder:
             if task in KILLS:
-                row = kill_at_random(task, args.kills, args.seed, folder)
+                row = kill_at_random(task, args.kills, args.minutes, args.seed, folder)
             elif task == "flatbuffers":
                 row = mutate_flatbuffers(args.mutations, args.seed, folder)
             elif task == "genomes":

@@ -30,6 +30,8 @@ TITLES = {
 
 def table() -> str:
     """The table, as Markdown."""
+    if not ROWS.is_file():
+        return "Nothing was measured yet."
     with open(ROWS, newline="", encoding="utf-8") as file:
         rows = {row["task"]: row for row in csv.DictReader(file)}
     lines = ["| what | tried | right | failed | | measured |", "|---|---|---|---|---|---|"]
