@@ -3,6 +3,7 @@ from .batch_quantizer import BatchQuantizer
 from .bit_policy import BitPolicy
 from .calibration import calibrate
 from .deployment import prepare_for_deployment
+from .distillation import distill
 from .errors import (
     DamagedFileError,
     ExistingFileError,
@@ -54,6 +55,7 @@ __all__ = [
     "as_tf_keras",
     "calibrate",
     "check_support",
+    "distill",
     "load_model",
     "prepare_for_deployment",
     "quantize",

@@ -12,8 +12,9 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.bit_widths import WIDE_BITS, is_float_pair
+from quantize_configs.compute_types import float32_policy, in_float32
 from quantize_configs.elastic_quantizer import ElasticQuantizer
-from quantize_configs.errors import InvalidInputError, StateError, UnsupportedError
+from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.gain_signs import gain_signs, turn_over
 from quantize_configs.grid_placement import TENSOR_BITS, GridPlacement
 from quantize_configs.keras3_bridge import as_tf_keras
@@ -35,6 +36,7 @@ NAME_PREFIX = "quant_"
 WEIGHT_STEPS = ("per_channel", "per_tensor")
 
 
+@float32_policy()
 def quantize(
     model: keras.Model,
     policy: BitPolicy,
@@ -64,7 +66,8 @@ def quantize(
 
     Args:
       model: Built functional or sequential model of `tf_keras` or Keras 3 (see `as_tf_keras`); it
-        is not modified, but see `take_layers`.
+        is not modified, but see `take_layers`. Layers that compute in 16 bits (`mixed_float16`)
+        compute in float32 in the result.
       policy: Bits per layer.
       zero_point: "integer" or "fractional", see `BatchQuantizer`. Only integer ones can be
         converted.
@@ -91,8 +94,8 @@ def quantize(
       UnsupportedLayerError: A layer has no quantized counterpart.
     """
     model = as_tf_keras(model)
-    _check_precision(model)
-    model = as_quantizable(model)
+    _check_float(model)
+    model = as_quantizable(in_float32(model))
     if tensor_quantizers:
         require_sizes(model)
     graph = ModelGraph(model)
@@ -148,24 +151,14 @@ def check_wrappers(model: keras.Model) -> None:
             )
 
 
-def _check_precision(model):
-    """Refuses models that are quantized already, or that compute in less than float32."""
+def _check_float(model):
+    """Refuses models that are quantized already."""
     require_functional(model)
     if wrapped := [layer.name for layer in model.layers if isinstance(layer, QuantizeWrapper)]:
         raise InvalidInputError(
             f"The model {model.name!r} is quantized already (its layer {wrapped[0]!r} and "
             f"{len(wrapped) - 1} others). Quantize the float model it was made from, with another "
             "bit policy."
-        )
-    types = {layer.name: layer.compute_dtype for layer in model.layers}
-    enough = (None, "float32", "float64")
-    if other := {name: one for name, one in types.items() if one not in enough}:
-        name, one = next(iter(other.items()))
-        raise UnsupportedError(
-            f"The layer {name!r} and {len(other) - 1} others of {model.name!r} compute in {one}; "
-            "fake quantization needs float32 or more. Set "
-            "keras.mixed_precision.set_global_policy('float32'), build the model again and load "
-            "its weights."
         )
 
 

@@ -8,7 +8,7 @@ import small_nets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantize_configs import BitPolicy, Sensitivity, sensitivity
+from quantize_configs import BitPolicy, Sensitivity, quantize, sensitivity
 from quantize_configs.bit_assignment import layer_bytes
 from quantize_configs.keras_backend import keras
 from quantize_configs.sensitivity import rounded
@@ -138,3 +138,31 @@ def test_wrong_measurements():
         sensitivity(MODEL, [], loss=LOSS)
     with pytest.raises(ValueError, match=r"bits must be one or several of .*Received: \(8,\)"):
         sensitivity(MODEL, [], loss=LOSS, bits=[8])
+
+
+def test_layers_that_are_split_or_nested_have_their_names_everywhere():
+    """`sensitivity`, `ranking`, `from_budget` and `quantize` mean the same layers."""
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([keras.Input((4, 4, 4)), layers.Conv2D(4, 1, name="inner")])
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 2)),
+            layers.SeparableConv2D(4, 3, name="separable", padding="same"),
+            inner,
+            layers.Flatten(),
+            layers.Dense(3, name="dense"),
+        ]
+    )
+    images = np.random.default_rng(0).normal(size=(8, 4, 4, 2)).astype(np.float32)
+    before = model.get_weights()
+    measured = sensitivity(model, images, bits=(2, 4))
+    names = {"separable.depthwise", "separable", "inner", "dense"}
+    assert set(measured.increases) == {name for name, _ in measured.ranking()} == names
+    policy = BitPolicy.from_budget(model, measured, weight_bytes=180)
+    assert set(policy.layers) == names
+    quantized = quantize(model, policy)
+    for name, (bits, _) in policy.layers.items():
+        quantizer = quantized.get_layer(f"quant_{name}").quantize_config.weight_quantizer
+        assert quantizer.bit_widths.choices == (bits,)
+    for value, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, expected)

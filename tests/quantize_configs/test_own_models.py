@@ -16,7 +16,7 @@ from quantize_configs import (
     sensitivity,
 )
 from quantize_configs.deployment import prepared_container
-from quantize_configs.errors import InvalidInputError, StateError, UnsupportedError
+from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.keras_backend import keras
 from quantize_configs.wrappers import WrappedModel
 
@@ -212,17 +212,33 @@ def test_training_after_the_preparation_is_noticed():
     assert prepared_container(quantized) is None
 
 
-def test_other_types_and_quantized_models_are_refused():
+def test_quantized_models_are_refused():
     """Faults 12."""
     with pytest.raises(InvalidInputError, match="quantized already"):
         quantize(quantize(small_model(), BitPolicy()), BitPolicy((4, 4)))
+
+
+def test_models_in_16_bits_are_taken_in_float32():
+    """Faults 12: trained, calibrated and converted, whatever the global policy is then."""
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         half = small_model()
-        with pytest.raises(UnsupportedError, match="compute in float16"):
-            quantize(half, BitPolicy())
+        quantized = quantize(half, BitPolicy())
+        assert keras.mixed_precision.global_policy().name == "mixed_float16"
+        quantized.compile("sgd", "mse")
+        quantized.fit(IMAGES, TARGETS, verbose=0)
+        calibrate(quantized, IMAGES)
     finally:
         keras.mixed_precision.set_global_policy(None)
+    assert {layer.compute_dtype for layer in half.layers} == {"float16"}
+    assert {layer.compute_dtype for layer in quantized.layers} == {"float32"}
+    prepare_for_deployment(quantized)
+    assert len(tflite_tools.convert(quantized)) > 0
+    again = quantize(half, BitPolicy())
+    calibrate(again, IMAGES)
+    np.testing.assert_allclose(
+        again(IMAGES, training=False), half(IMAGES, training=False), atol=0.05
+    )
 
 
 @pytest.mark.parametrize("kind", [layers.Conv2D, layers.DepthwiseConv2D])
