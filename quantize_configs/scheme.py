@@ -18,6 +18,7 @@ from quantize_configs.layers.registry import LAYERS
 from quantize_configs.lsq_quantizer import LSQQuantizer
 from quantize_configs.quantized_model import LayerWrapper, QuantizedModel
 from quantize_configs.quantizer_registry import QUANTIZERS
+from quantize_configs.slicing import Slice
 
 
 class KeepLayout(quantize_layout_transform.QuantizeLayoutTransform):
@@ -63,5 +64,6 @@ def quantize_scope():
         HardSigmoid,
         HardSwish,
         PointwiseFunction,
+        Slice,
     )
     return tfmot.quantization.keras.quantize_scope({kind.__name__: kind for kind in kinds})

@@ -16,6 +16,7 @@ NAMES = {
     "math.negative": "negative",
     "math.maximum": "maximum",
     "math.minimum": "minimum",
+    "__operators__.getitem": "part",
     "concat": "concatenate",
     "reshape": "reshape",
     "math.reduce_mean": "mean",

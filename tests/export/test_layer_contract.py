@@ -159,6 +159,8 @@ CASES = {
     "tf.reduce_mean": lambda x: tf.reduce_mean(x, [1, 2], keepdims=True),
     "tf.reshape": lambda x: tf.reshape(x, [-1, 9 * 8 * 6]),
     "Cropping2D": lambda x: layers.Cropping2D(((1, 2), (0, 1)))(x),
+    "slices": lambda x: layers.Add()([x[:, 1:, :-2, :3], conv(x)[:, :-1, 2:, 3:]]),
+    "exchanged channels": lambda x: tf.concat([x[..., 3:], x[..., :3]], -1),
     "layers without effect": lambda x: functools.reduce(lambda y, layer: layer(y), idle(), x),
     "a model inside the model": lambda x: nested(x.shape[1:])(x),
     "one layer without weights, called twice": lambda x: twice(layers.ReLU(), x),

@@ -4,6 +4,7 @@ from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role
 from quantize_configs.layers.shaping import WITHOUT_EFFECT
 from quantize_configs.model_graph import LayerCall
+from quantize_configs.slicing import Slice
 from quantize_configs.tensor_grids import is_identity
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.functions import lower_function
@@ -60,6 +61,11 @@ def lower_cropping(lowering: Lowering, call: LayerCall) -> None:
     lowering.pass_on(call, crop)
 
 
+def lower_slice(lowering: Lowering, call: LayerCall) -> None:
+    """STRIDED_SLICE."""
+    lowering.pass_on(call, Crop(call.layer.begin, call.layer.end))
+
+
 def lower_reshape(lowering: Lowering, call: LayerCall) -> None:
     """RESHAPE."""
     lowering.pass_on(call, Reshape())
@@ -76,5 +82,6 @@ LOWERINGS = {
     layers.Flatten: lower_reshape,
     layers.Reshape: lower_reshape,
     layers.Cropping2D: lower_cropping,
+    Slice: lower_slice,
     **dict.fromkeys(WITHOUT_EFFECT, drop),
 }
