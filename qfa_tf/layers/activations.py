@@ -24,4 +24,11 @@ ACTIVATIONS = {
     "relu6": tf.nn.relu6,
     "hard_sigmoid": hard_sigmoid,
     "hard_swish": hard_swish,
+    "sigmoid": tf.nn.sigmoid,
+    "swish": tf.nn.silu,
+    "tanh": tf.nn.tanh,
+    "gelu": tf.nn.gelu,
+    "elu": tf.nn.elu,
+    "selu": tf.nn.selu,
 }
+"""By name, all of `qfa_tf.network.nodes.FUNCTIONS`."""

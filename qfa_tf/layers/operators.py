@@ -6,7 +6,19 @@ from typing import Any
 import tensorflow as tf
 
 from qfa_tf.layers.arithmetic import FastArithmetic
-from qfa_tf.network import Concatenation, Function, GlobalPooling, Node, Pooling, Product, Sum
+from qfa_tf.network import (
+    Concatenation,
+    Flatten,
+    Function,
+    GlobalPooling,
+    Node,
+    Padding,
+    Pooling,
+    Product,
+    Rescaling,
+    Sum,
+    Upsampling,
+)
 
 Operator = Callable[[Any, list[tf.Tensor], FastArithmetic], tf.Tensor]
 """Takes the node, of the type that it stands under in `OPERATORS`."""
@@ -46,6 +58,26 @@ def _global_pooling(
     return arithmetic.spatial_mean(inputs[0])[:, None, None, :]
 
 
+def _padding(node: Padding, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:
+    return tf.pad(inputs[0], [[0, 0], node.rows, node.columns, [0, 0]])
+
+
+def _upsampling(node: Upsampling, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:
+    size = tf.shape(inputs[0])[1:3] * node.factor
+    return tf.cast(tf.image.resize(inputs[0], size, node.interpolation), inputs[0].dtype)
+
+
+def _rescaling(node: Rescaling, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:
+    scale, offset = (tf.constant(values, inputs[0].dtype) for values in (node.scale, node.offset))
+    return inputs[0] * scale + offset
+
+
+def _flatten(node: Flatten, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:
+    """[N, 1, 1, positions C], see `_global_pooling`."""
+    shape = tf.shape(inputs[0])
+    return tf.reshape(inputs[0], tf.stack([shape[0], 1, 1, node.positions * shape[3]]))
+
+
 OPERATORS: dict[type[Node], Operator] = {
     Sum: _sum,
     Product: _product,
@@ -53,5 +85,9 @@ OPERATORS: dict[type[Node], Operator] = {
     Function: _function,
     Pooling: _pooling,
     GlobalPooling: _global_pooling,
+    Padding: _padding,
+    Upsampling: _upsampling,
+    Rescaling: _rescaling,
+    Flatten: _flatten,
 }
 """From a node, the tensors that it reads and the arithmetic of the supernet to its result."""

@@ -82,7 +82,7 @@ class ElasticSite(keras.layers.Layer):
       padding: "same", "valid", or "symmetric": k // 2 zeros on all sides, which differs from "same"
         at stride 2 on even sizes (the official releases).
       normalization: Whether batch normalization follows.
-      use_bias: Whether a bias is added (without normalization and elastic width).
+      use_bias: Whether a bias is added (without normalization).
       weight_bits: Bit-widths of the weight; 32 is allowed besides when there are several. (32,)
         for a float site.
       activation_bits: Bit-widths of the input; 32 is allowed besides.
@@ -98,6 +98,9 @@ class ElasticSite(keras.layers.Layer):
       input_parts: Largest channels of each of the tensors that make up the input; one by default.
       stop_constant: Whether channels without variance pass no gradient, see `normalize_batch`.
       kernel_start: First values of the kernel, one of `STARTS`.
+      kernel_width: Width of the kernel of a "convolution" where it is not square.
+      groups: Of a "convolution" with fixed widths: the output is made in so many parts, each of its
+        own part of the input.
     """
 
     def __init__(
@@ -126,9 +129,13 @@ class ElasticSite(keras.layers.Layer):
         epsilon: float = 1e-2,
         stop_constant: bool = True,
         kernel_start: str = "fan_out",
+        kernel_width: int | None = None,
+        groups: int = 1,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.kernel_width = kernel_width
+        self.groups = groups
         self.elastic_width = elastic_width
         self.input_parts = tuple(input_parts)
         self.kind = kind
@@ -171,7 +178,8 @@ class ElasticSite(keras.layers.Layer):
         if self.kind == "depthwise":
             shape = (size, size, self.output_width, 1)
         elif self.kind == "convolution":
-            shape = (size, size, self.input_width, self.output_width)
+            rows = self.input_width // self.groups
+            shape = (size, self.kernel_width or size, rows, self.output_width)
         else:  # a matrix product, faster than a 1x1 convolution
             shape = (self.input_width, self.output_width)
         self.kernel_elements = int(np.prod(shape))
@@ -197,8 +205,10 @@ class ElasticSite(keras.layers.Layer):
     @property
     def quantizers(self) -> SiteQuantizers:
         """What the learned parameters of this site are for."""
-        size = self.kernel_sizes[-1] ** 2
-        elements = tuple(self.kernel_elements // size * own**2 for own in self.bank_kernel_sizes)
+        elements = tuple(
+            self.kernel_elements * own**2 // self.kernel_sizes[-1] ** 2
+            for own in self.bank_kernel_sizes
+        )
         return SiteQuantizers(
             self.weight_quantizer, self.activation_quantizer, self.bank_kernel_sizes, elements
         )
@@ -266,7 +276,7 @@ class ElasticSite(keras.layers.Layer):
         if self.normalization:
             x, mean, variance = self._normalize(x, choice, mode, stored)
         elif self.use_bias:
-            x += tf.cast(self.bias, x.dtype)
+            x += tf.cast(self._active_outputs(self.bias, choice), x.dtype)
         linear = x
         x = self.arithmetic.activations[self.activation](x)
         if mode is Mode.CALIBRATE:
@@ -351,6 +361,8 @@ class ElasticSite(keras.layers.Layer):
             padding = "VALID"
         if self.kind == "depthwise":
             return depthwise_convolution(x, kernel, self.stride, padding, self.kernel_sizes)
+        if self.groups > 1:
+            kernel = _block_diagonal(kernel, self.groups)
         return tf.nn.conv2d(x, kernel, strides, padding)
 
     def _normalize(self, x, choice, mode, stored):
@@ -364,6 +376,17 @@ class ElasticSite(keras.layers.Layer):
         return self.arithmetic.normalize_batch(
             x, gamma, beta, self.epsilon, biased, self.stop_constant
         )
+
+
+def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:
+    """The kernel [h, w, inputs, outputs] of a convolution in groups as that of one without.
+
+    TensorFlow has no gradient of convolutions in groups on a CPU.
+    """
+    _, _, rows, outputs = kernel.shape
+    of_row = np.arange(rows * groups)[:, None] // rows
+    of_column = np.arange(outputs)[None] // (outputs // groups)
+    return tf.tile(kernel, [1, 1, groups, 1]) * tf.constant(of_row == of_column, kernel.dtype)
 
 
 def _with_float(bits: Sequence[int]) -> tuple[int, ...]:

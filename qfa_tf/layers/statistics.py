@@ -17,13 +17,21 @@ from qfa_tf.network import (
     Concatenation,
     Convolution,
     Function,
+    GlobalPooling,
+    Image,
     Network,
     Node,
+    Pooling,
     Product,
+    Rescaling,
     SqueezeExcite,
     Sum,
+    Upsampling,
 )
 from qfa_tf.network.nodes import TABLES
+
+MAKE_GRIDS = (Sum, Product, Concatenation, Function, Rescaling)
+"""Nodes without weights whose results may need a grid of their own."""
 
 
 class Mode(enum.Enum):
@@ -62,7 +70,7 @@ class StatisticsLayout:
     Entries of a site: `<site>.range` (activation range: low, high), `<site>.mean` and
     `<site>.variance` (batch normalization, padded to the largest width), `<site>.linear` (extremes
     before a hard-swish), `<site>.output` (extremes of what the site puts out). Of squeeze-excite:
-    `<node>.<part>` (extremes), see `PARTS`. Of sums, products, concatenations and functions:
+    `<node>.<part>` (extremes), see `PARTS`. Of other nodes that make a grid, such as sums:
     `<node>` (extremes). Entries of a section of the network lie side by side.
 
     Attributes:
@@ -135,5 +143,18 @@ def _entries(network: Network, node: Node) -> Iterator[tuple[str, int, bool]]:
     elif isinstance(node, SqueezeExcite):
         for part in PARTS:
             yield f"{node.name}.{part}", 2, False
-    elif isinstance(node, Sum | Product | Concatenation | Function):
+    elif _makes_grid(network, node):
         yield node.name, 2, False
+
+
+def _makes_grid(network: Network, node: Node) -> bool:
+    """Whether the result of a node without weights may need a grid of its own on the device."""
+    if isinstance(node, Pooling):
+        return node.reduction == "average"
+    if isinstance(node, Upsampling):
+        return node.interpolation == "bilinear"
+    if isinstance(node, Image | GlobalPooling):  # one site reads it on its own grid
+        readers = network.consumers(node.name)
+        is_alone = len(readers) == 1 and isinstance(readers[0], Convolution)
+        return not is_alone and (len(readers) > 1 or isinstance(node, GlobalPooling))
+    return isinstance(node, MAKE_GRIDS)

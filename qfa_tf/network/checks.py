@@ -51,7 +51,9 @@ def from_fields(cls: type, fields: Any, where: str) -> Any:
     """
     names = [field.name for field in dataclasses.fields(cls)]
     required = {
-        field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is field.default_factory is dataclasses.MISSING
     }
     if not isinstance(fields, dict):
         raise InvalidSpaceError(f"{where} must be an object with {names}. Received: {fields!r}")

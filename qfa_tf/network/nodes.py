@@ -3,14 +3,17 @@
 import dataclasses
 from collections.abc import Sequence
 
-from qfa_tf.network.choices import Total, Width, distinct
+from qfa_tf.network.choices import Constant, Total, Width, distinct
 
 KINDS = ("convolution", "pointwise", "depthwise", "dense")
 ACTIVATIONS = ("linear", "relu", "relu6", "hard_swish")
-NONNEGATIVE = ("relu", "relu6")
-"""Activation functions without negative results."""
-TABLES = ("hard_swish",)
+"""Activation functions that belong to a convolution."""
+TABLES = ("hard_swish", "hard_sigmoid", "sigmoid", "swish", "tanh", "gelu", "elu", "selu")
 """Activation functions that are an operator of their own on a device, a table of 8 bits."""
+FUNCTIONS = tuple(dict.fromkeys((*ACTIVATIONS, *TABLES)))
+"""Activation functions that may stand alone."""
+NONNEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid")
+"""Activation functions without negative results."""
 PADDINGS = ("same", "valid")
 
 
@@ -84,6 +87,10 @@ class Convolution(Node):
       kind: "convolution" (any kernel), "pointwise" (1x1, stride 1), "depthwise", or "dense".
       width: Output channels; None for "depthwise", which keeps those of its input.
       kernel_size: Height and width of the kernel: a number, or the choice of one ("depthwise").
+      kernel_width: Width of a kernel that is not square, of a "convolution" with the padding "same"
+        and stride 1; None elsewhere.
+      groups: Of a "convolution": each of so many parts of the output reads its part of the input;
+        both widths are Constant then.
       stride: In both directions.
       padding: "same" or "valid".
       normalization: Whether batch normalization follows.
@@ -100,6 +107,8 @@ class Convolution(Node):
     weight_bits: str
     activation_bits: str
     kernel_size: int | str = 1
+    kernel_width: int | None = None
+    groups: int = 1
     stride: int = 1
     padding: str = "same"
     normalization: bool = True
@@ -128,7 +137,9 @@ class Convolution(Node):
 
     def weights(self, inputs: int, outputs: int, kernel_size: int) -> int:
         """Number of weights with so many channels."""
-        return kernel_size**2 * outputs * (1 if self.kind == "depthwise" else inputs)
+        columns = self.kernel_width or kernel_size
+        read = 1 if self.kind == "depthwise" else inputs // self.groups
+        return kernel_size * columns * outputs * read
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,7 +167,7 @@ class Sum(Node):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Product(Node):
-    """The product of tensors of one shape."""
+    """The product of tensors of one shape; vectors stand for all positions of a map."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -170,7 +181,7 @@ class Concatenation(Node):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Function(Node):
-    """An activation function that follows no convolution, one of ACTIVATIONS."""
+    """An activation function that follows no convolution, one of FUNCTIONS."""
 
     activation: str
 
@@ -213,6 +224,85 @@ class GlobalPooling(Node):
         return True
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Padding(Node):
+    """Zeros around a map, as many rows as columns.
+
+    Attributes:
+      rows: Above and below.
+      columns: To the left and to the right.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    def output_size(self, size: int) -> int:
+        """With the zeros."""
+        return size + sum(self.rows)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Upsampling(Node):
+    """A map enlarged by a whole number.
+
+    Attributes:
+      factor: In both directions.
+      interpolation: "nearest" or "bilinear".
+    """
+
+    factor: int
+    interpolation: str
+
+    def output_size(self, size: int) -> int:
+        """The multiple."""
+        return size * self.factor
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rescaling(Node):
+    """Channels of images times a number plus another, as a network was trained to read them.
+
+    Attributes:
+      scale: By channel, or one for all.
+      offset: The same.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
+        """False."""
+        return False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flatten(Node):
+    """A map as a vector [N, positions C], all channels of a position side by side.
+
+    Attributes:
+      positions: Height times width of the map; with several of them its width is Constant.
+    """
+
+    positions: int
+
+    def output_width(self, inputs: Sequence[Width]) -> Width:
+        """That of the map, once for each position."""
+        (width,) = inputs
+        if self.positions == 1:
+            return width
+        if width.choices:  # refused by the checks of a network
+            return Total((width,) * self.positions)
+        return Constant(self.positions * width.value({}))
+
+    def output_size(self, size: int) -> int:
+        """1."""
+        return 1
+
+    def is_vector(self, inputs: Sequence[bool]) -> bool:
+        """True."""
+        return True
+
+
 NODES: tuple[type[Node], ...] = (
     Image,
     Convolution,
@@ -223,6 +313,10 @@ NODES: tuple[type[Node], ...] = (
     Function,
     Pooling,
     GlobalPooling,
+    Padding,
+    Upsampling,
+    Rescaling,
+    Flatten,
 )
 
 

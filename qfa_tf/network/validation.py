@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from qfa_tf.network.choices import ROLES, Constant, parts_of
+from qfa_tf.network.choices import ROLES, parts_of
 from qfa_tf.network.errors import InvalidSpaceError
 from qfa_tf.network.network import Network
 from qfa_tf.network.nodes import (
     ACTIVATIONS,
+    FUNCTIONS,
     KINDS,
     Concatenation,
     Convolution,
+    Flatten,
     Function,
     Image,
     Node,
@@ -102,17 +104,28 @@ def _check_node(network: Network, node: Node) -> None:
             f"{node.kind!r}",
         )
         _require(
-            not node.bias or node.kind == "depthwise" or isinstance(node.width, Constant),
-            f"{node.name!r} has a bias and needs a width that is Constant",
+            node.kernel_width is None
+            or (node.kind, node.padding, node.stride) == ("convolution", "same", 1),
+            f"{node.name!r} has a kernel that is not square and needs the kind 'convolution', the "
+            "padding 'same' and the stride 1",
+        )
+        rigid = not network.width(node.name).choices and not network.width(node.inputs[0]).choices
+        _require(
+            node.groups == 1 or (node.kind == "convolution" and rigid),
+            f"{node.name!r} has {node.groups} groups, and needs the kind 'convolution' and widths "
+            "without a choice",
         )
         wanted[node.weight_bits] = ("weight_bits",)
         wanted[node.activation_bits] = ("activation_bits",)
     if isinstance(node, Convolution | Function):
+        allowed = ACTIVATIONS if isinstance(node, Convolution) else FUNCTIONS
         _require(
-            node.activation in ACTIVATIONS,
-            f"The activation of {node.name!r} must be one of {list(ACTIVATIONS)}. "
+            node.activation in allowed,
+            f"The activation of {node.name!r} must be one of {list(allowed)}. "
             f"Received: {node.activation!r}",
         )
+    if isinstance(node, Flatten):
+        _check_flatten(network, node)
     for name, roles in wanted.items():
         _require(
             name in named and named[name].role in roles,
@@ -141,7 +154,18 @@ def _check_node(network: Network, node: Node) -> None:
         f"{node.name!r} reads {list(node.inputs)}",
     )
     if isinstance(node, Sum | Product):
-        _check_equal_shapes(network, node.inputs, f"{node.name!r} takes")
+        is_broadcast = isinstance(node, Product) and not network.is_vector(node.inputs[0])
+        _check_equal_shapes(network, node.inputs, f"{node.name!r} takes", is_broadcast)
+
+
+def _check_flatten(network: Network, node: Flatten) -> None:
+    found = {network.size(node.inputs[0], value) ** 2 for value in network.resolution.values}
+    rigid = not network.width(node.inputs[0]).choices
+    _require(
+        found == {node.positions} and (rigid or node.positions == 1),
+        f"{node.name!r} makes a vector of a map of {node.positions} positions and needs one of "
+        f"that size and without a choice of widths. It reads maps of {sorted(found)} positions",
+    )
 
 
 def _check_slot(network: Network, slot: Any) -> None:
@@ -173,11 +197,14 @@ def _check_slot(network: Network, slot: Any) -> None:
         _check_equal_shapes(network, pair, f"Slot {slot.name!r}, which can be left out, connects")
 
 
-def _check_equal_shapes(network: Network, names: Sequence[str], what: str) -> None:
+def _check_equal_shapes(
+    network: Network, names: Sequence[str], what: str, is_broadcast: bool = False
+) -> None:
     ends = network.ends
     widths = {tuple(network.width(name).value(end) for end in ends) for name in names}
     resolutions = network.resolution.values
-    sizes = {tuple(network.size(name, value) for value in resolutions) for name in names}
+    maps = [name for name in names if not (is_broadcast and network.is_vector(name))]
+    sizes = {tuple(network.size(name, value) for value in resolutions) for name in maps}
     _require(
         len(widths) == 1 and len(sizes) == 1,
         f"{what} tensors of one shape. {list(names)} have the widths {sorted(widths)} (smallest, "

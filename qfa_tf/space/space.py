@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from qfa_tf.network import Network, Subnet, subnet
-from qfa_tf.network.families import DEFAULT, FAMILIES, Family, MobileNetV3
+from qfa_tf.network.checks import from_fields
+from qfa_tf.network.elasticity import ElasticityOptions
+from qfa_tf.network.families import DEFAULT, FAMILIES, Family, KerasModel, MobileNetV3
 from qfa_tf.space import codec, members, presets
 from qfa_tf.space.architecture import Architecture
 from qfa_tf.space.errors import InvalidSpaceError
@@ -336,6 +338,34 @@ class SearchSpace:
           InvalidSpaceError: There is no such preset; the message lists them.
         """
         return cls(presets.make(name))
+
+    @classmethod
+    def from_model(
+        cls, model: Any, *, pixel_range: tuple[float, float] = (0.0, 1.0), **options: Any
+    ) -> "SearchSpace":
+        """Returns the space of a functional Keras model; `describe()` says what was found.
+
+        Sites are called as the layers of the model. Without further options the bits of all sites
+        but the ends, the widths of channels that are not on a residual path, residual branches with
+        an identity as their shortcut, and depthwise kernels of 5 and 7 are elastic.
+
+        Args:
+          model: Functional or sequential `tf_keras` model of square images, with one output.
+          pixel_range: What 0 and 1 of an image in this package are for the model; (0, 255) for a
+            model of bytes.
+          **options: See `qfa_tf.network.elasticity.ElasticityOptions`, such as
+            `weight_bits=(4, 8)`, `width_ratios`, `optional_blocks`, `resolutions`, `fixed_bits`.
+
+        Raises:
+          UnsupportedError: A layer has no elastic counterpart; the sentence names it.
+          InvalidInputError: No functional model, or the options ask for what it has not.
+        """
+        settings = from_fields(ElasticityOptions, options, "The options of from_model")
+        # Reading a model needs Keras, which describing and searching a space do without.
+        from qfa_tf.keras_models import read_model
+
+        reading = read_model(model, pixel_range)
+        return cls(KerasModel.made_elastic(reading.name, reading.network, settings))
 
     @classmethod
     def presets(cls) -> tuple[str, ...]:

@@ -10,15 +10,20 @@ from qfa_tf.layers.squeeze_excite import PARTS
 from qfa_tf.network import (
     Concatenation,
     Convolution,
+    Flatten,
     Function,
     GlobalPooling,
+    Image,
     Node,
+    Padding,
     Pooling,
     Product,
+    Rescaling,
     SqueezeExcite,
     Subnet,
     SubnetNode,
     Sum,
+    Upsampling,
 )
 from qfa_tf.network.nodes import TABLES
 from qfa_tf.space import Architecture
@@ -170,7 +175,9 @@ def _site(layer: ElasticSite, part: SubnetNode, x, is_vector: bool):
     elif is_vector:
         x = layers.Dense(part.width, **options)(x)
     else:
-        x = layers.Conv2D(part.width, kernel_size, layer.stride, padding, **options)(x)
+        size = (kernel_size, layer.kernel_width or kernel_size)
+        options["groups"] = layer.groups
+        x = layers.Conv2D(part.width, size, layer.stride, padding, **options)(x)
     if layer.normalization:
         x = layers.BatchNormalization(epsilon=layer.epsilon, name=f"{name}.norm")(x)
     if layer.activation != "linear":
@@ -179,8 +186,10 @@ def _site(layer: ElasticSite, part: SubnetNode, x, is_vector: bool):
 
 
 def _activation(function: str, name: str) -> keras.layers.Layer:
-    if function == "hard_swish":
-        return HardSwish(name=name)
+    if function in _OWN_LAYERS:
+        return _OWN_LAYERS[function](name=name)
+    if function in TABLES or function == "linear":
+        return layers.Activation(function, name=name)
     return layers.ReLU(max_value=6.0 if function == "relu6" else None, name=name)
 
 
@@ -189,6 +198,12 @@ def _pooling(node: Pooling) -> keras.layers.Layer:
     return kind(node.window, node.stride, node.padding, name=node.name)
 
 
+def _rescaling(node: Rescaling) -> keras.layers.Layer:
+    pair = (list(values) if len(values) > 1 else values[0] for values in (node.scale, node.offset))
+    return layers.Rescaling(*pair, name=node.name)
+
+
+_OWN_LAYERS = {"hard_swish": HardSwish, "hard_sigmoid": HardSigmoid}
 _LAYERS: dict[type[Node], Callable[[Any], keras.layers.Layer]] = {
     Sum: lambda node: layers.Add(name=node.name),
     Product: lambda node: layers.Multiply(name=node.name),
@@ -196,6 +211,12 @@ _LAYERS: dict[type[Node], Callable[[Any], keras.layers.Layer]] = {
     Function: lambda node: _activation(node.activation, node.name),
     Pooling: _pooling,
     GlobalPooling: lambda node: layers.GlobalAveragePooling2D(name=node.name),
+    Padding: lambda node: layers.ZeroPadding2D((node.rows, node.columns), name=node.name),
+    Upsampling: lambda node: layers.UpSampling2D(
+        node.factor, interpolation=node.interpolation, name=node.name
+    ),
+    Rescaling: _rescaling,
+    Flatten: lambda node: layers.Flatten(name=node.name),
 }
 """The Keras layer of a node without weights."""
 
@@ -246,7 +267,8 @@ def _fill_site(net, wrapped, calibration, part: SubnetNode, bits) -> None:
     elif not in_float:
         wrapped.fit_step(name)
     if source.use_bias:
-        wrapper.layer.bias.assign(source.bias.numpy())
+        bias, width = wrapper.layer.bias, wrapper.layer.bias.shape[0]
+        bias.assign(source.active_outputs(source.bias.numpy(), part.input_parts, width))
     if source.normalization:
         norm = wrapped.wrapper(f"{name}.norm").layer
         width = norm.gamma.shape[0]
@@ -293,6 +315,8 @@ def range_entries(subnet: Subnet) -> dict[str, str]:
                 f"{name}.reduce.input": f"{name}.pool",
                 f"{name}.expand.input": f"{name}.reduce",
             }
+        elif isinstance(node, Image):
+            entries[f"{name}.quantized"] = name
         else:
             entries[name] = name
     return entries

@@ -91,10 +91,12 @@ class ForwardPass:
         """Adds the results of nodes to `values`; returns their part of the statistics."""
         recorded: Tensors = {}
         for node in nodes:
-            if not isinstance(node, Image):
-                inputs = [values[name] for name in node.inputs]
-                values[node.name], entries = self._run_node(node, inputs)
-                recorded |= entries
+            if isinstance(node, Image):
+                recorded |= self._recorded(node, values[node.name])
+                continue
+            inputs = [values[name] for name in node.inputs]
+            values[node.name], entries = self._run_node(node, inputs)
+            recorded |= entries
         if self._mode is not Mode.CALIBRATE:
             return tf.zeros([0])
         return self._net.layout.pack(section, recorded)
@@ -109,10 +111,12 @@ class ForwardPass:
             x, parts = observed(self._observer, layer, inputs[0], choice, record=is_recorded)
             return x, {f"{node.name}.{part}": value for part, value in parts.items()}
         x = OPERATORS[type(node)](node, inputs, self._net.arithmetic)
-        entries = {}
-        if is_recorded and node.name in self._net.layout.entries:
-            entries[node.name] = extremes(x)
-        return x, entries
+        return x, self._recorded(node, x)
+
+    def _recorded(self, node: Node, x: tf.Tensor) -> Tensors:
+        """The extremes of a result, where they are to be recorded."""
+        is_recorded = self._mode is Mode.CALIBRATE and node.name in self._net.layout.entries
+        return {node.name: extremes(x)} if is_recorded else {}
 
     def _run_site(self, node: Convolution, x: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
         net = self._net

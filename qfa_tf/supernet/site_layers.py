@@ -78,6 +78,8 @@ def make_site(net: Supernet, site: Convolution) -> ElasticSite:
         epsilon=net.norm_epsilon,
         stop_constant=net.constant_channels == "stopped",
         kernel_start=_kernel_start(net, site),
+        kernel_width=site.kernel_width,
+        groups=site.groups,
         name=site.name,
     )
 

@@ -1,13 +1,14 @@
 """QFASupernet: all subnets of a search space in one graph."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from qfa_tf.keras_models import read_model
 from qfa_tf.layers import ElasticSite, Mode, SiteChoice, SqueezeExcite, StatisticsLayout
 from qfa_tf.layers.arithmetic import arithmetic_of
 from qfa_tf.layers.observing import Observer
@@ -20,6 +21,7 @@ from qfa_tf.supernet import (
     fitting,
     inputs,
     measuring,
+    model_start,
     pretrained,
     saving,
     site_layers,
@@ -121,12 +123,52 @@ class QFASupernet(keras.Model):
         self.arithmetic = arithmetic_of(zero_point)
         self.layout = StatisticsLayout(space.network)
         # None until compile; what uses them asks for that first.
+        self.model_start: model_start.ModelStart | None = None
         self.training_method: Any = None
         self.fitting: Any = None
         self.validation: Any = None
         self._build_layers()
         self._compiled = self._compile_modes()
         self.built = True
+
+    @classmethod
+    def from_model(
+        cls,
+        model: keras.Model,
+        space: SearchSpace | None = None,
+        *,
+        sort_channels: bool = True,
+        pixel_range: tuple[float, float] = (0.0, 1.0),
+        supernet: Mapping[str, Any] = MappingProxyType({}),
+        **options: Any,
+    ) -> "QFASupernet":
+        """A supernet that starts as a trained Keras model.
+
+        Its largest float subnet computes what the model computes, see `calibration_of_model`. The
+        model is the teacher of `QFATraining(distillation="external")`.
+
+        Args:
+          model: Functional or sequential `tf_keras` model, see `SearchSpace.from_model`.
+          space: Of `SearchSpace.from_model(model, ...)`; made from `options` when None.
+          sort_channels: Whether the channels of each group are sorted by importance.
+          pixel_range: See `SearchSpace.from_model`.
+          supernet: Options of `QFASupernet` itself, such as {"zero_point": "integer"}.
+          **options: Of `SearchSpace.from_model`, such as `weight_bits`.
+
+        Raises:
+          UnsupportedError: A layer has no elastic counterpart; the sentence names it.
+          InvalidInputError: The space was made from another model, or options contradict it.
+        """
+        if space is not None and options:
+            raise InvalidInputError(
+                f"Give a space, or options to make one with. Received: a space and {list(options)}."
+            )
+        if space is None:
+            space = SearchSpace.from_model(model, pixel_range=pixel_range, **options)
+        net = cls(space, **supernet)
+        reading = read_model(model, pixel_range)
+        net.model_start = model_start.fill_from_model(net, reading, sort_channels)
+        return net
 
     # Structure.
 
@@ -297,6 +339,44 @@ class QFASupernet(keras.Model):
           ArchitectureError: `arch` is not of this space.
         """
         return measuring.calibrate(self, dataset, arch, batches)
+
+    def calibration_of_model(self) -> Calibration:
+        """The statistics of the model that this supernet was made from, of the largest subnet.
+
+        The architecture is `space.float_twin(space.largest())`. Sites with fixed bits have no
+        ranges in it: `answers_in_float` runs it, `calibrate` makes calibrations for everything else.
+
+        Raises:
+          StateError: The supernet was not made by `from_model`.
+        """
+        return model_start.model_calibration(self, self._start())
+
+    def answers_in_float(self, images, arch: Architecture, calibration: Calibration) -> tf.Tensor:
+        """Logits of one subnet without any quantizer, not even those of sites with fixed bits.
+
+        Args:
+          images: float [N, H, W, channels].
+          arch: The subnet; its bits are of no account.
+          calibration: Of that subnet.
+        """
+        return model_start.answers_in_float(self, images, arch, calibration)
+
+    @property
+    def teacher(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The model that this supernet was made from, from images to logits [N, classes].
+
+        Raises:
+          StateError: The supernet was not made by `from_model`.
+        """
+        return self._start().teacher
+
+    def _start(self) -> model_start.ModelStart:
+        if self.model_start is None:
+            raise StateError(
+                "This supernet was not made from a model, or it was read from a file, which does "
+                "not hold the model. Make it by QFASupernet.from_model(model), and load weights."
+            )
+        return self.model_start
 
     def evaluate_architecture(
         self, arch: Architecture, dataset: Iterable, calibration: Calibration

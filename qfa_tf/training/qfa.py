@@ -76,7 +76,8 @@ class QFATraining:
       distillation: "in_place", "external" or "none".
       distillation_weight: Weight of the cross-entropy with the teacher's probabilities.
       teacher: With "external", a function from images, float32 [N, H, W, channels] at the
-        resolution of the training batches, to logits [N, num_classes].
+        resolution of the training batches, to logits [N, num_classes]; None for the model that the
+        supernet was made from.
       label_smoothing: Share of the label spread over all classes.
       weight_decay: L2 coefficient of kernels and kernel transforms only.
       clip_norm: Largest global norm of the summed gradient.
@@ -110,9 +111,10 @@ class QFATraining:
                 f"None. Received: {self.architecture!r}."
             )
         check_options(self)
-        if (self.distillation == "external") != callable(self.teacher):
+        is_given = self.teacher is not None
+        if is_given and not (callable(self.teacher) and self.distillation == "external"):
             raise InvalidInputError(
-                "distillation='external' needs a teacher, a function from images to logits, and "
+                "distillation='external' takes a teacher, a function from images to logits, and "
                 f"nothing else does. Received: {self.distillation!r} and teacher={self.teacher!r}."
             )
 
@@ -141,5 +143,14 @@ class QFATraining:
 
         Raises:
           ArchitectureError: `architecture` is of another space.
+          InvalidInputError: There is no external teacher, and the net was made from no model.
         """
-        return BoundTraining(self, net)
+        if self.distillation != "external" or self.teacher is not None:
+            return BoundTraining(self, net)
+        if net.model_start is None:
+            raise InvalidInputError(
+                "distillation='external' needs a teacher, a function from images to logits: "
+                "QFATraining(..., teacher=...). Only a supernet of QFASupernet.from_model has one, "
+                "its model."
+            )
+        return dataclasses.replace(self, teacher=net.teacher).bind(net)

@@ -2,6 +2,7 @@
 
 from qfa_tf.network.families.described import Described
 from qfa_tf.network.families.family import Family
+from qfa_tf.network.families.keras_model import KerasModel
 from qfa_tf.network.families.mobilenet_v2 import MobileNetV2
 from qfa_tf.network.families.mobilenet_v3 import MobileNetV3
 from qfa_tf.network.families.parts import Head, Stage, Stem
@@ -14,6 +15,7 @@ __all__ = [
     "Described",
     "Family",
     "Head",
+    "KerasModel",
     "MobileNetV2",
     "MobileNetV3",
     "ResNet",

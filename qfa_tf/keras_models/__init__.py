@@ -1,0 +1,6 @@
+"""Keras models as descriptions of networks, with their trained values."""
+
+from qfa_tf.keras_models.reading import ModelReading, read_model
+from qfa_tf.keras_models.site_values import SiteValues
+
+__all__ = ["ModelReading", "SiteValues", "read_model"]

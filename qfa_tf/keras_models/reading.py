@@ -1,0 +1,95 @@
+"""Reading a functional Keras model as a network without choices."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from qfa_tf.keras_models.layers import READERS
+from qfa_tf.keras_models.site_values import SiteValues
+from qfa_tf.keras_models.writer import NetworkWriter
+from qfa_tf.network import Network
+from quantize_configs.errors import UnsupportedError
+from quantize_configs.keras_backend import keras, require_functional
+from quantize_configs.layer_roles import UnsupportedLayerError
+from quantize_configs.layers.kinds import LayerCall
+from quantize_configs.model_graph import ModelGraph
+from quantize_configs.rewriting import as_quantizable
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelReading:
+    """What a model is.
+
+    Attributes:
+      name: Of the model.
+      network: All widths and sizes fixed, all bits 8, no slots.
+      values: Trained values by site.
+      logits: The model up to what `network` gives: without a softmax at its end.
+      pixel_range: See `read_model`.
+    """
+
+    name: str
+    network: Network
+    values: Mapping[str, SiteValues]
+    logits: keras.Model
+    pixel_range: tuple[float, float]
+
+
+def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)) -> ModelReading:
+    """Reads a model; nothing is built or trained.
+
+    The nodes are called as the layers of the model. A batch normalization and an activation that
+    fold into a convolution belong to it; a normalization that stands alone is a depthwise 1x1
+    convolution of its name. What does nothing at inference is left out, and a softmax at the end,
+    because losses and teachers of a supernet take logits.
+
+    Args:
+      model: Functional or sequential `tf_keras` model with one input and one output.
+      pixel_range: What 0 and 1 of an image in this package are for the model; (0, 255) for a model
+        of bytes.
+
+    Raises:
+      InvalidTypeError, InvalidInputError: `model` is no built functional `tf_keras` model.
+      UnsupportedError: A layer, or the way it is used, has no elastic counterpart; the sentence
+        names it.
+    """
+    require_functional(model)
+    _require_one(model)
+    plain = as_quantizable(model)
+    graph = ModelGraph(plain)
+    writer = NetworkWriter(graph, pixel_range)
+    for call in graph.calls:
+        try:
+            reader = READERS[type(call.layer)]
+        except KeyError:
+            raise unsupported(call) from None
+        reader(writer, call)
+    (output,) = graph.outputs
+    network = writer.network(output)
+    end = writer.layer_of(output)
+    logits = keras.Model(plain.input, plain.get_layer(end).output, name=model.name)
+    return ModelReading(model.name, network, writer.values, logits, pixel_range)
+
+
+def unsupported(call: LayerCall) -> UnsupportedLayerError:
+    """The refusal of a layer that no reader takes."""
+    known = ", ".join(sorted(kind.__name__ for kind in READERS))
+    return UnsupportedLayerError(
+        f"Layer {call.name!r} is a {type(call.layer).__name__}, which no supernet has. A model "
+        f"becomes a supernet when all its layers are some of: {known}."
+    )
+
+
+def _require_one(model: keras.Model) -> None:
+    for what, tensors in (("input", model.inputs), ("output", model.outputs)):
+        if len(tensors) != 1:
+            raise UnsupportedError(
+                f"The model {model.name!r} has {len(tensors)} {what}s; a supernet has one. Make a "
+                f"model with the {what} that matters: keras.Model(model.input, model.output)."
+            )
+    shape = model.inputs[0].shape[1:]
+    if len(shape) != 3 or None in shape or shape[0] != shape[1]:
+        raise UnsupportedError(
+            f"The model {model.name!r} reads {tuple(shape)}; a supernet reads square images of a "
+            "known size, (size, size, channels). Build the model with such an input shape and set "
+            "its weights."
+        )
