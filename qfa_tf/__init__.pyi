@@ -1,3 +1,4 @@
+from .compression.compress import compress
 from .cost import CostModel
 from .errors import QFAError
 from .runs.functions import benchmark, export, finetune, search_subnets, train
@@ -18,6 +19,7 @@ __all__ = [
     "TrainingStage",
     "__version__",
     "benchmark",
+    "compress",
     "export",
     "finetune",
     "search_subnets",

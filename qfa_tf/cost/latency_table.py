@@ -26,10 +26,12 @@ from qfa_tf.network import (
     GlobalPooling,
     Network,
     Node,
+    Padding,
     Pooling,
     Product,
     SqueezeExcite,
     Sum,
+    Upsampling,
     kernel_size,
 )
 from qfa_tf.network.nodes import TABLES
@@ -51,6 +53,11 @@ OPERATORS = (
     "concatenate",
     "max_pool",
     "average_pool",
+    "pad",
+    "resize",
+    "relu",
+    "relu6",
+    *(name for name in TABLES if name != "hard_swish"),
 )
 MICROSECONDS_PER_MILLISECOND = 1000
 _SHOWN = 3
@@ -68,6 +75,8 @@ class OperatorKey(NamedTuple):
       stride: 1 where there is none.
       weight_bits: 2, 3, 4 or 8; 8 where there are no weights.
       activation_bits: Of the input; 8 where it is not quantized to fewer.
+      kernel_width: Of a kernel that is not square; 0 elsewhere.
+      groups: Of a convolution.
     """
 
     operator: str
@@ -78,6 +87,8 @@ class OperatorKey(NamedTuple):
     stride: int = 1
     weight_bits: int = 8
     activation_bits: int = 8
+    kernel_width: int = 0
+    groups: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +225,9 @@ def _node_operators(network: Network, node: Node, setting: Setting) -> list[Oper
     if isinstance(node, Convolution):
         bits = (setting.weight_bits, setting.activation_bits)
         kernel = kernel_size(node, setting.shape)
-        keys = [OperatorKey(node.kind, input_size, inputs, channels, kernel, node.stride, *bits)]
+        form = (node.kernel_width or 0, node.groups)
+        sizes = (input_size, inputs, channels, kernel, node.stride)
+        keys = [OperatorKey(node.kind, *sizes, *bits, *form)]
     elif isinstance(node, SqueezeExcite):
         inner = node.width.value(setting.shape)
         return [OperatorKey("squeeze_excite", size, channels, inner)]
@@ -224,12 +237,29 @@ def _node_operators(network: Network, node: Node, setting: Setting) -> list[Oper
     elif isinstance(node, GlobalPooling):
         return [OperatorKey("pool", input_size, channels, channels)]
     else:
-        names = {Sum: "add", Product: "multiply", Concatenation: "concatenate"}
-        kind = names.get(type(node))
-        keys = [] if kind is None else [OperatorKey(kind, size, channels, channels)]
-    if isinstance(node, Convolution | Function) and node.activation in TABLES:
+        kind = _NAMES.get(type(node))
+        keys = [] if kind is None else [OperatorKey(kind, input_size, channels, channels)]
+    if isinstance(node, Convolution | Function) and _is_operator(network, node):
         keys.append(OperatorKey(node.activation, size, channels, channels))
     return keys
+
+
+_NAMES: Mapping[type[Node], str] = {
+    Sum: "add",
+    Product: "multiply",
+    Concatenation: "concatenate",
+    Padding: "pad",
+    Upsampling: "resize",
+}
+
+
+def _is_operator(network: Network, node: Convolution | Function) -> bool:
+    """Whether the activation function of a node is an operator of its own."""
+    if node.activation in TABLES or isinstance(node, Convolution):
+        return node.activation in TABLES
+    source = network.node(node.inputs[0])
+    fuses = isinstance(source, Sum) and len(network.consumers(source.name)) == 1
+    return node.activation != "linear" and not fuses
 
 
 def operators(space: SearchSpace, choices: Sequence[Sequence[int]]) -> list[OperatorKey]:
@@ -283,7 +313,8 @@ def _key_and_value(row: dict[str, Any]) -> tuple[OperatorKey, float]:
     key = OperatorKey(**fields)
     if key.operator not in OPERATORS:
         raise ValueError(f"operator must be one of {OPERATORS}, received {key.operator!r}")
-    if not all(isinstance(number, int) and number > 0 for number in key[1:]):
+    positive = key._replace(kernel_width=key.kernel_width or 1)
+    if not all(isinstance(number, int) and number > 0 for number in positive[1:]):
         raise ValueError(f"sizes and bits must be positive ints, received {row}")
     return key, value
 

@@ -9,6 +9,7 @@ from qfa_tf.data.digits import load_digits
 from qfa_tf.data.errors import DataError
 from qfa_tf.data.idx_files import load_idx
 from qfa_tf.data.image_folder import load_folder
+from qfa_tf.data.npz_file import load_npz
 from qfa_tf.data.python_loader import load_with_python
 from qfa_tf.data.tfds_data import load_tfds
 
@@ -20,6 +21,7 @@ DATASETS: dict[str, Loader] = {"digits": load_digits}
 FORMATS: Mapping[str, Loader] = {
     "idx": load_idx,
     "folder": load_folder,
+    "npz": load_npz,
     "tfds": load_tfds,
     "python": load_with_python,
 }
@@ -47,7 +49,8 @@ def load(
     Args:
       name: "digits" (of scikit-learn), "idx:DIR" (the files of MNIST and Fashion-MNIST),
         "folder:DIR" (image files in DIR/train/CLASS and DIR/test/CLASS, or in DIR/CLASS),
-        "tfds:NAME" or "tfds:NAME@DATA_DIR" (TensorFlow Datasets), or "python:MODULE:FUNCTION"
+        "npz:FILE" (its arrays `images` and `labels`), "tfds:NAME" or "tfds:NAME@DATA_DIR"
+        (TensorFlow Datasets), or "python:MODULE:FUNCTION"
         (a loader of your own).
       resolution: Height and width to which images are resized: the largest of the search space.
       search_validation: Number of images held out of the training images for the search; None
@@ -82,8 +85,8 @@ def load(
     kind, _, where = name.partition(":")
     if kind not in FORMATS or not where:
         raise DataError(
-            f"The data sets are {sorted(DATASETS)}, 'idx:DIR', 'folder:DIR', 'tfds:NAME' and "
-            f"'python:MODULE:FUNCTION'. Received: {name!r}."
+            f"The data sets are {sorted(DATASETS)}, 'idx:DIR', 'folder:DIR', 'npz:FILE', "
+            f"'tfds:NAME' and 'python:MODULE:FUNCTION'. Received: {name!r}."
         )
     if kind in SCANNED:
         given = {"skip_damaged": skip_damaged, "on_progress": on_progress}

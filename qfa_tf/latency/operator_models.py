@@ -6,9 +6,18 @@ from qfa_tf.cost.latency_table import OperatorKey
 from qfa_tf.cost.site_tables import Setting
 from qfa_tf.cost.tflite_size import container_bits
 from qfa_tf.latency.subnet_graph import WIDE, SubnetGraphWriter, layer_of_site
-from qfa_tf.network import Convolution, Function, Image, Network, Node
+from qfa_tf.network import (
+    Concatenation,
+    Convolution,
+    Function,
+    Image,
+    Network,
+    Node,
+    Product,
+)
 from qfa_tf.network.nodes import TABLES
 from tflite_tools.flatbuffer.emitter import emit
+from tflite_tools.lowering.grids import Value
 
 NARROW = 4
 """Stands for all activation bits below 8, which take the same operators."""
@@ -73,7 +82,8 @@ def work(key: OperatorKey) -> int:
     if key.operator == "depthwise":
         return size**2 * key.kernel_size**2 * key.output_channels
     if key.operator in ("convolution", "pointwise", "dense"):
-        return size**2 * key.kernel_size**2 * key.input_channels * key.output_channels
+        kernel = key.kernel_size * (key.kernel_width or key.kernel_size)
+        return size**2 * kernel * key.input_channels // key.groups * key.output_channels
     return _WORK_PER_ELEMENT * size**2 * key.input_channels
 
 
@@ -81,8 +91,9 @@ def weight_bytes(key: OperatorKey) -> float:
     """Bytes of the weights of an operator from `measured_as`."""
     if key.operator not in ("convolution", "depthwise", "pointwise", "dense"):
         return 0.0
-    inputs = 1 if key.operator == "depthwise" else key.input_channels
-    return key.kernel_size**2 * inputs * key.output_channels * key.weight_bits / 8
+    inputs = 1 if key.operator == "depthwise" else key.input_channels // key.groups
+    kernel = key.kernel_size * (key.kernel_width or key.kernel_size)
+    return kernel * inputs * key.output_channels * key.weight_bits / 8
 
 
 def _write(
@@ -96,11 +107,17 @@ def _write(
     size, channels = key.input_size, key.input_channels
     if not isinstance(node, Convolution) or key.operator != node.kind:
         nonnegative = key.operator == "squeeze_excite" and network.is_nonnegative(node.inputs[0])
-        value = writer.source("x", size, channels, WIDE, nonnegative)
         other = writer.source("z", size, channels, WIDE, False) if key.operator == "add" else None
+        others = _other_inputs(writer, network, node, setting, size)
+        if isinstance(node, Concatenation):
+            value, *others = others
+        elif network.is_vector(node.inputs[0]):
+            value = writer.vector("x", channels, WIDE, nonnegative)
+        else:
+            value = writer.source("x", size, channels, WIDE, nonnegative)
         for copy in range(copies):
             name = f"y{copy}"
-            if key.operator in TABLES:
+            if isinstance(node, Convolution):
                 result = writer.hard_swish(name, value, WIDE)
             elif key.operator == "squeeze_excite":
                 result = writer.squeeze_excite(name, value, key.output_channels, WIDE)
@@ -108,7 +125,8 @@ def _write(
                 writer.result(writer.read(other, name, WIDE))  # for who reads it besides
                 result = writer.add(name, value, other, WIDE)
             else:
-                result = writer.plain(dataclasses.replace(node, name=name), [value], WIDE)
+                own = dataclasses.replace(node, name=name)
+                result = writer.plain(own, [value, *others], WIDE)
             writer.result(result)
         return
     bits, nonnegative = key.activation_bits, _reads_nonnegative(network, node)
@@ -126,6 +144,24 @@ def _write(
             else:
                 value = writer.source(name, size, channels, bits, nonnegative)
         writer.result(writer.linear(layer.renamed(f"y{copy}"), value, WIDE))
+
+
+def _other_inputs(
+    writer: SubnetGraphWriter, network: Network, node: Node, setting: Setting, size: int
+) -> list[Value]:
+    """What a product reads besides its first input, or all that a concatenation joins."""
+    if not isinstance(node, Product | Concatenation):
+        return []
+    names = node.inputs if isinstance(node, Concatenation) else node.inputs[1:]
+    values = []
+    for number, name in enumerate(names):
+        width = network.width(name).value(setting.shape)
+        nonnegative = network.is_nonnegative(name)
+        if network.is_vector(name):
+            values.append(writer.vector(f"z{number}", width, WIDE, nonnegative))
+        else:
+            values.append(writer.source(f"z{number}", size, width, WIDE, nonnegative))
+    return values
 
 
 def _reads_image(network: Network, node: Node) -> bool:

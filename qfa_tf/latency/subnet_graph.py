@@ -11,22 +11,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from qfa_tf.cost.tflite_size import container_bits
+from qfa_tf.latency.plain_nodes import write_plain
 from qfa_tf.network import (
     Convolution,
+    Flatten,
     Function,
-    GlobalPooling,
     Image,
     Network,
     Node,
     Pooling,
+    Rescaling,
     SqueezeExcite,
     Subnet,
     SubnetNode,
     Sum,
+    Upsampling,
 )
+from qfa_tf.network import Padding as PaddingNode
 from qfa_tf.network.nodes import strided_size
 from qfa_tf.space import Architecture, SearchSpace
-from quantize_configs.errors import UnsupportedError
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.lowering.grids import Grid, GridMover, Value
 from tflite_tools.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
@@ -59,6 +62,9 @@ class Linear:
       activation: "linear", "relu", "relu6", "hard_swish" or "hard_sigmoid".
       weight_bits: Of the codes.
       container: Bits in which a weight is stored.
+      padding: "same" or "valid".
+      kernel_width: Where the kernel is not square; None elsewhere.
+      groups: Of a convolution.
     """
 
     name: str
@@ -69,6 +75,9 @@ class Linear:
     activation: str
     weight_bits: int
     container: int
+    padding: str = "same"
+    kernel_width: int | None = None
+    groups: int = 1
 
     def renamed(self, name: str) -> "Linear":
         """The same layer under another name."""
@@ -102,7 +111,7 @@ class SubnetGraphWriter:
             return Value(self.graph.add_input("image", shape, DataType.FLOAT32), None, False)
         scale = Quantization(np.float32(1 / 255), 0)
         source = self.graph.add_input("image", shape, DataType.UINT8, scale)
-        real = self._step("image.float", Dequantize(), source)
+        real = self.step("image.float", Dequantize(), source)
         return Value(real, None, True)
 
     def source(self, name: str, size: int, channels: int, bits: int, nonnegative: bool) -> Value:
@@ -161,9 +170,9 @@ class SubnetGraphWriter:
     def hard_swish(self, name: str, value: Value, bits: int) -> Value:
         """DEQUANTIZE, HARD_SWISH and QUANTIZE, which XNNPACK makes one table."""
         value = self._mover.clamped(value)
-        real = self._step(f"{name}.activation.input.float", Dequantize(), value.tensor)
-        real = self._step(f"{name}.activation.result", HardSwish(), real)
-        return self._written(f"{name}.activation", Quantize(), [real], _grid(bits, False))
+        real = self.step(f"{name}.activation.input.float", Dequantize(), value.tensor)
+        real = self.step(f"{name}.activation.result", HardSwish(), real)
+        return self.written(f"{name}.activation", Quantize(), [real], _grid(bits, False))
 
     def squeeze_excite(self, name: str, value: Value, width: int, bits: int) -> Value:
         """MEAN, two 1x1 convolutions of 8 bits and MUL."""
@@ -174,7 +183,7 @@ class SubnetGraphWriter:
         expand = Linear(f"{name}.expand", "pointwise", channels, 1, 1, "hard_sigmoid", WIDE, WIDE)
         gate = self.linear(expand, self.linear(reduce, pooled, WIDE), WIDE)
         grid = _grid(bits, value.nonnegative)
-        return self._written(f"{name}.scale", Mul(), [value.tensor, gate.tensor], grid)
+        return self.written(f"{name}.scale", Mul(), [value.tensor, gate.tensor], grid)
 
     def add(
         self, name: str, first: Value, second: Value, bits: int, activation: str = "linear"
@@ -184,7 +193,7 @@ class SubnetGraphWriter:
         fused = _FUSED.get(activation, Activation.NONE)
         nonnegative = activation in _FUSED or all(source.nonnegative for source in sources)
         tensors = [source.tensor for source in sources]
-        return self._written(name, Add(fused), tensors, _grid(bits, nonnegative))
+        return self.written(name, Add(fused), tensors, _grid(bits, nonnegative))
 
     def max_pool(self, name: str, value: Value, window: int, stride: int, padding: str) -> Value:
         """The largest values of windows, on the grid of the input."""
@@ -202,24 +211,20 @@ class SubnetGraphWriter:
         channels = self.graph.tensor(value.tensor).shape[-1]
         shape = (1, 1, 1, channels) if keep_dims else (1, channels)
         grid = _grid(bits, value.nonnegative)
-        return self._written(name, Mean(keep_dims), [value.tensor], grid, shape)
+        return self.written(name, Mean(keep_dims), [value.tensor], grid, shape)
 
     def plain(self, node: Node, values: Sequence[Value], bits: int) -> Value:
-        """A node without weights.
+        """A node without weights; see `write_plain`."""
+        return write_plain(self, node, values, bits)
 
-        Raises:
-          UnsupportedError: Nothing writes nodes of its type.
-        """
-        if isinstance(node, Sum) and len(values) == 2:
-            first, second = values
-            return self.add(node.name, first, second, bits)
-        if isinstance(node, GlobalPooling):
-            return self.mean(node.name, values[0], bits)
-        if isinstance(node, Pooling) and node.reduction == "max":
-            return self.max_pool(node.name, values[0], node.window, node.stride, node.padding)
-        raise UnsupportedError(
-            f"{node.name!r} is a {type(node).__name__}, of which no latency can be measured."
-        )
+    @property
+    def mover(self) -> GridMover:
+        """What brings tensors of the graph onto grids."""
+        return self._mover
+
+    def grid(self, bits: int, nonnegative: bool) -> Grid:
+        """A grid of a tensor."""
+        return _grid(bits, nonnegative)
 
     def result(self, value: Value) -> None:
         """Makes a tensor a graph output."""
@@ -228,7 +233,7 @@ class SubnetGraphWriter:
     def real_result(self, value: Value, name: str) -> None:
         """Makes the float32 values of a tensor a graph output."""
         tensor = self._mover.clamped(value).tensor
-        self.graph.outputs.append(self._step(f"{name}.float", Dequantize(), tensor))
+        self.graph.outputs.append(self.step(f"{name}.float", Dequantize(), tensor))
 
     def _operator(self, layer: Linear, shape):
         """(attributes, weight codes, shape of the output)."""
@@ -240,32 +245,44 @@ class SubnetGraphWriter:
         if layer.kind == "dense":
             attributes = FullyConnected(fused)
             return attributes, self._codes(layer, (layer.width, channels)), (1, layer.width)
-        spatial = tuple(-(-side // layer.stride) for side in shape[1:3])
-        target = (1, *spatial, layer.width)
+        spatial = tuple(
+            strided_size(side, size, layer.stride, layer.padding) for side in shape[1:3]
+        )
+        target, padding = (1, *spatial, layer.width), Padding[layer.padding.upper()]
         if layer.kind == "depthwise":
-            attributes = DepthwiseConv2D(strides, activation=fused)
+            attributes = DepthwiseConv2D(strides, padding, activation=fused)
             return attributes, self._codes(layer, (1, size, size, channels)), target
         if layer.container < WIDE:
             attributes = FullyConnected(fused, keep_num_dims=True)
             return attributes, self._codes(layer, (layer.width, channels)), target
-        attributes = Conv2D(strides, activation=fused)
-        return attributes, self._codes(layer, (layer.width, size, size, channels)), target
+        attributes = Conv2D(strides, padding, activation=fused)
+        kernel = (layer.width, size, layer.kernel_width or size, channels // layer.groups)
+        return attributes, self._codes(layer, kernel), target
 
     def _codes(self, layer: Linear, shape) -> np.ndarray:
         limit = 2 ** (layer.weight_bits - 1) - 1
         return self._rng.integers(-limit, limit + 1, shape)
 
-    def _written(self, name, attributes, sources, grid: Grid, shape=None) -> Value:
+    def written(
+        self,
+        name: str,
+        attributes: Operator,
+        sources: list[str],
+        grid: Grid,
+        shape: tuple[int, ...] | None = None,
+    ) -> Value:
+        """Adds an operator, whose result is on a grid; the shape is that of the first source."""
         shape = shape or self.graph.tensor(sources[0]).shape
         target = self._mover.destination(f"{name}.out", shape, grid)
         self.graph.add_operation(name, attributes, sources, [target])
         nonnegative = grid.zero_point == 0
         return self._mover.written(target, grid, nonnegative)
 
-    def _step(self, name: str, attributes, source: str) -> str:
-        shape = self.graph.tensor(source).shape
+    def step(self, name: str, attributes: Operator, *sources: str) -> str:
+        """Adds an operator on floats; returns its result, of the shape of the first source."""
+        shape = self.graph.tensor(sources[0]).shape
         tensor = self.graph.add_tensor(name, shape, DataType.FLOAT32)
-        self.graph.add_operation(name, attributes, [source], [tensor])
+        self.graph.add_operation(name, attributes, list(sources), [tensor])
         return tensor
 
 
@@ -296,6 +313,9 @@ def layer_of_site(
         activation=site.activation,
         weight_bits=weight_bits,
         container=container_bits(site.kind, inputs, weight_bits),
+        padding=site.padding,
+        kernel_width=site.kernel_width,
+        groups=site.groups,
     )
 
 
@@ -369,9 +389,9 @@ class _SubnetWriter:
         return reader if isinstance(reader, Function) and reader.activation in _FUSED else None
 
     def _readers(self, name: str) -> tuple[SubnetNode, ...]:
-        """What reads a tensor in the end; a max pooling passes its grid on."""
+        """What reads a tensor in the end; some nodes pass its grid on."""
         readers = self._subnet.consumers(name)
-        if len(readers) == 1 and isinstance(readers[0].node, Pooling):
+        if len(readers) == 1 and _passes_grid(readers[0].node):
             return self._readers(readers[0].node.name)
         return readers
 
@@ -385,6 +405,15 @@ class _SubnetWriter:
         if len(readers) != 1 or readers[0].bits is None:
             return WIDE
         return _wide(readers[0].bits)[1]
+
+
+def _passes_grid(node: Node) -> bool:
+    """Whether the result of a node is on the grid of what it reads."""
+    if isinstance(node, Pooling):
+        return node.reduction == "max"
+    if isinstance(node, Upsampling):
+        return node.interpolation == "nearest"
+    return isinstance(node, PaddingNode | Flatten | Rescaling)
 
 
 def _wide(pair: tuple[int, int] | None) -> tuple[int, int]:

@@ -95,7 +95,9 @@ class TrainingSection:
         "qfa", '`"oqa"`: one bit-width in all stages, see [oqa.md](oqa.md)', choices=METHODS
     )
     initial_checkpoint: str = option(
-        "", "workdir to start from: same structure, any bits, resolutions and quantizers"
+        "",
+        "workdir to start from: same structure, any bits, resolutions and quantizers; or the Keras "
+        "model file that the space was made from",
     )
     inheritance: str = same_option(InheritanceOptions, "inheritance", default="equal_bits")
     learning_rate: float | tuple[float, ...] = option(

@@ -350,7 +350,8 @@ class SearchSpace:
         an identity as their shortcut, and depthwise kernels of 5 and 7 are elastic.
 
         Args:
-          model: Functional or sequential `tf_keras` model of square images, with one output.
+          model: Functional or sequential `tf_keras` model of square images, with one output, or the
+            path of its file.
           pixel_range: What 0 and 1 of an image in this package are for the model; (0, 255) for a
             model of bytes.
           **options: See `qfa_tf.network.elasticity.ElasticityOptions`, such as
@@ -362,9 +363,9 @@ class SearchSpace:
         """
         settings = from_fields(ElasticityOptions, options, "The options of from_model")
         # Reading a model needs Keras, which describing and searching a space do without.
-        from qfa_tf.keras_models import read_model
+        from qfa_tf.keras_models import as_model, read_model
 
-        reading = read_model(model, pixel_range)
+        reading = read_model(as_model(model), pixel_range)
         return cls(KerasModel.made_elastic(reading.name, reading.network, settings))
 
     @classmethod

@@ -166,9 +166,23 @@ class QFASupernet(keras.Model):
         if space is None:
             space = SearchSpace.from_model(model, pixel_range=pixel_range, **options)
         net = cls(space, **supernet)
-        reading = read_model(model, pixel_range)
-        net.model_start = model_start.fill_from_model(net, reading, sort_channels)
+        net.start_from_model(model, sort_channels=sort_channels, pixel_range=pixel_range)
         return net
+
+    def start_from_model(
+        self,
+        model: keras.Model,
+        *,
+        sort_channels: bool = True,
+        pixel_range: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
+        """Fills a supernet of the space of a model with the values of the model; see `from_model`.
+
+        Raises:
+          InvalidInputError: The space was made from another model.
+        """
+        reading = read_model(model, pixel_range)
+        self.model_start = model_start.fill_from_model(self, reading, sort_channels)
 
     # Structure.
 
@@ -344,7 +358,7 @@ class QFASupernet(keras.Model):
         """The statistics of the model that this supernet was made from, of the largest subnet.
 
         The architecture is `space.float_twin(space.largest())`. Sites with fixed bits have no
-        ranges in it: `answers_in_float` runs it, `calibrate` makes calibrations for everything else.
+        ranges in it: `answers_in_float` runs it; for everything else there is `calibrate`.
 
         Raises:
           StateError: The supernet was not made by `from_model`.

@@ -17,7 +17,7 @@ NOT_RUN = {
     "# tflite_tools/operators/pooling.py": "shows parts of three files of this package",
 }
 """What a block has that cannot run here, and why."""
-SLOW = {"README.md", "oqa.md", "training.md", "deployment.md"}
+SLOW = {"README.md", "oqa.md", "own_network.md", "training.md", "deployment.md"}
 """Pages that build or train supernets, or measure every layer."""
 
 

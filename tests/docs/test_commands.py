@@ -22,6 +22,7 @@ PROGRAMS = {
     "qfa-finetune": "finetune",
     "qfa-evaluate": "evaluate",
     "qfa-import": "import_checkpoint",
+    "qfa-compress": "compress",
 }
 _PARSER = """
 import importlib, json, os, sys

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
+from qfa_tf.errors import QFAError
+from qfa_tf.network.families import KerasModel
 from qfa_tf.runs.building import build_architecture, build_space, is_float_stage
 from qfa_tf.runs.checkpoints import restore
 from qfa_tf.runs.errors import ConfigError, RunError
@@ -22,6 +24,7 @@ FREE = ("name", "resolutions", "weight_bits", "activation_bits", "fixed_bits")
 def load_initial_weights(net: "QFASupernet", config: ConfigDict) -> str:
     """Fills a supernet with the weights of `config.training.initial_checkpoint`.
 
+    That is the workdir of another run, or the file of the Keras model that the space was made from.
     The other run needs the same structure; its resolutions, bits and quantizers may differ.
     Quantizers start with what the other run learned for the same site and bits, or, as
     `config.training.inheritance` says, for more bits; the others start anew, from the weights or
@@ -40,6 +43,8 @@ def load_initial_weights(net: "QFASupernet", config: ConfigDict) -> str:
     """
     source_workdir = Workdir(config.training.initial_checkpoint)
     where = "config.training.initial_checkpoint"
+    if isinstance(net.space.family, KerasModel) and not source_workdir.config_file.is_file():
+        return _load_model(net, config.training.initial_checkpoint, where)
     try:
         source_config = source_workdir.config()
         source_space = build_space(source_config)
@@ -52,6 +57,18 @@ def load_initial_weights(net: "QFASupernet", config: ConfigDict) -> str:
 
     inherit(source, net, config.training.inheritance, _trained(source_config))
     return key
+
+
+def _load_model(net: "QFASupernet", path: str, where: str) -> str:
+    """Fills the supernet of a model with the values of the model."""
+    from qfa_tf.keras_models import as_model
+
+    try:
+        model = as_model(path)
+        net.start_from_model(model)
+    except QFAError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return f"the model {model.name!r}"
 
 
 def _trained(config: ConfigDict) -> Collection[int] | Architecture:

@@ -1,0 +1,5 @@
+"""A trained Keras model, data and a budget in; a quantized network within the budget out."""
+
+from qfa_tf.compression.compress import Compression, compress, parse_budget
+
+__all__ = ["Compression", "compress", "parse_budget"]

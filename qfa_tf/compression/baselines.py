@@ -1,0 +1,74 @@
+"""What a float model does by itself: its accuracy, and that of TFLite's own full integers."""
+
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from qfa_tf.data import DataSplits, Split
+
+BATCH = 64
+REPRESENTATIVE = 200
+"""Images that TFLite's converter takes its ranges from."""
+
+
+def baselines(model: Any, data: "DataSplits") -> tuple[float, tuple[int, float] | None]:
+    """(accuracy of the float model, (bytes, accuracy) of TFLite's 8 bits or None), on test images.
+
+    None where the converter, or LiteRT, does not take the model.
+
+    Args:
+      model: A `tf_keras` classifier of images from 0 to 1.
+      data: Images and labels; the test split is measured.
+    """
+    size = model.input_shape[1:3]
+    batches = list(_batches(data.test, size))
+    hits = sum(_hits(model(images, training=False), labels) for images, labels in batches)
+    count = sum(len(labels) for _, labels in batches)
+    calibration = [images for images, _ in _batches(data.calibration, size)]
+    flatbuffer = _converted(model, np.concatenate(calibration)[:REPRESENTATIVE])
+    if flatbuffer is None:
+        return hits / count, None
+    from tflite_tools.flatbuffer import runtime
+
+    interpreter = runtime.load(flatbuffer)
+    interpreter.allocate_tensors()
+    (entry,), (exit_,) = interpreter.get_input_details(), interpreter.get_output_details()
+    right = 0
+    for images, labels in batches:
+        for image, label in zip(images, labels, strict=True):
+            interpreter.set_tensor(entry["index"], image[None])
+            interpreter.invoke()
+            right += int(np.argmax(interpreter.get_tensor(exit_["index"])) == label)
+    return hits / count, (len(flatbuffer), right / count)
+
+
+def _batches(split: "Split", size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    import tensorflow as tf
+
+    from qfa_tf.data import batches
+
+    for images, labels in batches(split, BATCH):
+        yield tf.image.resize(images, size).numpy(), np.asarray(labels)
+
+
+def _hits(answers: Any, labels: np.ndarray) -> int:
+    return int((np.argmax(np.asarray(answers), -1) == labels).sum())
+
+
+def _converted(model: Any, images: np.ndarray) -> bytes | None:
+    """The model with full integers but float ends, as TFLite's converter makes it."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in images)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the converter warns of its own defaults
+            return converter.convert()
+    except (ValueError, RuntimeError):
+        return None

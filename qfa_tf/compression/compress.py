@@ -1,0 +1,264 @@
+"""The one call that does it all, see `compress`."""
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rich.console
+from ml_collections import ConfigDict
+
+from qfa_tf.compression.baselines import baselines
+from qfa_tf.runs.errors import ConfigError, WorkdirError
+from qfa_tf.runs.functions import export, search_subnets, train
+from qfa_tf.runs.messages import say
+from qfa_tf.runs.run_data import open_data
+from qfa_tf.runs.startup import load_tensorflow
+from qfa_tf.runs.workdir import Workdir
+from qfa_tf.space import SearchSpace
+from quantize_configs.files import replacing
+
+if TYPE_CHECKING:
+    from qfa_tf.runs.exporting.records import ModelRecord
+
+MODEL, DATA, TABLE, NAME = "float_model.keras", "data.npz", "host.json", "compressed"
+UNITS = {"b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
+_AMOUNT = re.compile(r"\s*([0-9.]+)\s*([A-Za-z]+)\s*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Compression:
+    """What `compress` made.
+
+    Attributes:
+      record: Of the exported network: file, costs, accuracies, verification.
+      float_accuracy: Of the model, share of the test images.
+      tflite_bytes: Of the model as TFLite's converter makes it with 8 bits; None if it fails.
+      tflite_accuracy: Of that file, share of the test images; None if it fails.
+    """
+
+    record: "ModelRecord"
+    float_accuracy: float
+    tflite_bytes: int | None
+    tflite_accuracy: float | None
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, float | None, int | None]]
+        rows = [("float model", self.float_accuracy, None)]
+        if self.tflite_bytes is not None:
+            rows.append(("TFLite, 8 bits", self.tflite_accuracy, self.tflite_bytes))
+        rows.append((self.record.name, self.record.accuracy["litert"], self.record.file_bytes))
+        width = max(len(name) for name, *_ in rows)
+        return "\n".join(
+            f"{name:<{width}}  accuracy {100 * (accuracy or 0.0):6.2f} %"
+            + ("" if size is None else f"  {size:>12,} bytes")
+            for name, accuracy, size in rows
+        )
+
+
+def parse_budget(budget: str) -> tuple[float | None, float | None]:
+    """(bytes, milliseconds) of a budget such as "2 MB and 8 ms"; None for what it does not name.
+
+    Raises:
+      ConfigError: It names something else.
+    """
+    size = latency = None
+    for part in budget.split(" and "):
+        match = _AMOUNT.fullmatch(part)
+        unit = match.group(2).lower() if match else ""
+        try:
+            amount = float(match.group(1)) if match else 0.0
+        except ValueError:
+            amount = 0.0
+        if amount > 0 and unit in UNITS and size is None:
+            size = amount * UNITS[unit]
+        elif amount > 0 and unit == "ms" and latency is None:
+            latency = amount
+        else:
+            raise ConfigError(
+                "A budget is a size, a latency on this machine or both, such as '2 MB', '8 ms' or "
+                f"'2 MB and 8 ms' (units: B, kB, MB, KiB, MiB, ms). Received: {budget!r}."
+            )
+    return size, latency
+
+
+def compress(
+    model: Any,
+    train_data: str | tuple[np.ndarray, np.ndarray],
+    *,
+    budget: str,
+    steps: int,
+    workdir: str | os.PathLike,
+    batch_size: int = 64,
+    learning_rate: float = 0.02,
+    generations: int = 12,
+    population: int = 40,
+    pixel_range: tuple[float, float] = (0.0, 1.0),
+    space: Mapping[str, Any] = MappingProxyType({}),
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+    console: rich.console.Console | None = None,
+) -> Compression:
+    """Makes a supernet of a trained model, trains and searches it, and exports what fits a budget.
+
+    The model is the first state of the supernet and its teacher. All is kept in the workdir: the
+    same call continues after a kill, and does nothing twice.
+
+    Args:
+      model: Functional `tf_keras` classifier, or the path of one.
+      train_data: (images, labels), or the name of a data set as `qfa_tf.data.load` takes it.
+      budget: Such as "2 MB and 8 ms"; latencies are those of this machine, one thread.
+      steps: Of the training.
+      workdir: Folder of the run, made if missing.
+      batch_size: Of the training.
+      learning_rate: Its largest value.
+      generations: Of the search.
+      population: Of the search.
+      pixel_range: See `SearchSpace.from_model`.
+      space: Options of `SearchSpace.from_model`.
+      overrides: Keys of the config of the run, such as {"random_subnets": 1}.
+      console: For progress.
+
+    Raises:
+      ConfigError: The budget or a setting is refused, or no subnet is so small; the sentence has
+        the attainable bound.
+      UnsupportedError: A layer of the model has no elastic counterpart.
+      RunError and others: See `train`, `search_subnets` and `export`.
+    """
+    console = console or rich.console.Console()
+    size, latency = parse_budget(budget)
+    load_tensorflow()
+    from qfa_tf.keras_models.loading import as_model
+
+    model = _of_unit_pixels(as_model(model), pixel_range)
+    options = {"weight_bits": (2, 4, 8), **space}
+    found = SearchSpace.from_model(model, **options)
+    constraints, tables = [], []
+    if size is not None:
+        _require_attainable(found, size)
+        constraints.append(f"tflite_bytes<={size:.0f}")
+    folder = Workdir(workdir).path
+    folder.mkdir(parents=True, exist_ok=True)
+    model_file = _keep_model(model, folder / MODEL)
+    data = train_data if isinstance(train_data, str) else _keep_data(train_data, folder / DATA)
+    config = _config(found, str(model_file), data, steps, batch_size, learning_rate)
+    run = folder / "run"
+    say(console, str(found.describe()).splitlines()[0])
+    train(run, config, console=console, **overrides)
+    if latency is not None:
+        from qfa_tf.latency.measurement import measure_latency_table
+
+        table = folder / TABLE
+        measure_latency_table(table, found, console=console)
+        tables.append(str(table))
+        constraints.append(f"latency_ms@{table.stem}<={latency:g}")
+    settings: dict[str, Any] = {
+        "constraints": constraints,
+        "latency_tables": tables,
+        "population": population,
+        "generations": generations,
+    }
+    search_subnets(run, name=NAME, workers=0, console=console, **settings)
+    record = export(run, search=NAME, console=console)
+    data_set = open_data(Workdir(run), Workdir(run).config())
+    float_accuracy, baseline = baselines(model, data_set)
+    found_size, found_accuracy = baseline or (None, None)
+    result = Compression(record, float_accuracy, found_size, found_accuracy)
+    say(console, str(result))
+    return result
+
+
+def _of_unit_pixels(model: Any, pixel_range: tuple[float, float]) -> Any:
+    """The model as one of images from 0 to 1."""
+    from quantize_configs.keras_backend import keras
+
+    low, high = pixel_range
+    if (low, high) == (0.0, 1.0):
+        return model
+    image = keras.Input(model.input_shape[1:], name="image")
+    pixels = keras.layers.Rescaling(high - low, low, name="pixels")(image)
+    return keras.Model(image, model(pixels), name=model.name)
+
+
+def _require_attainable(space: SearchSpace, size: float) -> None:
+    from qfa_tf.cost import CostModel
+
+    low, high = CostModel(space).bounds("tflite_bytes", space.restrict())
+    if size < low:
+        raise ConfigError(
+            f"No subnet has {size:,.0f} bytes: they have from {low:,.0f} to {high:,.0f}. Take a "
+            "larger budget, or more elastic choices (weight_bits, width_ratios, residual_widths)."
+        )
+
+
+def _keep_model(model: Any, path: pathlib.Path) -> pathlib.Path:
+    """Saves the model, or checks that it is the one that the workdir has."""
+    from quantize_configs.keras_backend import keras
+
+    if path.exists():
+        known = keras.models.load_model(path, compile=False).get_weights()
+        own = model.get_weights()
+        if len(known) != len(own) or not all(map(np.array_equal, known, own)):
+            raise WorkdirError(f"{path.parent} was made from another model. Take another workdir.")
+        return path
+    with replacing(path) as temporary:
+        model.save(temporary)
+    return path
+
+
+def _keep_data(pair: tuple[np.ndarray, np.ndarray], path: pathlib.Path) -> str:
+    images, labels = (np.asarray(array) for array in pair)
+    if path.exists():
+        with np.load(path) as known:
+            same = np.array_equal(known["images"], images) and np.array_equal(
+                known["labels"], labels
+            )
+        if not same:
+            raise WorkdirError(f"{path.parent} was made with other images. Take another workdir.")
+    else:
+        with replacing(path) as temporary:
+            np.savez(temporary, images=images, labels=labels)
+    return f"npz:{path.absolute()}"
+
+
+def _config(
+    space: SearchSpace, model: str, data: str, steps: int, batch_size: int, learning_rate: float
+) -> ConfigDict:
+    """The run: quantized from the first step, taught by the model."""
+    bits = tuple(sorted({*space.weight_bits, *space.activation_bits}))
+    config = ConfigDict()
+    config.space = space
+    config.data = ConfigDict({"name": data, "calibration_batches": 8})
+    config.training = ConfigDict(
+        {
+            "batch_size": batch_size,
+            "steps_per_epoch": max(1, min(100, steps // 4)),
+            "stage_bits": (bits,),
+            "stage_steps": (steps,),
+            "learning_rate": learning_rate,
+            "warmup_steps": min(50, steps // 10),
+            "momentum": 0.9,
+            "clip_norm": 5.0,
+            "weight_decay": 0.0,
+            "random_subnets": 2,
+            "distillation": "external",
+            "teacher": model,
+            "initial_checkpoint": model,
+            "label_smoothing": 0.0,
+            "seed": 0,
+        }
+    )
+    config.search = ConfigDict(
+        {
+            "constraints": ("tflite_bytes<=1e12",),
+            "objective": "tflite_bytes",
+            "population": 40,
+            "generations": 12,
+            "max_bits": 8,
+            "seed": 0,
+        }
+    )
+    return config

@@ -1,0 +1,92 @@
+"""A model, data and a budget in one call; again, and what is refused."""
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import qfa_tf
+from qfa_tf.compression import parse_budget
+from qfa_tf.errors import QFAError
+from quantize_configs.keras_backend import keras
+
+layers = keras.layers
+SIZE = 8
+QUIET = Console(quiet=True)
+
+
+def tiny_model():
+    x = inputs = keras.Input((SIZE, SIZE, 1), name="picture")
+    x = layers.Conv2D(8, 3, 2, padding="same", activation="relu", name="stem")(x)
+    y = layers.Conv2D(16, 3, padding="same", use_bias=False, name="inner")(x)
+    y = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(y))
+    x = layers.Add(name="sum")([layers.Conv2D(8, 1, name="outer")(y), x])
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(3, activation="softmax", name="answer")(x), name="tiny")
+
+
+def pictures(count=160):
+    """Bright stripes at one of three places."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 3
+    images = rng.random((count, SIZE, SIZE, 1), np.float32) * 0.3
+    for image, label in zip(images, labels, strict=True):
+        image[:, 2 * label : 2 * label + 2] += 0.6
+    return images, labels
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ("2 MB", (2e6, None)),
+        ("300kB and 4 ms", (3e5, 4.0)),
+        ("1.5 KiB", (1536.0, None)),
+        ("8 ms", (None, 8.0)),
+    ],
+)
+def test_budgets(budget, expected):
+    assert parse_budget(budget) == expected
+
+
+@pytest.mark.parametrize("budget", ["", "2", "2 MB and 3 MB", "fast", "-1 MB", "8 ms or 2 MB"])
+def test_budgets_that_say_nothing_are_refused(budget):
+    with pytest.raises(QFAError, match="A budget is a size, a latency"):
+        parse_budget(budget)
+
+
+def test_a_budget_that_no_subnet_keeps_is_refused_before_any_work(tmp_path):
+    with pytest.raises(QFAError, match=r"No subnet has 100 bytes: they have from [\d,]+ to"):
+        qfa_tf.compress(
+            tiny_model(), pictures(), budget="100 B", steps=4, workdir=tmp_path, console=QUIET
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_compression_in_one_call_and_again(tmp_path):
+    keras.utils.set_random_seed(0)
+    model, data = tiny_model(), pictures()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(*data, epochs=2, verbose=0)
+    options = {
+        "budget": "6 kB",
+        "steps": 4,
+        "workdir": tmp_path,
+        "batch_size": 16,
+        "population": 4,
+        "generations": 1,
+        "overrides": {"random_subnets": 1, "calibration_batches": 2, "probe_epochs": 0},
+        "console": QUIET,
+    }
+    found = qfa_tf.compress(model, data, **options)
+    assert found.record.file_bytes <= 6000
+    assert found.record.verification["mismatches"] == 0
+    assert set(found.record.architecture.site_bits) >= {"stem", "answer"}
+    assert 0.0 <= found.float_accuracy <= 1.0
+    assert found.tflite_bytes is not None
+    text = str(found)
+    assert "float model" in text
+    assert "TFLite, 8 bits" in text
+    again = qfa_tf.compress(model, data, **options)
+    assert again.record.file_sha256 == found.record.file_sha256
+    model.layers[1].bias.assign_add(np.ones(8))
+    with pytest.raises(QFAError, match="made from another model"):
+        qfa_tf.compress(model, data, **options)
