@@ -8,6 +8,7 @@ from qfa_tf.keras_models.site_values import SiteValues
 from qfa_tf.keras_models.writer import NetworkWriter
 from qfa_tf.network import Network
 from quantize_configs.errors import UnsupportedError
+from quantize_configs.keras3_bridge import as_tf_keras
 from quantize_configs.keras_backend import keras, require_functional
 from quantize_configs.layer_roles import UnsupportedLayerError
 from quantize_configs.layers.kinds import LayerCall
@@ -43,7 +44,7 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
     because losses and teachers of a supernet take logits.
 
     Args:
-      model: Functional or sequential `tf_keras` model with one input and one output.
+      model: Functional or sequential model of `tf_keras` or Keras 3, with one input and one output.
       pixel_range: What 0 and 1 of an image in this package are for the model; (0, 255) for a model
         of bytes.
 
@@ -52,6 +53,7 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
       UnsupportedError: A layer, or the way it is used, has no elastic counterpart; the sentence
         names it.
     """
+    model = as_tf_keras(model)
     require_functional(model)
     _require_one(model)
     plain = as_quantizable(model)

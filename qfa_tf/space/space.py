@@ -350,8 +350,8 @@ class SearchSpace:
         an identity as their shortcut, and depthwise kernels of 5 and 7 are elastic.
 
         Args:
-          model: Functional or sequential `tf_keras` model of square images, with one output, or the
-            path of its file.
+          model: Functional or sequential model, Keras 2 or 3, of square images, with one output; or
+            the path of its file.
           pixel_range: What 0 and 1 of an image in this package are for the model; (0, 255) for a
             model of bytes.
           **options: See `qfa_tf.network.elasticity.ElasticityOptions`, such as

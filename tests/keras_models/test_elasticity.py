@@ -217,3 +217,15 @@ def test_other_models_are_refused():
 
     with pytest.raises(QFAError, match=r"functional|Functional"):
         SearchSpace.from_model(Subclassed())
+
+
+def test_keras_3_models_are_read_as_well():
+    import keras as keras3
+
+    x = inputs = keras3.Input((SIZE, SIZE, 1), name="picture")
+    x = keras3.layers.Conv2D(16, 3, padding="same", activation="relu", name="first")(x)
+    x = keras3.layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras3.Model(inputs, keras3.layers.Dense(5, name="last")(x))
+    space = SearchSpace.from_model(model)
+    assert [site.name for site in space.sites] == ["first", "last"]
+    assert space.lookup("first.width").choices == (8, 16)

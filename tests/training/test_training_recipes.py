@@ -1,6 +1,7 @@
 """External teacher, warm-up of the largest subnet, dropout and bfloat16."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -162,7 +163,7 @@ def test_wrong_recipes():
     with pytest.raises(ValueError, match="distillation must be one of"):
         QFATraining(distillation="self")
     with pytest.raises(ValueError, match="needs a teacher"):
-        QFATraining(distillation="external")
+        QFATraining(distillation="external").bind(types.SimpleNamespace(model_start=None))
     with pytest.raises(ValueError, match="nothing else does"):
         QFATraining(teacher=teacher)
     with pytest.raises(ValueError, match="compute_dtype must be one of"):
