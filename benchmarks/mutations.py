@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+from byte_mutations import mutated
 
 import tflite_tools
 from qfa_tf.space import Architecture, SearchSpace
@@ -37,26 +38,6 @@ def small_flatbuffer() -> tuple[bytes, np.ndarray]:
     calibrate(model, [pixels])
     prepare_for_deployment(model)
     return tflite_tools.convert(model), pixels
-
-
-def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """A file with some bytes changed, cut off, repeated or moved."""
-    data = bytearray(content)
-    kind = rng.integers(5)
-    start = int(rng.integers(len(data)))
-    length = int(rng.integers(1, 64))
-    if kind == 0:  # single bits
-        for place in rng.integers(len(data), size=rng.integers(1, 4)):
-            data[place] ^= 1 << int(rng.integers(8))
-    elif kind == 1:
-        data[start : start + length] = rng.bytes(len(data[start : start + length]))
-    elif kind == 2:
-        del data[start:]
-    elif kind == 3:
-        data[start:start] = data[start : start + length]
-    else:
-        del data[start : start + length]
-    return bytes(data)
 
 
 def judge_flatbuffer(
@@ -112,14 +93,14 @@ def judge_here(original: str, images: str, paths: list[str]) -> None:
     """Judges files in this process, a line before and after each."""
     content, pixels = pathlib.Path(original).read_bytes(), np.load(images)
     plain = with_metadata(content, {})
-    wanted = runtime.run(content, [pixels]).outputs
+    wanted = list(runtime.run(content, [pixels]).outputs.values())
     for path in paths:
         print(f"{path}\tbegins", flush=True)
         data = pathlib.Path(path).read_bytes()
         try:
             tflite_tools.inspect(data, delegation=False)
             read_graph(data).validate()
-            found = runtime.run(data, [pixels]).outputs
+            found = list(runtime.run(data, [pixels]).outputs.values())
             same = len(found) == len(wanted) and all(
                 np.array_equal(one, other) for one, other in zip(found, wanted, strict=True)
             )

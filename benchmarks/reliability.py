@@ -311,7 +311,8 @@ def _judge(program, status, process, run, wanted, counts) -> int:
 
 def mutate_flatbuffers(count: int, seed: int, folder: pathlib.Path) -> dict[str, object]:
     """Reads and runs mutated files; see `judge_flatbuffer` for what can become of one."""
-    from mutations import judge_flatbuffer, mutated, small_flatbuffer
+    from byte_mutations import mutated
+    from mutations import judge_flatbuffer, small_flatbuffer
 
     content, images = small_flatbuffer()
     rng = np.random.default_rng(seed)

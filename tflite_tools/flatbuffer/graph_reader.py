@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from quantize_configs.errors import UnsupportedError
+from tflite_tools.flatbuffer.damage import damage_said
 from tflite_tools.flatbuffer.metadata import read_metadata
 from tflite_tools.flatbuffer.packing import unpack
-from tflite_tools.flatbuffer.runtime import FlatbufferError
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization, Tensor
 from tflite_tools.operators.operator import Operator
 from tflite_tools.operators.registry import OPERATORS
@@ -26,23 +26,20 @@ def read_graph(flatbuffer: bytes) -> IntegerGraph:
       flatbuffer: Bytes of a .tflite file.
 
     Raises:
-      FlatbufferError: The bytes are no model.
+      FlatbufferError: The bytes are no model, or damaged.
       UnreadableGraphError: An operator, a type or a form is not modelled.
       UnsupportedCombinationError: LiteRT computes an operation wrongly or not at all.
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    try:
+    with damage_said(flatbuffer):
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer))
-        graphs = len(model.subgraphs)
-    except Exception as error:  # the readers of the schema raise whatever damaged offsets lead to
-        raise FlatbufferError(f"These {len(flatbuffer)} bytes are no .tflite file.") from error
-    if graphs != 1:
-        raise UnreadableGraphError(f"The file has {graphs} graphs; one is read.")
-    graph = _Reader(schema, model).graph
-    graph.metadata = read_metadata(flatbuffer) or {}
-    graph.validate()
-    return graph
+        if len(model.subgraphs) != 1:
+            raise UnreadableGraphError(f"The file has {len(model.subgraphs)} graphs; one is read.")
+        graph = _Reader(schema, model).graph
+        graph.metadata = read_metadata(flatbuffer) or {}
+        graph.validate()
+        return graph
 
 
 class _Reader:

@@ -15,6 +15,7 @@ import sys
 import numpy as np
 
 from tflite_tools.flatbuffer.conversion_keys import BITS_KEY, LABELS_KEY
+from tflite_tools.flatbuffer.damage import damage_said
 from tflite_tools.flatbuffer.metadata import FILE_IDENTIFIER, read_metadata
 from tflite_tools.flatbuffer.runtime import FlatbufferError
 
@@ -143,13 +144,8 @@ def inspect(file: str | os.PathLike | bytes, *, delegation: bool = True) -> Insp
             f"These {len(content)} bytes are no .tflite file: they do not carry the identifier "
             f"{FILE_IDENTIFIER.decode()!r}."
         )
-    try:
+    with damage_said(content):
         parsed = _parsed(content)
-    except Exception as error:  # the readers of the schema raise whatever damaged offsets lead to
-        raise FlatbufferError(
-            f"This .tflite file of {len(content)} bytes is damaged: {type(error).__name__}: "
-            f"{error}. Export or download it again."
-        ) from error
     return _with_delegation(parsed, content) if delegation else parsed
 
 

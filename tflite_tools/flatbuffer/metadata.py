@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tflite_tools.flatbuffer.associated_files import read_files, with_files
+from tflite_tools.flatbuffer.damage import damage_said
 
 #: Name of the metadata entry in the flatbuffer.
 METADATA_NAME = "qfa_tf"
@@ -20,15 +21,16 @@ def read_metadata(flatbuffer: bytes) -> dict | None:
     """The metadata dictionary of a flatbuffer; None if it has none.
 
     Raises:
-      ValueError: The entry is no JSON.
+      FlatbufferError: The bytes are no model, or damaged.
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.Model.GetRootAs(flatbuffer)
-    for index in range(model.MetadataLength()):
-        entry = model.Metadata(index)
-        if entry.Name() == METADATA_NAME.encode():
-            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    with damage_said(flatbuffer):
+        model = schema.Model.GetRootAs(flatbuffer)
+        for index in range(model.MetadataLength()):
+            entry = model.Metadata(index)
+            if entry.Name() == METADATA_NAME.encode():
+                return dict(json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()))
     return None
 
 
@@ -38,11 +40,15 @@ def with_metadata(flatbuffer: bytes, entries: dict[str, Any]) -> bytes:
     Args:
       flatbuffer: Bytes of any .tflite file.
       entries: Anything JSON can hold, replacing entries of the same key.
+
+    Raises:
+      FlatbufferError: The bytes are no model, or damaged.
     """
-    model = unpacked(flatbuffer)
-    metadata = {**(read_metadata(flatbuffer) or {}), **entries}
-    add_entry(model, METADATA_NAME, encoded(metadata))
-    return with_files(packed(model), read_files(flatbuffer))
+    with damage_said(flatbuffer):
+        model = unpacked(flatbuffer)
+        metadata = {**(read_metadata(flatbuffer) or {}), **entries}
+        add_entry(model, METADATA_NAME, encoded(metadata))
+        return with_files(packed(model), read_files(flatbuffer))
 
 
 def unpacked(flatbuffer: bytes) -> Any:

@@ -1,0 +1,31 @@
+"""One sentence for files whose bytes lead the readers of the schema astray."""
+
+import contextlib
+from collections.abc import Iterator
+
+from quantize_configs.errors import QFAError
+from tflite_tools.flatbuffer.runtime import FlatbufferError
+
+
+@contextlib.contextmanager
+def damage_said(flatbuffer: bytes) -> Iterator[None]:
+    """Makes a FlatbufferError of whatever is raised meanwhile, but for our own sentences.
+
+    Damaged offsets, lengths and names make the readers of the schema, NumPy and JSON raise errors
+    of many types.
+
+    Args:
+      flatbuffer: What is read.
+
+    Raises:
+      FlatbufferError: The file is damaged.
+    """
+    try:
+        yield
+    except QFAError:
+        raise
+    except Exception as error:
+        raise FlatbufferError(
+            f"This .tflite file of {len(flatbuffer)} bytes is damaged: {type(error).__name__}: "
+            f"{error}. Export or download it again."
+        ) from error
