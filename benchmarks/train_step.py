@@ -1,14 +1,20 @@
 """Seconds per training step, with and without quantizers, and the time to the first step.
 
     python benchmarks/train_step.py --space digits_tiny
+    python benchmarks/train_step.py --space mobilenet_v3_w1.2 --resolution 128 --batch 16 \\
+        --random_subnets 4 --no_teacher --rounds 3 --steps 1 --native
 
 The float measurement is the same step on the same space with all sites fixed to float, that is
 without any quantizer in the graph. Steps of both are measured in turns, so that a change of the
-machine's speed meets both. Appends to benchmarks/results/train_step.csv.
+machine's speed meets both. Processor seconds count all threads: they say what a step costs where
+others use the machine, too. The peak of memory is that of the process before the float net is made.
+Where the official release was measured with the same settings, its seconds stand beside ours.
+Appends to benchmarks/results/train_step.csv.
 """
 
 import argparse
 import os
+import resource
 import time
 
 import numpy as np
@@ -19,7 +25,13 @@ import results_file
 
 from qfa_tf import QFASupernet, QFATraining, SearchSpace, TrainingStage
 from qfa_tf.runs.startup import skip_graph_rewriting
+from quantize_configs import use_native_kernels
 from quantize_configs.keras_backend import keras
+
+OFFICIAL_SECONDS = {("mobilenet_v3_w1.2", 128, 16, 6): 8.69}
+"""By space, resolution, batch and subnets: seconds of one step of the official PyTorch release
+(github.com/apple/ml-batchquant: six subnets forward and backward, one update), measured once on a
+machine with two cores, on which a step of ours took 2.91 s at that time."""
 
 
 class Measured:
@@ -33,6 +45,7 @@ class Measured:
         self._step()
         self.start_seconds = time.perf_counter() - start
         self.seconds: list[float] = []
+        self.processor_seconds: list[float] = []
 
     def _step(self) -> None:
         self.net.train_on_batch(*self._data)
@@ -40,9 +53,10 @@ class Measured:
     def measure(self, steps: int) -> None:
         """Runs some steps and notes the seconds of each."""
         for _ in range(steps):
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             self._step()
             self.seconds.append(time.perf_counter() - start)
+            self.processor_seconds.append(time.process_time() - used)
 
 
 def main() -> None:
@@ -55,8 +69,11 @@ def main() -> None:
     parser.add_argument("--random_subnets", type=int, default=2, help="besides teacher, min, max")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each of the two")
     parser.add_argument("--steps", type=int, default=10, help="steps per turn")
+    parser.add_argument("--native", action="store_true", help="use native kernels, built if needed")
     args = parser.parse_args()
 
+    if args.native:
+        use_native_kernels()
     skip_graph_rewriting()  # as the programs do
     space = SearchSpace.from_preset(args.space)
     size = args.resolution or space.resolutions[-1]
@@ -75,25 +92,39 @@ def main() -> None:
     labels = rng.integers(0, space.num_classes, args.batch).astype(np.int32)
 
     quantized = Measured(space, images, labels, recipe)
+    quantized.measure(1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    quantized.seconds.clear()
+    quantized.processor_seconds.clear()
     floating = Measured(float_space, images, labels, recipe)
     for _ in range(args.rounds):
         quantized.measure(args.steps)
         floating.measure(args.steps)
+    subnets = 2 + args.random_subnets + (not args.no_teacher)
+    official = OFFICIAL_SECONDS.get((args.space, size, args.batch, subnets))
     with_quantizers, without = np.median(quantized.seconds), np.median(floating.seconds)
     row = {
         "space": space.name,
         "resolution": size,
         "batch": args.batch,
-        "subnets": 2 + args.random_subnets + (not args.no_teacher),
+        "subnets": subnets,
+        "kernels": "native" if args.native else "tensorflow",
         "seconds_per_step": round(float(with_quantizers), 4),
         "seconds_per_float_step": round(float(without), 4),
         "ratio": round(float(with_quantizers / without), 3),
         "start_seconds": round(quantized.start_seconds, 1),
         "float_start_seconds": round(floating.start_seconds, 1),
+        "processor_seconds": round(float(np.median(quantized.processor_seconds)), 4),
+        "processor_seconds_float": round(float(np.median(floating.processor_seconds)), 4),
+        "peak_gib": round(peak, 2),
+        "official_seconds": official or "",
         "traces": quantized.net.trace_counts()["subnet_gradients"],
     }
     for name, value in row.items():
         print(f"{name:24} {value}")
+    if official:
+        print(f"official / ours          {official / with_quantizers:.2f}, on another day: see")
+        print("                         OFFICIAL_SECONDS in this file")
     results_file.append("train_step", row)
 
 

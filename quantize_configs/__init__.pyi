@@ -22,6 +22,8 @@ from .layer_roles import UnsupportedLayerError
 from .lsq_activation_quantizer import LSQActivationQuantizer
 from .lsq_quantizer import LSQQuantizer
 from .model_quantization import quantize
+from .native.building import NativeBuildError
+from .native.operators import use_native_kernels
 from .normalization_statistics import recalibrate_normalization
 from .saving import load_model, save_model
 from .scheme import BitWidthScheme, quantize_scope
@@ -44,6 +46,7 @@ __all__ = [
     "LayerQuantizeConfig",
     "MissingExtraError",
     "MissingFileError",
+    "NativeBuildError",
     "QFAError",
     "Sensitivity",
     "StateError",
@@ -64,4 +67,5 @@ __all__ = [
     "save_model",
     "sensitivity",
     "to_keras3",
+    "use_native_kernels",
 ]

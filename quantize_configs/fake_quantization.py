@@ -9,6 +9,8 @@ bit-width. The arithmetic is float32 under any compute dtype.
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.native.operators import native_operators
+
 FLOAT_BITS = 32
 
 
@@ -99,6 +101,12 @@ def fake_quantize(
     scale = tf.cast(scale, tf.float32)
     shifted, switchable = zero_point is not None, enabled is not None
     on_integers = scale.shape.rank == 0 and (integer_zero_point or not shifted)
+    native = native_operators()
+    if native is not None and on_integers:
+        zero = tf.cast(zero_point, tf.float32) if shifted else tf.zeros([])
+        grid = scale, zero, qmin, qmax, enabled if switchable else tf.constant(True)
+        x_hat = _quantize_natively(native, tf.cast(x, tf.float32), *grid, pass_at_bounds)
+        return tf.cast(x_hat, compute_dtype)
     quantize = _quantize_on_integers if on_integers else _quantize_on_any_grid
 
     @tf.custom_gradient
@@ -139,6 +147,22 @@ def fake_quantize(
         enabled if switchable else tf.constant(True),
     )
     return tf.cast(x_hat, compute_dtype)
+
+
+def _quantize_natively(native, x, scale, zero_point, qmin, qmax, enabled, pass_at_bounds):
+    """`_quantize_on_integers` and its gradients, each in one pass."""
+
+    @tf.custom_gradient
+    def quantized(*arguments):
+        x, *grid = map(tf.identity, arguments)  # see fake_quantize
+
+        def gradient(upstream):
+            gradients = native.fake_quantize_gradient(upstream, x, *grid, pass_at_bounds)
+            return *gradients, None, None, None
+
+        return native.fake_quantize(x, *grid), gradient
+
+    return quantized(x, scale, zero_point, qmin, qmax, enabled)
 
 
 def _quantize_on_integers(x, scale, zero_point, qmin, qmax, pass_at_bounds):

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.native.operators import native_operators
 from quantize_configs.ordered_sums import ordered_means
 from quantize_configs.quantizer_options import ESTIMATORS
 
@@ -43,7 +44,7 @@ def estimate_range(
         "min_max": None,
         "least_error": None,
     }[check_estimator(estimator)]
-    low, high = tf.reduce_min(x, axes), tf.reduce_max(x, axes)
+    low, high = _extremes(x, axes)
     if estimator == "least_error":
         return least_error_range(x, tf.minimum(low, 0.0), tf.maximum(high, 0.0), levels)
     if ordered and estimator != "min_max":
@@ -51,6 +52,15 @@ def estimate_range(
     else:
         low, high = tf.reduce_mean(low), tf.reduce_mean(high)
     return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
+
+
+def _extremes(x: tf.Tensor, axes: list[int] | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Smallest and largest values over some axes, over all of them where `axes` is None."""
+    native, by_channel = native_operators(), axes == list(range(x.shape.rank - 1))
+    if native is None or not (by_channel or axes is None):
+        return tf.reduce_min(x, axes), tf.reduce_max(x, axes)
+    low, high = native.extremes(x)
+    return (low, high) if by_channel else (tf.reduce_min(low), tf.reduce_max(high))
 
 
 def least_error_range(
@@ -121,7 +131,7 @@ def grid_of_stored_range(
 def grid_of_range(
     low: tf.Tensor, high: tf.Tensor, qmin: tf.Tensor, qmax: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Step and integer zero point of the grid that covers [low, high].
+    """Step and integer zero point of the grid that covers [low, high]; carries no gradient.
 
     Computed in float64 and rounded to float32. An empty range gives step 1, zero point 0.
 
@@ -135,4 +145,6 @@ def grid_of_range(
     step = tf.where(empty, tf.ones_like(step), step)
     zero_point = tf.clip_by_value(qmin - tf.round(low / step), qmin, qmax)
     zero_point = tf.where(empty, tf.zeros_like(zero_point), zero_point)
+    # Said here, so that no gradient of all this is built to be thrown away.
+    step, zero_point = (tf.stop_gradient(value) for value in (step, zero_point))
     return tf.cast(step, tf.float32), tf.cast(zero_point, tf.float32)

@@ -12,6 +12,11 @@ import tensorflow as tf
 
 from qfa_tf.layers.activations import ACTIVATIONS
 from quantize_configs.fractional_quantization import divide_by_constant
+from quantize_configs.native.operators import (
+    FUSED_ACTIVATIONS,
+    NativeOperators,
+    native_operators,
+)
 from quantize_configs.ordered_sums import ordered_channel_means, ordered_spatial_means
 
 CONSTANT = 1e-8
@@ -73,6 +78,13 @@ class FastArithmetic:
         count = tf.cast(tf.size(x) // tf.shape(gamma)[0], tf.float32)
         return x, mean, variance * (count - 1.0) / count
 
+    def normalize_and_activate(
+        self, x, gamma, beta, epsilon: float, stop_constant: bool, activation: str
+    ):
+        """`normalize_batch` without its statistics, and an activation, one of `activations`."""
+        y, _, _ = self.normalize_batch(x, gamma, beta, epsilon, False, stop_constant)
+        return self.activations[activation](y)
+
     def normalize(self, x, mean, variance, gamma, beta, epsilon: float):
         """Batch normalization with given statistics, float32 [C]."""
         mean, variance, gamma, beta = (
@@ -84,6 +96,22 @@ class FastArithmetic:
     def spatial_mean(self, x):
         """[N, C] from [N, H, W, C]."""
         return tf.reduce_mean(x, [1, 2])
+
+
+class NativeArithmetic(FastArithmetic):
+    """The same, with normalization and activation in one kernel where there is one."""
+
+    def __init__(self, native: NativeOperators):
+        self._native = native
+
+    def normalize_and_activate(self, x, gamma, beta, epsilon, stop_constant, activation):
+        """See `FastArithmetic.normalize_and_activate`."""
+        if x.dtype != tf.float32 or activation not in FUSED_ACTIVATIONS:
+            return super().normalize_and_activate(
+                x, gamma, beta, epsilon, stop_constant, activation
+            )
+        epsilon = max(epsilon, SMALLEST_EPSILON)
+        return self._native.normalize(x, gamma, beta, epsilon, activation, stop_constant)
 
 
 class ReleaseArithmetic(FastArithmetic):
@@ -175,4 +203,7 @@ def fused_gradient(upstream, x, scale, reserved, epsilon: float):
 
 def arithmetic_of(zero_point: str) -> FastArithmetic:
     """The arithmetic that belongs to a kind of zero points; see `BatchQuantizer`."""
-    return ReleaseArithmetic() if zero_point == "fractional" else FastArithmetic()
+    if zero_point == "fractional":
+        return ReleaseArithmetic()
+    native = native_operators()
+    return FastArithmetic() if native is None else NativeArithmetic(native)

@@ -270,9 +270,14 @@ class ElasticSite(keras.layers.Layer):
           (output, recorded): the activation map, and in CALIBRATE mode a dict with the entries
           `range`, `mean`, `variance`, `linear`, `output` (empty otherwise).
         """
-        recorded = {}
+        recorded: dict[str, tf.Tensor] = {}
         x, low, high = self._quantized_input(x, choice.activation, mode, stored)
         x = self._convolve(x, self._quantized_kernel(choice), choice)
+        if self.normalization and mode is Mode.TRAIN:
+            gamma, beta = self._active_gains(choice)
+            return self.arithmetic.normalize_and_activate(
+                x, gamma, beta, self.epsilon, self.stop_constant, self.activation
+            ), recorded
         if self.normalization:
             x, mean, variance = self._normalize(x, choice, mode, stored)
         elif self.use_bias:
@@ -365,8 +370,12 @@ class ElasticSite(keras.layers.Layer):
             kernel = _block_diagonal(kernel, self.groups)
         return tf.nn.conv2d(x, kernel, strides, padding)
 
+    def _active_gains(self, choice):
+        """(gamma, beta) of the active output channels."""
+        return tuple(self._active_outputs(one, choice) for one in (self.gamma, self.beta))
+
     def _normalize(self, x, choice, mode, stored):
-        gamma, beta = (self._active_outputs(one, choice) for one in (self.gamma, self.beta))
+        gamma, beta = self._active_gains(choice)
         width = choice.output_width
         if mode is Mode.FROZEN:
             mean, variance = stored("mean")[: width[0]], stored("variance")[: width[0]]

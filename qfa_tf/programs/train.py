@@ -58,12 +58,20 @@ def define_flags() -> None:
         False,
         "Go on without image files that cannot be read; the workdir notes them.",
     )
+    flags.DEFINE_bool(
+        "native_kernels",
+        False,
+        "Compute normalization and quantizers by kernels that are compiled on this machine, once; "
+        "for CPUs.",
+    )
     flags.mark_flag_as_required("workdir")
 
 
 def main():
     """Trains."""
     config, workdir = command_line.recipe_value(), runs.Workdir(FLAGS.workdir)
+    if FLAGS.native_kernels:
+        runs.load_native_kernels()
     if FLAGS.architecture is not None:
         architecture = runs.read_architecture(FLAGS.architecture)
         config.training.architecture = runs.architecture_text(architecture)

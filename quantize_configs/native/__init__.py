@@ -1,0 +1,1 @@
+"""Optional kernels of the training step, built on the machine where they run."""

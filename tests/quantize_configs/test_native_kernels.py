@@ -1,0 +1,169 @@
+"""The native kernels against TensorFlow's operators, which are the reference."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qfa_tf.layers.arithmetic import FastArithmetic, NativeArithmetic, arithmetic_of
+from quantize_configs import BatchQuantizer, use_native_kernels
+from quantize_configs.fake_quantization import fake_quantize
+from quantize_configs.native import building, operators
+from quantize_configs.native.operators import FUSED_ACTIVATIONS, native_operators
+
+needs_compiler = pytest.mark.skipif(building.find_compiler() is None, reason="no C++ compiler")
+SHAPES = [(7, 5, 3, 13), (4, 1, 1, 3), (3, 40, 40, 33), (5, 8), (0, 4, 4, 2)]
+GRIDS = [(0.13, 3.0, 0.0, 15.0), (0.013, 100.0, 0.0, 255.0), (0.7, None, -8.0, 7.0)]
+
+
+@pytest.fixture
+def native():
+    use_native_kernels()
+    yield native_operators()
+    operators.ignore_native_kernels()
+
+
+def tensor(shape, seed=0):
+    values = np.random.default_rng(seed).normal(1.0, 2.0, shape)
+    return tf.constant(values, tf.float32)
+
+
+def quantized(x, grid, pass_at_bounds, enabled):
+    """(x_hat, gradients of x, scale and zero point) by what is in use now."""
+    scale, zero_point, qmin, qmax = (
+        value if value is None else tf.constant(value) for value in grid
+    )
+    learned = [value for value in (scale, zero_point) if value is not None]
+
+    @tf.function(autograph=False)
+    def both(x, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch((x, *learned))
+            # In a branch, as in a supernet.
+            y = tf.cond(
+                tf.size(x) >= 0,
+                lambda: fake_quantize(
+                    x,
+                    scale,
+                    zero_point,
+                    qmin,
+                    qmax,
+                    integer_zero_point=True,
+                    pass_at_bounds=pass_at_bounds,
+                    enabled=None if enabled is None else tf.constant(enabled),
+                ),
+                lambda: x,
+            )
+        return y, *tape.gradient(y, (x, *learned), output_gradients=upstream)
+
+    return [one.numpy() for one in both(x, tensor(x.shape, 1))]
+
+
+@needs_compiler
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize(
+    ("pass_at_bounds", "enabled"), [(True, None), (False, True), (True, False)]
+)
+def test_fake_quantization_is_that_of_tensorflow(native, shape, grid, pass_at_bounds, enabled):
+    x = tensor(shape)
+    if x.shape[0]:  # values at the bounds
+        scale, zero_point, qmin, qmax = (value or 0.0 for value in grid)
+        ends = [np.float32(end - zero_point) * np.float32(scale) for end in (qmin, qmax)]
+        x = tf.where(x > 2.5, ends[1], tf.where(x < -1.0, ends[0], x))
+    found = quantized(x, grid, pass_at_bounds, enabled)
+    operators.ignore_native_kernels()
+    expected = quantized(x, grid, pass_at_bounds, enabled)
+    for here, there in zip(found[:2], expected[:2], strict=True):
+        np.testing.assert_array_equal(here, there)
+    magnitude = max(1.0, float(tf.size(x))) ** 0.5
+    for here, there in zip(found[2:], expected[2:], strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-4 * magnitude)
+
+
+@needs_compiler
+def test_a_grid_that_is_not_finite_is_told_by_its_gradient(native):
+    _, _, to_scale, _ = quantized(tensor((2, 3)), (np.inf, 1.0, 0.0, 15.0), True, None)
+    assert np.isnan(to_scale)
+    x_hat, *_ = quantized(tf.constant([[np.nan, 1.0]]), GRIDS[0], True, None)
+    assert np.isnan(x_hat[0, 0])
+
+
+@needs_compiler
+@pytest.mark.parametrize("estimator", ["channel_mean", "min_max", "sample_mean"])
+@pytest.mark.parametrize("shape", SHAPES[:-1])
+def test_ranges_are_those_of_tensorflow(native, estimator, shape):
+    quantizer = BatchQuantizer(4, estimator=estimator)
+    found = quantizer.batch_range(tensor(shape))
+    operators.ignore_native_kernels()
+    np.testing.assert_array_equal(found, quantizer.batch_range(tensor(shape)))
+
+
+def normalized(arithmetic, x, activation, stop_constant):
+    gamma = tf.linspace(0.5, 2.0, x.shape[-1])
+    beta = tf.linspace(0.1, 1.0, x.shape[-1])  # above 0, for what is constant
+    with tf.GradientTape() as tape:
+        tape.watch((x, gamma, beta))
+        y = arithmetic.normalize_and_activate(x, gamma, beta, 1e-2, stop_constant, activation)
+    return y, *tape.gradient(y, (x, gamma, beta), output_gradients=tensor(x.shape, 1))
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", FUSED_ACTIVATIONS)
+@pytest.mark.parametrize("stop_constant", [True, False])
+def test_normalization_is_that_of_tensorflow(native, activation, stop_constant):
+    x = tensor((4, 6, 5, 7)).numpy()
+    x[..., 2] = 0.3
+    arithmetic = arithmetic_of("integer")
+    assert isinstance(arithmetic, NativeArithmetic)
+    found = normalized(arithmetic, tf.constant(x), activation, stop_constant)
+    expected = normalized(FastArithmetic(), tf.constant(x), activation, stop_constant)
+    for here, there in zip(found, expected, strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-4)
+    assert stop_constant != found[1].numpy()[..., 2].any()
+
+
+@needs_compiler
+def test_results_do_not_depend_on_the_threads(native):
+    alone = operators.NativeOperators(native._library, 1)
+    many = operators.NativeOperators(native._library, 5)
+    x, upstream = tensor((9, 40, 40, 33)), tensor((9, 40, 40, 33), 1)
+    grid = (
+        tf.constant(0.1),
+        tf.constant(3.0),
+        tf.constant(0.0),
+        tf.constant(15.0),
+        tf.constant(True),
+    )
+    gamma = beta = tf.ones([33])
+
+    def results(kernels):
+        y = kernels.normalize(x, gamma, beta, 1e-2, "hard_swish", True)
+        with tf.GradientTape() as tape:
+            tape.watch((x, gamma, beta))
+            y = kernels.normalize(x, gamma, beta, 1e-2, "hard_swish", True)
+        return [
+            y,
+            *tape.gradient(y, (x, gamma, beta), output_gradients=upstream),
+            *kernels.extremes(x),
+            kernels.fake_quantize(x, *grid),
+            *kernels.fake_quantize_gradient(upstream, x, *grid, True),
+        ]
+
+    for one, other in zip(results(alone), results(many), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_without_a_compiler_a_sentence_says_so(monkeypatch):
+    monkeypatch.setattr(building, "COMPILERS", ())
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(building.NativeBuildError, match=r"need a C\+\+ compiler"):
+        use_native_kernels()
+    assert native_operators() is None
+
+
+def test_a_compiler_that_fails_leaves_nothing_behind(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "false")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(building.NativeBuildError, match="were not built"):
+        use_native_kernels()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
