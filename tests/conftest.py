@@ -1,7 +1,10 @@
 """Fixtures that several folders share: a small space, real digits, one trained supernet."""
 
+import contextlib
+import gc
 import os
 import sys
+import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -34,6 +37,42 @@ def settings_of_keras():
     backend.backend.set_floatx("float32")
     backend.backend.set_image_data_format("channels_last")
     assert found == ("float32", "float32", "channels_last"), f"the test leaves Keras at {found}"
+
+
+def pytest_collection_finish():
+    """What the imports made stays: no collection of garbage looks through it again."""
+    gc.freeze()
+
+
+@contextlib.contextmanager
+def run_eagerly():
+    """Functions run without a graph, which takes longer to make than a few runs of it do.
+
+    For tests of values. What a test says of graphs, and of two trainings being equal to the last
+    bit, needs them.
+    """
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions_")
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="session")
+def eagerly():
+    """For fixtures of more than one test: `with eagerly():`, see `run_eagerly`."""
+    return run_eagerly
+
+
+@pytest.fixture
+def eager_functions():
+    """See `run_eagerly`."""
+    with run_eagerly():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -69,6 +69,7 @@ def test_genomes_and_costs(pair):
         np.testing.assert_array_equal(values, costs[1][metric], err_msg=metric)
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_supernets_and_files(pair):
     images = tf.random.stateless_uniform([4, 32, 32, pair[0].input_channels], [0, 1])
     genome = pair[0].sample_genomes(np.random.default_rng(3), 1)[0]

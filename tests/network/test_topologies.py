@@ -9,6 +9,7 @@ import tensorflow as tf
 import tflite_tools
 from qfa_tf import QFASupernet
 from qfa_tf.cost import CostModel
+from qfa_tf.layers import Mode
 from qfa_tf.network import (
     Chosen,
     Concatenation,
@@ -137,6 +138,7 @@ def test_files_and_genomes(space):
         assert all(site in arch.describe() or "." in site for site in arch.site_bits)
 
 
+@pytest.mark.usefixtures("eager_functions")
 @pytest.mark.parametrize("seed", range(3))
 def test_extracted_subnets_compute_what_the_supernet_does(seed, space, net):
     arch = space.sample(seed)
@@ -149,6 +151,7 @@ def test_extracted_subnets_compute_what_the_supernet_does(seed, space, net):
     assert close.mean() >= 0.9  # a code that rounds the other way changes an image
 
 
+@pytest.mark.usefixtures("eager_functions")
 @pytest.mark.parametrize("seed", range(2))
 def test_subnets_are_deployed_exactly(seed, space, net):
     arch = space.sample(seed)
@@ -161,6 +164,7 @@ def test_subnets_are_deployed_exactly(seed, space, net):
 
 
 def test_gradients_reach_every_site(space, net):
+    """In the graph of all subnets, which computes what running without one does."""
     genome = net.as_genome(space.largest())
     images = tf.random.stateless_uniform([6, 12, 12, 1], [3, 1])
     with tf.GradientTape() as tape:
@@ -168,6 +172,11 @@ def test_gradients_reach_every_site(space, net):
     kernels = [net.site_layer(site.name).kernel for site in space.sites]
     for kernel, gradient in zip(kernels, tape.gradient(loss, kernels), strict=True):
         assert np.any(gradient), kernel.name
+    for seed in range(3):
+        other = net.as_genome(space.sample(seed))
+        alone, _ = net.run_subnet(Mode.TRAIN, images, other)
+        close = np.isclose(net(images, genome=other, training=True), alone, rtol=1e-3, atol=1e-3)
+        assert close.mean() >= 0.9  # a code that rounds the other way changes an image
 
 
 def test_costs_follow_the_slots(space):

@@ -1,5 +1,6 @@
 """A tiny space, tiny synthetic data, and one trained run that many tests look at."""
 
+import contextlib
 import io
 import shutil
 
@@ -19,17 +20,7 @@ def tiny_space():
 
 
 @pytest.fixture(scope="session")
-def bright_corners():
-    """Registers a data set whose class is the brightest quarter of the image."""
-    from qfa_tf.data import DATASETS
-
-    DATASETS[tiny_run.DATA] = tiny_run.load_bright_corners
-    yield tiny_run.DATA
-    del DATASETS[tiny_run.DATA]
-
-
-@pytest.fixture(scope="session")
-def make_config(bright_corners):
+def make_config():
     """Makes a new config: two epochs of four steps."""
     return tiny_run.tiny_config
 
@@ -65,12 +56,26 @@ def _restored(finished_run):
     return restore(Workdir(finished_run))
 
 
-@pytest.fixture
-def restored_once(_restored, monkeypatch):
-    """Gives all tests one restored net, so that it is traced once."""
+@pytest.fixture(scope="session")
+def sharing_the_net(_restored):
+    """`with sharing_the_net():` all parts take one restored net, so that it is traced once."""
     import qfa_tf.runs.exporting.building
     import qfa_tf.runs.measurement
 
     runs = qfa_tf.runs
-    for module in (runs.measurement, runs.exporting.building):
-        monkeypatch.setattr(module, "restore", lambda workdir: _restored)
+
+    @contextlib.contextmanager
+    def shared():
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (runs.measurement, runs.exporting.building):
+                patch.setattr(module, "restore", lambda workdir: _restored)
+            yield
+
+    return shared
+
+
+@pytest.fixture
+def restored_once(sharing_the_net):
+    """Gives all tests one restored net, so that it is traced once."""
+    with sharing_the_net():
+        yield

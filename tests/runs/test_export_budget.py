@@ -1,11 +1,14 @@
 """The budget of a search is kept by the file: measured on it, and the next member taken."""
 
 import dataclasses
+import io
+import shutil
 
 import pytest
+import rich.console
 
 from qfa_tf.cost import CostModel, LatencyTable
-from qfa_tf.runs import RunError, SearchSettings, export_model, search_workdir
+from qfa_tf.runs import RunError, SearchSettings, Workdir, export_model, search_workdir
 from qfa_tf.runs.benchmarking.run import with_benchmark
 from qfa_tf.runs.exporting.budget import members_in_turn, terms_of_file, with_latency
 from qfa_tf.runs.exporting.records import ModelRecordError, read_record
@@ -21,12 +24,19 @@ REPORT = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def _searched(sharing_the_net, finished_run, tmp_path_factory):
+    workdir = Workdir(shutil.copytree(finished_run, tmp_path_factory.mktemp("searched") / "run"))
+    settings = SearchSettings.from_config(workdir.config(), constraints=(), sensitivity=False)
+    with sharing_the_net():
+        search_workdir(workdir, settings, rich.console.Console(file=io.StringIO()))
+    return workdir
+
+
 @pytest.fixture
-def searched(restored_once, run_copy, console):
-    """A workdir with a search, whose evaluations are in the store."""
-    settings = SearchSettings.from_config(run_copy.config(), constraints=(), sensitivity=False)
-    search_workdir(run_copy, settings, console)
-    return run_copy
+def searched(_searched, restored_once, tmp_path):
+    """A workdir of one's own with a search, whose evaluations are in the store."""
+    return Workdir(shutil.copytree(_searched.path, tmp_path / "searched"))
 
 
 def rewrite(workdir, constraints, choose=None):

@@ -128,6 +128,7 @@ def test_the_history_has_the_means_of_the_epoch(net, monkeypatch):
         np.testing.assert_allclose(values, expected.reshape(2, 4).mean(1), rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_subnets_at_rest_are_not_in_the_means():
     stages = (TrainingStage((32,), 2, "largest"), TrainingStage((4, 8)))
     net = compiled(training=QFATraining(stages=stages, random_subnets=1))
@@ -307,6 +308,7 @@ def test_compile_as_in_keras():
         net.compile(keras_3.optimizers.SGD(), training=RECIPE)
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_calls_that_come_too_early():
     net = QFASupernet(SPACE)
     with pytest.raises(StateError, match="Call compile"):
@@ -320,6 +322,7 @@ def test_calls_that_come_too_early():
     assert set(result) == set(net.metrics_names)
 
 
+@pytest.mark.usefixtures("eager_functions")
 @pytest.mark.parametrize(
     "training",
     [

@@ -43,6 +43,7 @@ def test_unfit_supernets_are_refused(small_space, bits, options, message):
         net.compile(optimizer=keras.optimizers.SGD(0.1), training=OQATraining())
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_phases_in_a_row(small_space, small_digits):
     """Each starts from the one before; steps double, and are trained then."""
     keras.utils.set_random_seed(5)

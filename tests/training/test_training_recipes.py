@@ -141,6 +141,7 @@ def test_dropout_follows_its_seed(net, space, batch):
     assert (first != without.numpy()).any()
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_bfloat16_stays_close_to_float32(net, space, batch):
     keras.utils.set_random_seed(2)
     low = QFASupernet(space)
@@ -180,6 +181,7 @@ def _train_mode():
     return Mode.TRAIN
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_teacher_of_other_classes_is_refused(space, batch):
     net = QFASupernet(space)
     recipe = QFATraining(

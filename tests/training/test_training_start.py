@@ -39,6 +39,7 @@ def check(logs, classes, tolerance=0.05):
     assert 0.0 < float(logs["gradient_norm"]) < 30.0
 
 
+@pytest.mark.usefixtures("eager_functions")
 @pytest.mark.parametrize("kind", ["quantized", "float"])
 @pytest.mark.parametrize("name", list(presets()))
 def test_first_step(name, kind):
@@ -47,6 +48,7 @@ def test_first_step(name, kind):
     check(first_step(space, bits if kind == "quantized" else (32,)), space.num_classes)
 
 
+@pytest.mark.usefixtures("eager_functions")
 @pytest.mark.parametrize("quantizer", ["lsq", "lsq_plus", "pact"])
 def test_first_step_on_learned_grids(small_space, quantizer):
     logs = first_step(small_space, (2, 3, 4, 8), activation_quantizer=quantizer)
