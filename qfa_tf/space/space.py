@@ -30,20 +30,25 @@ class SearchSpace:
     whether it has a column in the genome or is fixed.
 
     Args:
-      *fields: Settings of a family (such as `ResNet(...)`), alone. Or the fields of `MobileNetV3`.
-      **named: The fields of `MobileNetV3` by name.
+      family: Settings of a family, such as `ResNet(...)`. None for `MobileNetV3`.
+      **fields: The settings of `MobileNetV3` by name, without a family.
 
     Attributes:
       family: The settings. Their fields and methods can be read from the space, too: `stages`.
       network: The description that the family made of them; all else follows from it.
 
     Raises:
-      InvalidSpaceError: A value is not allowed or a site of `fixed_bits` does not exist.
+      InvalidSpaceError: A value is not allowed, a site of `fixed_bits` does not exist, or both a
+        family and fields are given.
     """
 
-    def __init__(self, *fields: Any, **named: Any):
-        is_family = len(fields) == 1 and not named and isinstance(fields[0], Family)
-        self.family: Family = fields[0] if is_family else MobileNetV3(*fields, **named)
+    def __init__(self, family: Family | None = None, /, **fields: Any):
+        if family is not None and (fields or not isinstance(family, Family)):
+            raise InvalidSpaceError(
+                "SearchSpace takes the settings of a family alone, as in SearchSpace(ResNet(...)), "
+                f"or those of MobileNetV3 by name. Received: {family!r} and {sorted(fields)}"
+            )
+        self.family: Family = MobileNetV3(**fields) if family is None else family
         self.network: Network = self.family.network()
 
     def __getattr__(self, name: str) -> Any:

@@ -75,18 +75,27 @@ def spaces(draw):
         for _ in range(draw(st.integers(1, 3)))
     )
     return SearchSpace(
-        "drawn",
-        subset((17, 24, 33)),
-        Stem(draw(st.integers(1, 9)), 3, 2, "relu"),
-        stages,
-        Head(draw(st.integers(1, 30)), draw(st.none() | st.integers(1, 30)), "relu6"),
-        subset((2, 3, 4, 8)),
-        subset((2, 3, 4, 8)),
-        draw(st.sampled_from(({}, {"stem": (8, 8)}, {"classifier": (8, 4), "stem": (32, 32)}))),
-        1,
-        10,
-        draw(st.sampled_from((1, 4, 8))),
+        name="drawn",
+        resolutions=subset((17, 24, 33)),
+        stem=Stem(draw(st.integers(1, 9)), 3, 2, "relu"),
+        stages=stages,
+        head=Head(draw(st.integers(1, 30)), draw(st.none() | st.integers(1, 30)), "relu6"),
+        weight_bits=subset((2, 3, 4, 8)),
+        activation_bits=subset((2, 3, 4, 8)),
+        fixed_bits=draw(
+            st.sampled_from(({}, {"stem": (8, 8)}, {"classifier": (8, 4), "stem": (32, 32)}))
+        ),
+        input_channels=1,
+        num_classes=10,
+        width_divisor=draw(st.sampled_from((1, 4, 8))),
     )
+
+
+def test_a_family_stands_alone(space):
+    assert SearchSpace(space.family) == space
+    for wrong in (("drawn", {}), (space.family, {"name": "other"})):
+        with pytest.raises(InvalidSpaceError, match="takes the settings of a family alone"):
+            SearchSpace(wrong[0], **wrong[1])
 
 
 def test_genes_come_in_the_documented_order(space):

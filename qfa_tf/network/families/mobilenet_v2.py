@@ -1,35 +1,31 @@
 """MobileNetV2 (https://arxiv.org/abs/1801.04381) with elastic depths, kernels and expand ratios."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from qfa_tf.network.building import IMAGE, NetworkBuilder
 from qfa_tf.network.checks import (
     as_choices,
     as_rows,
-    check_common_fields,
-    from_fields,
     require_int,
     require_one_of,
 )
 from qfa_tf.network.choices import Constant, Multiple
+from qfa_tf.network.families.settings import FamilySettings
 from qfa_tf.network.network import Network
 from qfa_tf.network.nodes import GlobalPooling, Sum
 
 ACTIVATION = "relu6"
 
 
-@dataclasses.dataclass(frozen=True)
-class MobileNetV2:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MobileNetV2(FamilySettings):
     """Stem, stages of inverted residuals with linear ends, a last 1x1 convolution, classifier.
 
     Sites are called `stem`, `s1.b0.expand`, `s1.b0.depthwise`, `s1.b0.project`, `last` and
     `classifier`. The blocks of the first stage have no expand convolution.
 
-    Args:
-      name: For people and files.
-      resolutions: Input sizes in pixels, ascending.
+    Args, beside those of `FamilySettings`:
       stem_width: Output channels of the stem, a 3x3 convolution.
       stem_stride: 1 or 2.
       widths: Output channels of the stages.
@@ -38,12 +34,6 @@ class MobileNetV2:
       last_width: Output channels of the last convolution.
       kernel_sizes: Depthwise kernel sizes to choose from, out of 3, 5, 7; the first stage has 3.
       expand_ratios: Hidden over input channels, above 1.
-      weight_bits: Weight bit-widths of all sites that are not fixed, out of 2, 3, 4, 8, ascending.
-      activation_bits: The same for the input of each site.
-      fixed_bits: Maps a site to its only (weight bits, activation bits); 32 stands for float.
-      input_channels: Channels of the images.
-      num_classes: Outputs of the classifier.
-      width_divisor: Hidden widths are multiples of it.
 
     Raises:
       InvalidSpaceError: A value is not allowed.
@@ -51,8 +41,6 @@ class MobileNetV2:
 
     FAMILY: ClassVar[str] = "mobilenet_v2"
 
-    name: str
-    resolutions: tuple[int, ...]
     stem_width: int
     stem_stride: int
     widths: tuple[int, ...]
@@ -61,16 +49,10 @@ class MobileNetV2:
     last_width: int
     kernel_sizes: tuple[int, ...]
     expand_ratios: tuple[int, ...]
-    weight_bits: tuple[int, ...]
-    activation_bits: tuple[int, ...]
-    fixed_bits: Mapping[str, tuple[int, int]]
-    input_channels: int
-    num_classes: int
-    width_divisor: int = 8
 
     def __post_init__(self) -> None:
-        check_common_fields(self)
-        for field in ("stem_width", "last_width", "width_divisor"):
+        super().__post_init__()
+        for field in ("stem_width", "last_width"):
             require_int(field, getattr(self, field))
         require_one_of("stem_stride", self.stem_stride, (1, 2))
         for field, allowed in (("kernel_sizes", (3, 5, 7)), ("expand_ratios", range(2, 17))):
@@ -78,20 +60,9 @@ class MobileNetV2:
             object.__setattr__(self, field, choices)
         as_rows(self, "widths", "strides", "depths")
 
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> "MobileNetV2":
-        """Reads what `dataclasses.asdict` gave, as JSON holds it."""
-        return from_fields(cls, fields, "A MobileNetV2 space")
-
     def network(self) -> Network:
         """The description of the network."""
-        builder = NetworkBuilder(
-            self.resolutions,
-            self.input_channels,
-            self.weight_bits,
-            self.activation_bits,
-            self.fixed_bits,
-        )
+        builder = self.builder()
         builder.row("stem")
         options: dict[str, Any] = {"activation": ACTIVATION, "kernel_size": 3}
         width = Constant(self.stem_width)

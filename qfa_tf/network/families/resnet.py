@@ -1,18 +1,16 @@
 """ResNet (https://arxiv.org/abs/1512.03385) with elastic depths and inner widths."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from qfa_tf.network.building import IMAGE, NetworkBuilder
 from qfa_tf.network.checks import (
     as_choices,
     as_rows,
-    check_common_fields,
-    from_fields,
     require_one_of,
 )
 from qfa_tf.network.choices import Chosen, Constant, make_divisible
+from qfa_tf.network.families.settings import FamilySettings
 from qfa_tf.network.network import Network
 from qfa_tf.network.nodes import Function, GlobalPooling, Pooling, Sum
 
@@ -22,17 +20,15 @@ EXPANSION = {"basic": 1, "bottleneck": 4}
 STEMS = ("small", "large")
 
 
-@dataclasses.dataclass(frozen=True)
-class ResNet:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResNet(FamilySettings):
     """Stem, stages of residual blocks, classifier.
 
     A basic block has two 3x3 convolutions, a bottleneck 1x1, 3x3 and 1x1 (the 3x3 one carries the
     stride). Where the shape changes, the shortcut is a 1x1 convolution with the stride. Sites are
     called `stem`, `s0.b0.conv1`, `s0.b0.conv2`, `s0.b0.conv3`, `s0.b0.shortcut` and `classifier`.
 
-    Args:
-      name: For people and files.
-      resolutions: Input sizes in pixels, ascending.
+    Args, beside those of `FamilySettings`:
       block: "basic" or "bottleneck".
       stem: "small" (3x3, stride 1, as for CIFAR), or "large" (7x7, stride 2, and a max pooling of
         stride 2, as for ImageNet).
@@ -40,12 +36,6 @@ class ResNet:
       strides: Of the first block of each stage, 1 or 2.
       depths: How many blocks an architecture may keep, ascending, for each stage.
       width_percents: Inner channels of a block, in percent of those of its stage, ascending.
-      weight_bits: Weight bit-widths of all sites that are not fixed, out of 2, 3, 4, 8, ascending.
-      activation_bits: The same for the input of each site.
-      fixed_bits: Maps a site to its only (weight bits, activation bits); 32 stands for float.
-      input_channels: Channels of the images.
-      num_classes: Outputs of the classifier.
-      width_divisor: Inner widths are multiples of it.
 
     Raises:
       InvalidSpaceError: A value is not allowed.
@@ -53,43 +43,24 @@ class ResNet:
 
     FAMILY: ClassVar[str] = "resnet"
 
-    name: str
-    resolutions: tuple[int, ...]
     block: str
     stem: str
     widths: tuple[int, ...]
     strides: tuple[int, ...]
     depths: tuple[tuple[int, ...], ...]
     width_percents: tuple[int, ...]
-    weight_bits: tuple[int, ...]
-    activation_bits: tuple[int, ...]
-    fixed_bits: Mapping[str, tuple[int, int]]
-    input_channels: int
-    num_classes: int
-    width_divisor: int = 8
 
     def __post_init__(self) -> None:
-        check_common_fields(self)
+        super().__post_init__()
         require_one_of("block", self.block, tuple(EXPANSION))
         require_one_of("stem", self.stem, STEMS)
         percents = as_choices("width_percents", self.width_percents, range(1, 101))
         object.__setattr__(self, "width_percents", percents)
         as_rows(self, "widths", "strides", "depths")
 
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> "ResNet":
-        """Reads what `dataclasses.asdict` gave, as JSON holds it."""
-        return from_fields(cls, fields, "A ResNet space")
-
     def network(self) -> Network:
         """The description of the network."""
-        builder = NetworkBuilder(
-            self.resolutions,
-            self.input_channels,
-            self.weight_bits,
-            self.activation_bits,
-            self.fixed_bits,
-        )
+        builder = self.builder()
         builder.row("stem")
         channels = self.widths[0]
         kernel_size, stride = (7, 2) if self.stem == "large" else (3, 1)
