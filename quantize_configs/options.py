@@ -9,8 +9,9 @@ import dataclasses
 import inspect
 import math
 import operator
-from collections.abc import Mapping
-from typing import Any
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from quantize_configs.errors import InvalidInputError
 
@@ -31,7 +32,7 @@ class Option:
       above: What a number must exceed; None for no bound.
       below: What a number must stay under; None for no bound.
 
-    Choices and bounds hold for each item of a tuple.
+    Choices and bounds hold for each item of a tuple, and not for None where that is the default.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Option:
 
     def check(self, value: Any) -> None:
         """Raises InvalidInputError unless `value` is allowed."""
+        if value is None and self.default is None:
+            return
         for item in value if isinstance(value, tuple | list) else (value,):
             if self.choices is not None and item not in self.choices:
                 raise InvalidInputError(
@@ -113,6 +116,47 @@ def options_of(owner: Any) -> Mapping[str, Option]:
         for field in dataclasses.fields(owner)
         if _KEY in field.metadata
     }
+
+
+Class = TypeVar("Class", bound=type)
+
+
+def with_options(owner: type) -> Callable[[Class], Class]:
+    """Decorator of a class whose constructor takes the options of a dataclass as `**options`.
+
+    Its signature lists them with their defaults, and the line `{options}` of its docstring becomes
+    one entry for each of them.
+    """
+
+    def add(cls: Class) -> Class:
+        fields = {field.name: field for field in dataclasses.fields(owner)}
+        constructor: Any = cls.__init__  # type: ignore[misc]  # of this very class
+        signature = inspect.signature(constructor)
+        own = [one for one in signature.parameters.values() if one.name != "options"]
+        options = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=one.default,
+                annotation=fields[name].type,
+            )
+            for name, one in options_of(owner).items()
+        ]
+        more = inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)
+        constructor.__signature__ = signature.replace(parameters=[*own, *options, more])
+        entries = "\n".join(
+            textwrap.fill(
+                f"{name}: {one.help} ({one.allowed}; {one.default!r} by default).",
+                width=100,
+                initial_indent=" " * 6,
+                subsequent_indent=" " * 8,
+            )
+            for name, one in options_of(owner).items()
+        )
+        cls.__doc__ = (cls.__doc__ or "").replace(" " * 6 + "{options}", entries)
+        return cls
+
+    return add
 
 
 def check_options(instance: object) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.options import check_options, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,25 +13,26 @@ class Augmentation:
     The QFA recipe is `Augmentation(random_resized_crop=(0.08, 1.0), flip=True,
     brightness=32 / 255, saturation=0.5)`.
 
-    Attributes:
-      random_resized_crop: Smallest and largest share of the area of the image that a random crop
-        of aspect ratio 3/4 to 4/3 keeps, before it is resized; None for the whole image.
-      flip: Mirror left and right, half of the images.
-      max_shift: Largest shift in pixels of the resized image, in each direction, edges mirrored.
-      brightness: Images are multiplied by a factor from [1 - brightness, 1 + brightness].
-      contrast: The same for the distance from the mean grey of the image.
-      saturation: The same for the distance from the grey image; needs colours.
+    Crops have an aspect ratio of 3/4 to 4/3 and are resized; shifts mirror the edges; factors
+    multiply the image, its distance from its mean grey (contrast) and from the grey image
+    (saturation, which needs colours).
 
     Raises:
       InvalidInputError: A value is not allowed.
     """
 
-    random_resized_crop: tuple[float, float] | None = None
-    flip: bool = False
-    max_shift: int = 0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
+    random_resized_crop: tuple[float, float] | None = option(
+        None,
+        "smallest and largest share of the area that a random crop keeps, such as (0.08, 1.0); "
+        "None for whole images",
+        minimum=0,
+        maximum=1,
+    )
+    flip: bool = option(False, "mirror left and right, half of the images")
+    max_shift: int = option(0, "largest shift in pixels, in each direction", minimum=0)
+    brightness: float = option(0.0, "factors from 1 - value to 1 + value", minimum=0, maximum=1)
+    contrast: float = option(0.0, "the same", minimum=0, maximum=1)
+    saturation: float = option(0.0, "the same", minimum=0, maximum=1)
 
     def __post_init__(self):
         if self.random_resized_crop is not None:
@@ -51,14 +53,13 @@ class Augmentation:
             raise InvalidInputError(
                 f"max_shift must be an int, in pixels. Received: {self.max_shift!r}."
             )
-        if self.max_shift < 0:
-            raise InvalidInputError(f"max_shift must be at least 0. Received: {self.max_shift!r}.")
         for name in ("brightness", "contrast", "saturation"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InvalidInputError(
                     f"{name} must be a number from 0 to 1. Received: {value!r}."
                 )
+        check_options(self)
 
     def check(self, image_shape: tuple[int, int, int]) -> None:
         """Raises ValueError unless images of (height, width, channels) can be changed like this."""

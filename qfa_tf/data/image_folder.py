@@ -159,7 +159,7 @@ def load_folder(directory: str, resolution: int, **options) -> DataSplits:
         )
         if is_test and not len(source):
             continue
-        images = in_memory(source, resolution, chosen.memory_limit)
+        images = in_memory(source, resolution, chosen.bytes_in_memory)
         splits.append(Split(images, np.arange(len(images)), resolution, chosen.eval_crop))
     return DataSplits.divide(
         root.resolve().name,

@@ -52,7 +52,7 @@ def load_tfds(where: str, resolution: int, **options) -> DataSplits:
             break
     splits = []
     for source in sources:
-        images = in_memory(source, resolution, chosen.memory_limit)
+        images = in_memory(source, resolution, chosen.bytes_in_memory)
         splits.append(Split(images, np.arange(len(images)), resolution, chosen.eval_crop))
     label = info.features[info.supervised_keys[1]]
     return DataSplits.divide(

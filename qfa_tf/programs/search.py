@@ -24,9 +24,9 @@ from absl import flags
 
 from qfa_tf import runs
 from qfa_tf.runs import command_line
+from qfa_tf.runs.searching.settings import PREDICTORS, STRATEGIES
 
 FLAGS = flags.FLAGS
-STRATEGIES = ("nsga2", "predictor", "refine", "random", "predicted")
 
 
 def define_flags() -> None:
@@ -59,7 +59,7 @@ def define_flags() -> None:
         "predictor_of", None, "Search whose predictor --strategy=predicted takes; else the newest."
     )
     flags.DEFINE_integer("evaluations", None, "Budget of exact evaluations.", lower_bound=1)
-    flags.DEFINE_enum("predictor", None, ("mlp", "gp"), "Kind of predictor.")
+    flags.DEFINE_enum("predictor", None, PREDICTORS, "Kind of predictor.")
     flags.DEFINE_integer("population", None, "Subnets per generation of nsga2.", lower_bound=2)
     flags.DEFINE_integer("generations", None, "Generations of nsga2.", lower_bound=1)
     flags.DEFINE_integer("seed", None, "Seed of the search.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
+from qfa_tf.data.augmentation import Augmentation as AugmentationOptions
+from qfa_tf.data.options import LoadOptions
 from qfa_tf.runs.architecture_files import architecture_text
 from qfa_tf.runs.config import calibration_batch_size, per_stage, total_steps
 from qfa_tf.runs.errors import ConfigError
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from qfa_tf.supernet import QFASupernet
     from qfa_tf.training import QFATraining, StagedCosine
     from quantize_configs.keras_backend import keras
-
-LOADING = ("search_validation", "test", "calibration", "eval_crop", "memory_limit")
-"""Keys of `config.data` that `qfa_tf.data.load` takes; 0 leaves its default."""
 
 
 def build_space(config: ConfigDict) -> SearchSpace:
@@ -115,7 +114,7 @@ def build_data(
     from qfa_tf.data import DataError, load
 
     space = build_space(config)
-    options = {key: config.data[key] for key in LOADING if config.data[key]}
+    options = _of_section(config.data, LoadOptions)
     try:
         data = load(
             config.data.name,
@@ -157,18 +156,15 @@ def build_augmentation(config: ConfigDict) -> "Augmentation":
     load_tensorflow()
     from qfa_tf.data import Augmentation
 
-    settings = config.data
     try:
-        return Augmentation(
-            random_resized_crop=tuple(settings.random_resized_crop) or None,
-            flip=settings.flip,
-            max_shift=settings.max_shift,
-            brightness=settings.brightness,
-            contrast=settings.contrast,
-            saturation=settings.saturation,
-        )
+        return Augmentation(**_of_section(config.data, AugmentationOptions))
     except InvalidInputError as error:
         raise ConfigError(f"config.data: {error}") from error
+
+
+def _of_section(section: ConfigDict, owner: type) -> dict[str, Any]:
+    """Values of a section for the options of a class; what is empty is left to their defaults."""
+    return {name: section[name] for name in options_of(owner) if section[name]}
 
 
 def build_batches(

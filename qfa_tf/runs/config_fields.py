@@ -32,6 +32,7 @@ _TYPES = {
     str: "string",
     tuple[int, ...]: "ints",
     tuple[float, ...]: "numbers",
+    tuple[float, float]: "numbers",
     tuple[str, ...]: "strings",
     tuple[tuple[int, ...], ...]: "tuples of ints",
     int | tuple[int, ...]: "int or ints",

@@ -5,24 +5,33 @@ declared here. Checks, defaults, `--help` and the tables of the documentation co
 """
 
 import dataclasses
+import typing
 
+from qfa_tf.data.augmentation import Augmentation
+from qfa_tf.data.options import LoadOptions
+from qfa_tf.runs.searching.settings import SearchSettings
 from qfa_tf.supernet.options import SupernetOptions
 from qfa_tf.training.options import InheritanceOptions, StageOptions, TrainingOptions
 from quantize_configs.options import option, options_of, same_option
 
 REQUIRED = dataclasses.MISSING
 METHODS = ("qfa", "oqa")
-STRATEGIES = ("nsga2", "predictor", "refine", "random", "predicted")
-PREDICTORS = ("mlp", "gp")
 
 
 def _same_options(owner: type, *left_out: str) -> list[tuple]:
-    """Fields like those of a dataclass with options."""
-    return [
-        (field.name, field.type, same_option(owner, field.name))
-        for field in dataclasses.fields(owner)
-        if field.name in options_of(owner) and field.name not in left_out
-    ]
+    """Fields like those of a dataclass with options, in which an empty value stands for None."""
+    fields = []
+    for field in dataclasses.fields(owner):
+        if field.name not in options_of(owner) or field.name in left_out:
+            continue
+        kind, changes = field.type, {}
+        if field.default is None:
+            kind = next(one for one in typing.get_args(kind) if one is not type(None))
+            empty = () if typing.get_origin(kind) is tuple else kind(0)
+            declared = options_of(owner)[field.name]
+            changes = {"default": empty, "help": f"{declared.help}; {empty} stands for None"}
+        fields.append((field.name, kind, same_option(owner, field.name, **changes)))
+    return fields
 
 
 SupernetSection = dataclasses.make_dataclass(
@@ -33,40 +42,31 @@ SupernetSection = dataclasses.make_dataclass(
 )
 
 
-@dataclasses.dataclass(kw_only=True)
-class DataSection:
-    """The images: `qfa_tf.data.load` and `qfa_tf.data.Augmentation`."""
-
-    name: str = option(REQUIRED, "see `qfa_tf.data.load`")
-    search_validation: int = option(
-        0, "images held out for the search; 0 is the default of `load`", minimum=0
-    )
-    test: int = option(0, "test images; 0 is the default of `load`", minimum=0)
-    calibration: int = option(0, "calibration images; 0 is the default of `load`", minimum=0)
-    eval_crop: float = option(0.0, "see `qfa_tf.data.load`; 0 for none", minimum=0, maximum=1)
-    memory_limit: int = option(
-        0, "bytes of images in memory; 0 is the default of `load`", minimum=0
-    )
-    calibration_batches: int = option(
-        REQUIRED, "batches that statistics of a subnet are measured on", minimum=1
-    )
-    calibration_batch_size: int = option(
-        0,
-        "images in each; 0 is `training.batch_size`. Ranges depend on it: take what one replica "
-        "sees",
-        minimum=0,
-    )
-    random_resized_crop: tuple[float, ...] = option(
-        (),
-        "`(0.08, 1.0)`: smallest and largest share of the area; `()` for whole images",
-        minimum=0,
-        maximum=1,
-    )
-    flip: bool = option(False, "mirror half of the images")
-    max_shift: int = option(0, "pixels, in each direction", minimum=0)
-    brightness: float = option(0.0, "factors from 1 - value to 1 + value", minimum=0, maximum=1)
-    contrast: float = option(0.0, "the same", minimum=0, maximum=1)
-    saturation: float = option(0.0, "the same", minimum=0, maximum=1)
+DataSection = dataclasses.make_dataclass(
+    "DataSection",
+    [
+        ("name", str, option(REQUIRED, "see `qfa_tf.data.load`")),
+        *_same_options(LoadOptions),
+        (
+            "calibration_batches",
+            int,
+            option(REQUIRED, "batches that statistics of a subnet are measured on", minimum=1),
+        ),
+        (
+            "calibration_batch_size",
+            int,
+            option(
+                0,
+                "images in each; 0 is `training.batch_size`. Ranges depend on it: take what one "
+                "replica sees",
+                minimum=0,
+            ),
+        ),
+        *_same_options(Augmentation),
+    ],
+    kw_only=True,
+    namespace={"__doc__": "The images: `qfa_tf.data.load` and `qfa_tf.data.Augmentation`."},
+)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -130,33 +130,10 @@ class TrainingSection:
     )
 
 
-@dataclasses.dataclass(kw_only=True)
-class SearchSection:
-    """The search, see docs/search.md."""
-
-    constraints: tuple[str, ...] = option((), "budgets, such as `mflops_8bit<=20`")
-    objective: str = option("mflops_8bit", "the cost that is traded against accuracy")
-    population: int = option(40, "subnets per generation", minimum=2)
-    generations: int = option(10, "of NSGA-II", minimum=1)
-    max_bits: int = option(8, "most bits of any site")
-    seed: int = option(0, "of the search")
-    strategy: str = option("nsga2", "how subnets are found", choices=STRATEGIES)
-    evaluations: int = option(0, "subnets to measure; 0 leaves it to the strategy", minimum=0)
-    minimize: bool = option(False, "only the cheapest subnet that keeps the budgets is wanted")
-    uniform_bits: bool = option(False, "one bit-width per subnet")
-    latency_tables: tuple[str, ...] = option((), "files of measured operators")
-    predictor: str = option("mlp", "what predicts accuracies", choices=PREDICTORS)
-    predictor_population: int = option(500, "subnets per generation on predictions", minimum=2)
-    predictor_generations: int = option(200, "generations on predictions", minimum=1)
-    sample_share: float = option(0.5, "share of the evaluations for samples")
-    sample_images: int = option(0, "images for samples; 0 for all", minimum=0)
-    sensitivity: bool = option(True, "whether sensitivities of sites are measured first")
-
-
 SECTIONS = {
     "supernet": SupernetSection,
     "data": DataSection,
     "training": TrainingSection,
-    "search": SearchSection,
+    "search": SearchSettings,
 }
 """By name, in the order in which people read them."""

@@ -6,15 +6,7 @@ from qfa_tf.network import Convolution, Network
 from qfa_tf.network import SqueezeExcite as SqueezeExciteNode
 from qfa_tf.network.choices import parts_of
 from qfa_tf.network.network import largest
-from qfa_tf.supernet.options import SupernetOptions
 from qfa_tf.supernet.protocol import Supernet
-from quantize_configs.options import options_of
-
-
-def check_options(net: Supernet) -> None:
-    """Raises ValueError unless the options about quantizers exist and fit together."""
-    given = {name: getattr(net, name) for name in options_of(SupernetOptions)}
-    SupernetOptions(**given)
 
 
 def build_sites(net: Supernet) -> dict[str, ElasticSite]:

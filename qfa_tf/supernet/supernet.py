@@ -1,5 +1,6 @@
 """QFASupernet: all subnets of a search space in one graph."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -34,13 +35,14 @@ from qfa_tf.supernet.options import SupernetOptions
 from qfa_tf.supernet.validation import SubnetValidation
 from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.keras_backend import keras, require_tf_keras
-from quantize_configs.options import options_of
+from quantize_configs.options import options_of, with_options
 
 CALIBRATION_BATCHES = 30
 _BROUGHT = ("loss", "metrics", "weighted_metrics", "loss_weights", "steps_per_execution")
 _NOT_COMPILED = "Call compile(optimizer=..., training=QFATraining(...)) before fit."
 
 
+@with_options(SupernetOptions)
 @keras.saving.register_keras_serializable(package="qfa_tf")
 class QFASupernet(keras.Model):
     """Weight-sharing supernet over kernel, width, depth, resolution and bits.
@@ -51,22 +53,8 @@ class QFASupernet(keras.Model):
     Args:
       space: Search space.
       num_classes: Outputs; those of the space when None.
-      zero_point: "integer" (what is trained can be deployed) or "fractional" (the QFA paper to
-        the letter).
-      estimator: Activation range estimator, see `BatchQuantizer`.
-      padding: "same", or "symmetric" as in the official releases (see `ElasticSite`).
-      narrow_bits: Weight bit-widths that leave out their most negative code, see `LSQQuantizer`.
-      activation_quantizer: "batch" (BatchQuant: ranges of the batch, QFA), or a learned grid:
-        "lsq" (OQA), "lsq_plus" (with a learned offset everywhere) or "pact".
-      shared_step: Whether all kernel sizes of a site share their learned parameters (OQA).
-      signed_inputs: With "lsq" and "pact", the grid of inputs that can be negative: "offset" (a
-        learned lower end), "signed", or "clip" (negatives become 0, the published code of OQA).
-      dropout: Share of the classifier's inputs that training drops.
-      norm_epsilon: Added to the variance by normalization.
-      constant_channels: Whether normalization passes the gradient of channels without variance:
-        "stopped" or "passed", see `FastArithmetic.normalize_batch`.
-      classifier_start: First values of the classifier's kernel, see `qfa_tf.layers.kernel_start`.
-      depthwise_start: The same of depthwise kernels.
+      {options}
+      name: Of the model.
 
     Example:
       net = QFASupernet(SearchSpace.from_preset("digits_tiny"), num_classes=10)
@@ -83,22 +71,11 @@ class QFASupernet(keras.Model):
         space: SearchSpace,
         num_classes: int | None = None,
         *,
-        zero_point: str = "integer",
-        estimator: str = "channel_mean",
-        padding: str = "same",
-        narrow_bits: Iterable[int] = (8,),
-        activation_quantizer: str = "batch",
-        shared_step: bool = False,
-        signed_inputs: str = "offset",
-        dropout: float = 0.0,
-        norm_epsilon: float = 1e-2,
-        constant_channels: str = "stopped",
-        classifier_start: str = "uniform",
-        depthwise_start: str = "fan_out",
         name: str = "qfa_supernet",
-        **kwargs,
+        **options: Any,
     ):
-        super().__init__(name=name, **kwargs)
+        chosen = {key: options.pop(key) for key in options_of(SupernetOptions) if key in options}
+        super().__init__(name=name, **options)
         if not isinstance(space, SearchSpace):
             raise TypeError(
                 f"space must be a SearchSpace. Received: {space!r}. "
@@ -107,20 +84,11 @@ class QFASupernet(keras.Model):
         if num_classes is not None and num_classes != space.num_classes:
             space = space.replace(num_classes=num_classes)
         self.space = space
-        self.zero_point = zero_point
-        self.estimator = estimator
-        self.padding = padding
-        self.narrow_bits = tuple(narrow_bits)
-        self.activation_quantizer = activation_quantizer
-        self.shared_step = shared_step
-        self.signed_inputs = signed_inputs
-        self.dropout = dropout
-        self.norm_epsilon = norm_epsilon
-        self.constant_channels = constant_channels
-        self.classifier_start = classifier_start
-        self.depthwise_start = depthwise_start
-        site_layers.check_options(self)
-        self.arithmetic = arithmetic_of(zero_point)
+        if "narrow_bits" in chosen:
+            chosen["narrow_bits"] = tuple(chosen["narrow_bits"])
+        for option, value in dataclasses.asdict(SupernetOptions(**chosen)).items():
+            setattr(self, option, value)
+        self.arithmetic = arithmetic_of(self.zero_point)
         self.layout = StatisticsLayout(space.network)
         # None until compile; what uses them asks for that first.
         self.model_start: model_start.ModelStart | None = None

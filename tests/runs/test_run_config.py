@@ -8,7 +8,9 @@ from qfa_tf.runs import ConfigError, Workdir, read_config, train, validate_confi
 from qfa_tf.runs.building import build_augmentation, build_schedule, build_space, build_training
 from qfa_tf.runs.config import complete_config, differences, total_steps
 from qfa_tf.runs.config_fields import FIELDS, option_lines, option_rows
+from qfa_tf.runs.searching.settings import SearchSettings
 from qfa_tf.space import SearchSpace
+from quantize_configs.options import options_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -184,6 +186,30 @@ def test_tables_of_the_documentation_are_those_of_the_code():
     for section in ("supernet", "data", "training"):
         for row in option_rows(section):
             assert row in text
+
+
+def test_names_of_strategies():
+    from qfa_tf.search import STRATEGIES, PredictedFront
+
+    choices = FIELDS["search.strategy"].option.choices
+    assert choices == (*STRATEGIES, PredictedFront.name)
+
+
+def test_data_and_search_have_the_options_of_what_they_configure():
+    from qfa_tf.data.augmentation import Augmentation
+    from qfa_tf.data.options import LoadOptions
+
+    for section, owner in (
+        ("data", LoadOptions),
+        ("data", Augmentation),
+        ("search", SearchSettings),
+    ):
+        for name, declared in options_of(owner).items():
+            key = FIELDS[f"{section}.{name}"].option
+            assert key.default == (declared.default or key.default)
+            assert key.help.startswith(declared.help)
+            assert (key.minimum, key.choices) == (declared.minimum, declared.choices)
+            assert key.default is not None
 
 
 @pytest.mark.parametrize("bits", [((32,), (2, 5), (2, 4, 8)), ((32,), (), (2, 4, 8))])

@@ -2,17 +2,23 @@
 
 import dataclasses
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
 from qfa_tf.cost import CostModel, LatencyTable, LatencyTableError
 from qfa_tf.runs.errors import RunError
-from qfa_tf.search import Strategy
+from qfa_tf.search.predictors import KINDS as PREDICTORS
 from qfa_tf.space import SearchSpace
+from quantize_configs.errors import InvalidInputError
+from quantize_configs.options import check_options, option
+
+if TYPE_CHECKING:
+    from qfa_tf.search import Strategy
 
 STRATEGIES = ("nsga2", "predictor", "refine", "random", "predicted")
-PREDICTORS = ("mlp", "gp")
+"""The names in `qfa_tf.search.STRATEGIES`, and that of `PredictedFront`; those import pymoo."""
+
 ACCURACY = "accuracy"
 
 
@@ -20,63 +26,37 @@ ACCURACY = "accuracy"
 class SearchSettings:
     """What to search for.
 
-    Attributes:
-      constraints: Such as "mflops_8bit<=0.1".
-      objective: Cost to minimise beside the error.
-      max_bits: Search only bit-widths up to this one.
-      seed: Of the search.
-      population: Of NSGA-II on measurements, at least 2.
-      generations: Of NSGA-II on measurements, the first population included.
-      strategy: One of STRATEGIES.
-      evaluations: Budget of exact evaluations; 0 for population times generations.
-      minimize: Whether to choose the cheapest subnet within the constraints, not the most accurate.
-      uniform_bits: Whether all weights and activations have one bit-width.
-      latency_tables: Paths of JSON files.
-      predictor: One of PREDICTORS.
-      predictor_population: Of NSGA-II on predictions.
-      predictor_generations: Of NSGA-II on predictions.
-      sample_share: Part of the budget that is spent on samples for the predictor.
-      sample_images: Images that samples are measured on first; 0 for all.
-      sensitivity: Whether to measure the chosen subnet with each bit-width changed.
-
     Raises:
       RunError: A value is not allowed.
     """
 
-    constraints: tuple[str, ...]
-    objective: str
-    max_bits: int
-    seed: int
-    population: int
-    generations: int
-    strategy: str = "nsga2"
-    evaluations: int = 0
-    minimize: bool = False
-    uniform_bits: bool = False
-    latency_tables: tuple[str, ...] = ()
-    predictor: str = "mlp"
-    predictor_population: int = 500
-    predictor_generations: int = 200
-    sample_share: float = 0.5
-    sample_images: int = 0
-    sensitivity: bool = True
+    constraints: tuple[str, ...] = option((), "budgets, such as `mflops_8bit<=20`")
+    objective: str = option("mflops_8bit", "the cost that is traded against accuracy")
+    population: int = option(40, "subnets per generation", minimum=2)
+    generations: int = option(10, "of NSGA-II, the first population included", minimum=1)
+    max_bits: int = option(8, "most bits of any site")
+    seed: int = option(0, "of the search")
+    strategy: str = option("nsga2", "how subnets are found", choices=STRATEGIES)
+    evaluations: int = option(
+        0, "subnets to measure; 0 for population times generations", minimum=0
+    )
+    minimize: bool = option(False, "only the cheapest subnet that keeps the budgets is wanted")
+    uniform_bits: bool = option(False, "one bit-width per subnet")
+    latency_tables: tuple[str, ...] = option((), "files of measured operators")
+    predictor: str = option("mlp", "what predicts accuracies", choices=PREDICTORS)
+    predictor_population: int = option(500, "subnets per generation on predictions", minimum=2)
+    predictor_generations: int = option(200, "generations on predictions", minimum=1)
+    sample_share: float = option(
+        0.5, "share of the evaluations for samples of the predictor", above=0, below=1
+    )
+    sample_images: int = option(0, "images for samples; 0 for all", minimum=0)
+    sensitivity: bool = option(True, "whether sensitivities of sites are measured first")
 
     def __post_init__(self):
-        for name, value, allowed in (
-            ("strategy", self.strategy, STRATEGIES),
-            ("predictor", self.predictor, PREDICTORS),
-        ):
-            if value not in allowed:
-                raise RunError(f"{name} must be one of {allowed}. Received: {value!r}.")
-        if self.population < 2 or self.generations < 1 or self.evaluations < 0:
-            raise RunError(
-                "population must be at least 2, generations at least 1 and evaluations at least "
-                f"0. Received: {self.population}, {self.generations} and {self.evaluations}."
-            )
-        if not 0 < self.sample_share < 1:
-            raise RunError(
-                f"sample_share must be between 0 and 1. Received: {self.sample_share!r}."
-            )
+        try:
+            check_options(self)
+        except InvalidInputError as error:
+            raise RunError(str(error)) from None
 
     @classmethod
     def from_config(cls, config: ConfigDict, **changes) -> "SearchSettings":
@@ -130,7 +110,7 @@ class SearchSettings:
             tables[table.name] = table
         return CostModel(space, latency_tables=tables)
 
-    def build_strategy(self) -> Strategy:
+    def build_strategy(self) -> "Strategy":
         """The strategy; "predicted" needs a predictor and is built elsewhere."""
         from qfa_tf.search import ExactNSGA2, IterativeRefinement, PredictorGuided, RandomSearch
 
