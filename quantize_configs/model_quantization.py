@@ -260,7 +260,5 @@ def _wrapped(layer, config, argument):
     wrapper = LayerWrapper(layer, config, name_prefix=NAME_PREFIX)
     with tf.name_scope(wrapper.name):
         wrapper.build(tf.nest.map_structure(lambda tensor: tensor.shape, argument))
-    wrapper.call = lambda inputs, training=None: layer.call(inputs)
-    result = wrapper(argument)
-    del wrapper.call
-    return result
+    with wrapper.without_quantizers():
+        return wrapper(argument)

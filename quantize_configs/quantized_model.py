@@ -26,10 +26,13 @@ class LayerWrapper(QuantizeWrapperV2):
     """
 
     deployed: Callable[[Any], tf.Tensor] | None = None
+    _is_quantizing = True
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs, training=None, **kwargs):
         """Quantizes weight and output; outside training a deployed layer sums integers."""
+        if not self._is_quantizing:
+            return self.layer.call(inputs, **kwargs)
         fake_quantized = super().call
         deployed = self.deployed
         if deployed is None:
@@ -47,6 +50,15 @@ class LayerWrapper(QuantizeWrapperV2):
             return outputs
         (quantizer,) = self._output_quantizers
         return quantizer(outputs, False, weights=self._output_quantizer_vars)
+
+    @contextlib.contextmanager
+    def without_quantizers(self) -> Iterator[None]:
+        """Calls give what the layer alone gives, of the same shape and type."""
+        self._is_quantizing = False
+        try:
+            yield
+        finally:
+            self._is_quantizing = True
 
     @property
     def trainable_weights(self):
