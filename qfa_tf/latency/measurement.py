@@ -19,6 +19,7 @@ from qfa_tf.runs.messages import say
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.space import SearchSpace
 from tflite_tools.benchmarking.options import BenchmarkOptions, DeviceFiles
+from tflite_tools.benchmarking.profiling import time_alone
 
 OPERATOR_OPTIONS = BenchmarkOptions(num_runs=10, min_seconds=0.03)
 """For one operator in one pass."""
@@ -245,14 +246,16 @@ def _measure(wanted, device, space, options, settings, console, progress) -> Non
         began = said = time.monotonic()
         for done, key in enumerate(keys):
             if call is None:
-                empty = [_time(device, "an empty model", empty_model(), options) for _ in range(5)]
+                empty = [
+                    time_alone("an empty model", empty_model(), device, options) for _ in range(5)
+                ]
                 call = min(empty)
             model, copies = models(key)
             name = (
                 f"{key.operator} {key.input_size}px {key.input_channels}->{key.output_channels} "
                 f"k{key.kernel_size} w{key.weight_bits}a{key.activation_bits}"
             )
-            value = _time(device, name, model, options)
+            value = time_alone(name, model, device, options)
             progress.add(number, key, max(0.0, value - call) / copies)
             now = time.monotonic()
             if now - said > _SECONDS_BETWEEN_MESSAGES:
@@ -265,17 +268,6 @@ def _is_unsteady(progress: TableProgress, key: OperatorKey) -> bool:
     """Whether the two fastest passes of an operator differ."""
     times = sorted(value for (_, other), value in progress.times.items() if other == key)
     return len(times) > 1 and times[1] > (1 + STEADY) * times[0]
-
-
-def _time(device, name, model, options) -> float:
-    """Microseconds of a model."""
-    loaded = device.load(name, model, options)
-    try:
-        measured = loaded.run(options)
-    finally:
-        loaded.close()
-    value = measured.mean_ms if measured.median_ms is None else measured.median_ms
-    return value * MICROSECONDS_PER_MILLISECOND
 
 
 def _fitted(table, known, device, space, choices, options, settings, console) -> LatencyTable:

@@ -78,7 +78,7 @@ def test_one_by_one(reason, flatbuffer, host, monkeypatch):
     assert found.source == "single operators"
     assert len(found.operators) == len(operator_units(flatbuffer))
     assert {item.kernel for item in found.operators} == {"alone"}
-    monkeypatch.setattr(profiling, "_alone", lambda name, *_: 5.0 if name == EMPTY else 7.5)
+    monkeypatch.setattr(profiling, "time_alone", lambda name, *_: 5.0 if name == EMPTY else 7.5)
     found = profile(flatbuffer, host, OPTIONS, use_profiler=reason != "asked for")
     assert {item.microseconds for item in found.operators} == {2.5}  # without the call
 

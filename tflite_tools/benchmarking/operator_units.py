@@ -9,11 +9,17 @@ from tflite_tools.flatbuffer.metadata import FILE_IDENTIFIER
 from tflite_tools.flatbuffer.native_notes import without_notes
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.operators.grids import Dequantize, Quantize
+from tflite_tools.operators.registry import OPERATORS
 
-_POINTWISE = ("QUANTIZE", "DEQUANTIZE", "HARD_SWISH", "LOGISTIC", "TANH", "ADD", "SUB", "MUL")
+_GRID_CHANGES = (Quantize.kind, Dequantize.kind)
+_POINTWISE = frozenset(name for name, kind in OPERATORS.items() if kind.is_pointwise)
 _OF_THE_READER = (".spread", ".clamped", ".unshifted")
 _WEIGHT_SUFFIX = ".weight"
-_LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+_LINEAR = frozenset(
+    # The last one is in files of other converters only.
+    [*(name for name, kind in OPERATORS.items() if kind.is_linear), "TRANSPOSE_CONV"]
+)
+"""Operators whose second input is a weight."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +44,7 @@ class OperatorUnit:
     def is_pointwise(self) -> bool:
         """Whether a delegate may make one table of them."""
         return all(name in _POINTWISE for name in self.operators) and (
-            len(self.operators) > 1 or self.operators[0] in ("QUANTIZE", "DEQUANTIZE")
+            len(self.operators) > 1 or self.operators[0] in _GRID_CHANGES
         )
 
 
@@ -149,11 +155,10 @@ def _is_activation(model, tensor) -> bool:
 
 
 def _is_pointwise(node, details) -> bool:
-    """Whether a node computes each element by itself; ADD and MUL only of floats."""
+    """Whether a node computes each element by itself: in float, or from or to an 8-bit grid."""
     name = node["op_name"]
-    if name in ("ADD", "SUB", "MUL"):
-        return details[int(node["outputs"][0])]["dtype"] == np.float32
-    return name in _POINTWISE
+    in_float = details[int(node["outputs"][0])]["dtype"] == np.float32
+    return name in _POINTWISE and (in_float or name in _GRID_CHANGES)
 
 
 def _layers(nodes, names) -> list[str]:

@@ -154,16 +154,16 @@ def _zipped(events):
 
 def _one_by_one(content, units, device, options) -> list[OperatorTime]:
     """Each unit as a model, without the time of the call."""
-    call = min(_alone("an empty model", empty_model(), device, options) for _ in range(3))
+    call = min(time_alone("an empty model", empty_model(), device, options) for _ in range(3))
     found = []
     for unit, model in zip(units, as_models(content, units), strict=True):
-        value = max(0.0, _alone(unit.outputs[0], model, device, options) - call)
+        value = max(0.0, time_alone(unit.outputs[0], model, device, options) - call)
         name = "+".join(unit.operators)
         found.append(OperatorTime(unit.layer, name, "alone", unit.delegated, value))
     return found
 
 
-def _alone(name, model, device, options) -> float:
+def time_alone(name: str, model: bytes, device: Device, options: BenchmarkOptions) -> float:
     """Microseconds of a small model."""
     loaded = device.load(name, model, options)
     try:

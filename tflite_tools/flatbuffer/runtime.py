@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantize_configs.errors import DamagedFileError, InvalidInputError
+from quantize_configs.errors import DamagedFileError
 from tflite_tools.arithmetic.kernel_sets import KernelSet
 from tflite_tools.flatbuffer.native_notes import without_notes
+from tflite_tools.integer_graph.input_checks import checked_inputs
 
 
 class FlatbufferError(DamagedFileError):
@@ -200,22 +201,8 @@ def describe(interpreter) -> tuple[tuple[OperatorRecord, ...], int]:
 
 
 def _checked_inputs(details: list[dict], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    if len(inputs) != len(details):
-        raise InvalidInputError(
-            f"The model has {len(details)} input(s): {[item['name'] for item in details]}. "
-            f"Received: {len(inputs)} arrays."
-        )
-    arrays = [np.asarray(array) for array in inputs]
-    for item, array in zip(details, arrays, strict=True):
-        shape, dtype = tuple(int(size) for size in item["shape"]), np.dtype(item["dtype"])
-        if array.dtype != dtype or array.shape[1:] != shape[1:] or array.ndim != len(shape):
-            raise InvalidInputError(
-                f"Input {item['name']!r} needs {dtype} values of shape "
-                f"{('N', *shape[1:])}. Received: {array.dtype} of shape {array.shape}."
-            )
-        if array.shape[0] < 1 or array.shape[0] != arrays[0].shape[0]:
-            raise InvalidInputError(
-                "All inputs need one batch size of at least 1. Received batches: "
-                f"{[candidate.shape[0] for candidate in arrays]}."
-            )
-    return arrays
+    expected = [
+        (item["name"], np.dtype(item["dtype"]), tuple(int(size) for size in item["shape"]))
+        for item in details
+    ]
+    return checked_inputs("model", expected, inputs)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from quantize_configs.errors import InvalidInputError
 from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.flatbuffer.runtime import run
 from tflite_tools.integer_graph.graph import IntegerGraph, Operation
+from tflite_tools.integer_graph.input_checks import checked_inputs
 from tflite_tools.operators.operator import Arithmetic, run_in_litert
 from tflite_tools.support import table as support
 
@@ -97,22 +97,6 @@ def _run_alone(node: Node, kernel_set: KernelSet) -> np.ndarray:
 
 
 def _checked(graph: IntegerGraph, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    if len(inputs) != len(graph.inputs):
-        raise InvalidInputError(
-            f"The graph has {len(graph.inputs)} input(s): {graph.inputs}. Received: {len(inputs)} "
-            "arrays."
-        )
-    arrays = [np.asarray(array) for array in inputs]
-    for name, array in zip(graph.inputs, arrays, strict=True):
-        tensor = graph.tensor(name)
-        if array.shape[1:] != tensor.shape[1:] or array.dtype != tensor.dtype.numpy_type:
-            raise InvalidInputError(
-                f"Input {name!r} needs {tensor.dtype} values of shape {('N', *tensor.shape[1:])}. "
-                f"Received: {array.dtype} of shape {array.shape}."
-            )
-        if array.shape[0] < 1 or array.shape[0] != arrays[0].shape[0]:
-            raise InvalidInputError(
-                "All inputs need one batch size of at least 1. Received batches: "
-                f"{[candidate.shape[0] for candidate in arrays]}."
-            )
-    return arrays
+    tensors = [graph.tensor(name) for name in graph.inputs]
+    expected = [(one.name, np.dtype(one.dtype.numpy_type), one.shape) for one in tensors]
+    return checked_inputs("graph", expected, inputs)
