@@ -17,12 +17,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Defines the flags of the program."""
-    flags.DEFINE_string("workdir", None, "Folder of a trained run.")
-    flags.DEFINE_integer("index", None, "One of the front, cheapest first, from 0.")
-    flags.DEFINE_string(
-        "search", None, "Name of the search; the only or the newest one by default."
-    )
-    flags.DEFINE_string("architecture", None, "File with an architecture as JSON.")
+    command_line.define_subnet_flags()
     flags.DEFINE_enum(
         "split", "search_validation", ("search_validation", "test"), "Images to evaluate on."
     )
@@ -33,9 +28,7 @@ def main():
     """Evaluates."""
     runs.evaluate_selection(
         runs.Workdir(FLAGS.workdir),
-        index=FLAGS.index,
-        architecture_file=FLAGS.architecture,
-        search=FLAGS.search,
+        **command_line.subnet_arguments(),
         split=FLAGS.split,
     )
 

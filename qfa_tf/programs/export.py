@@ -24,19 +24,8 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Defines the flags of the program."""
-    flags.DEFINE_string("workdir", None, "Folder of a trained run.")
-    flags.DEFINE_integer("index", None, "One of the front, cheapest first, from 0.")
-    flags.DEFINE_string(
-        "search", None, "Name of the search; the only or the newest one by default."
-    )
-    flags.DEFINE_enum(
-        "stale",
-        "refuse",
-        ("refuse", "ok"),
-        "ok: take a subnet of a search of other weights than those of now, and measure it anew "
-        "first.",
-    )
-    flags.DEFINE_string("architecture", None, "File with an architecture as JSON.")
+    command_line.define_subnet_flags()
+    command_line.define_stale(", and measure it anew first")
     flags.DEFINE_string("name", None, "Name of the files; the space and a digest by default.")
     flags.DEFINE_enum(
         "weight_container",
@@ -97,10 +86,7 @@ def main():
         return
     runs.export_model(
         runs.Workdir(FLAGS.workdir),
-        index=FLAGS.index,
-        architecture_file=FLAGS.architecture,
-        search=FLAGS.search,
-        stale=FLAGS.stale,
+        **command_line.subnet_arguments(),
         name=FLAGS.name,
         page=FLAGS.page,
         options=runs.ExportOptions(

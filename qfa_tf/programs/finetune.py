@@ -20,18 +20,8 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     """Defines the flags of the program."""
-    flags.DEFINE_string("workdir", None, "Folder of a trained supernet.")
-    flags.DEFINE_integer("index", None, "One of the front, cheapest first, from 0.")
-    flags.DEFINE_string(
-        "search", None, "Name of the search; the only or the newest one by default."
-    )
-    flags.DEFINE_enum(
-        "stale",
-        "refuse",
-        ("refuse", "ok"),
-        "ok: take a subnet of a search of other weights than those of now.",
-    )
-    flags.DEFINE_string("architecture", None, "File with an architecture as JSON.")
+    command_line.define_subnet_flags("Folder of a trained supernet.")
+    command_line.define_stale()
     flags.DEFINE_string("name", None, "Of the new workdir; the space and a digest by default.")
     flags.DEFINE_integer("epochs", 4, "As long as those of the supernet.", lower_bound=1)
     flags.DEFINE_float(
@@ -44,10 +34,7 @@ def main() -> None:
     """Fine-tunes."""
     runs.finetune(
         runs.Workdir(FLAGS.workdir),
-        index=FLAGS.index,
-        architecture_file=FLAGS.architecture,
-        search=FLAGS.search,
-        stale=FLAGS.stale,
+        **command_line.subnet_arguments(),
         name=FLAGS.name,
         epochs=FLAGS.epochs,
         learning_rate=FLAGS.learning_rate,

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -91,6 +92,41 @@ def define_recipe(required: bool = True) -> None:
     def _has_one(values: dict[str, object]) -> bool:
         given = sum(value is not None for value in values.values())
         return given == 1 or (given == 0 and not required)
+
+
+def define_subnet_flags(workdir: str = "Folder of a trained run.") -> None:
+    """Defines the flags that say which subnet of which workdir a program is about.
+
+    Args:
+      workdir: Help of `--workdir`.
+    """
+    flags.DEFINE_string("workdir", None, workdir)
+    flags.DEFINE_integer("index", None, "One of the front, cheapest first, from 0.")
+    flags.DEFINE_string(
+        "search", None, "Name of the search; the only or the newest one by default."
+    )
+    flags.DEFINE_string("architecture", None, "File with an architecture as JSON.")
+
+
+def define_stale(more: str = "") -> None:
+    """Defines `--stale`; `more` says what happens with such a subnet."""
+    flags.DEFINE_enum(
+        "stale",
+        "refuse",
+        ("refuse", "ok"),
+        f"ok: take a subnet of a search of other weights than those of now{more}.",
+    )
+
+
+def subnet_arguments() -> dict[str, Any]:
+    """What the flags of `define_subnet_flags` and `define_stale` say, by name of the argument."""
+    given = flags.FLAGS
+    arguments = {
+        "index": given.index,
+        "architecture_file": given.architecture,
+        "search": given.search,
+    }
+    return arguments | ({"stale": given.stale} if "stale" in given else {})
 
 
 def recipe_value() -> ConfigDict:

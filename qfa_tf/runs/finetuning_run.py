@@ -11,15 +11,13 @@ from ml_collections import ConfigDict
 
 from qfa_tf.runs.architecture_files import architecture_text
 from qfa_tf.runs.building import build_space
-from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import per_stage
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.measurement import UNSEEN_SPLIT, workdir_evaluator
 from qfa_tf.runs.messages import say
 from qfa_tf.runs.run_data import open_data
-from qfa_tf.runs.searching.staleness import check_weights
-from qfa_tf.runs.selection import say_search, select
+from qfa_tf.runs.searching.staleness import select_for_weights
 from qfa_tf.runs.training.run import train
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Evaluation, EvaluationStore, StoredEvaluator
@@ -133,12 +131,15 @@ def finetune(
     if epochs < 1:
         raise RunError(f"epochs must be at least 1. Received: {epochs}.")
     space = build_space(config)
-    selection = select(
-        workdir, space, index=index, architecture_file=architecture_file, search=search
+    selection, checkpoint_key = select_for_weights(
+        workdir,
+        space,
+        console,
+        stale=stale,
+        index=index,
+        architecture_file=architecture_file,
+        search=search,
     )
-    checkpoint_key = key_of(require_newest(workdir))
-    say_search(selection, console)
-    check_weights(workdir, selection, checkpoint_key, stale)
     text = architecture_text(selection.architecture)
     tuned_config = tuning_config(config, workdir, text, epochs, learning_rate)
     parts = [text, checkpoint_key, str(epochs), str(tuned_config.training.learning_rate)]

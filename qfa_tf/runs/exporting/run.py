@@ -12,7 +12,6 @@ import rich.console
 
 from qfa_tf.cost import CostModel
 from qfa_tf.runs.building import build_space
-from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.exporting.budget import members_in_turn, none_holds, terms_of_file
 from qfa_tf.runs.exporting.building import PIXEL_RANGE, Draft, ModelBuilder, VerifiedModel
@@ -32,8 +31,8 @@ from qfa_tf.runs.messages import say
 from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.searching.reporting import refresh_page
-from qfa_tf.runs.searching.staleness import check_weights, is_stale, measured_anew
-from qfa_tf.runs.selection import Member, Selection, say_search, select
+from qfa_tf.runs.searching.staleness import is_stale, measured_anew, select_for_weights
+from qfa_tf.runs.selection import Member, Selection
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import PREDICTED
 from qfa_tf.search.intervals import with_interval
@@ -87,12 +86,15 @@ def export_model(
     console = console or rich.console.Console()
     config = workdir.config()
     space = build_space(config)
-    selection = select(
-        workdir, space, index=index, architecture_file=architecture_file, search=search
+    selection, checkpoint_key = select_for_weights(
+        workdir,
+        space,
+        console,
+        stale=stale,
+        index=index,
+        architecture_file=architecture_file,
+        search=search,
     )
-    checkpoint_key = key_of(require_newest(workdir))
-    say_search(selection, console)
-    check_weights(workdir, selection, checkpoint_key, stale)
     options = _fitting(options or ExportOptions(), space, console)
     if page:
         require_page(options)

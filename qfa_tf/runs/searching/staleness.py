@@ -1,17 +1,20 @@
 """Searches of other weights than a workdir has now."""
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 import rich.console
 
+from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import RunError, WorkdirError
 from qfa_tf.runs.messages import say
-from qfa_tf.runs.selection import Member, Selection
+from qfa_tf.runs.selection import Member, Selection, say_search, select
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Candidate, EvaluationStore, StoredEvaluator
+from qfa_tf.space import SearchSpace
 
 if TYPE_CHECKING:
     from qfa_tf.data import DataSplits
@@ -51,6 +54,39 @@ def check_weights(
         f"Search again ({command('search', workdir=workdir)}), or take the subnet all the same "
         "with --stale=ok, which measures it anew first."
     )
+
+
+def select_for_weights(
+    workdir: Workdir,
+    space: SearchSpace,
+    console: rich.console.Console,
+    *,
+    stale: str,
+    index: int | None,
+    architecture_file: str | os.PathLike | None,
+    search: str | None,
+) -> tuple[Selection, str]:
+    """(the subnet that a program is about, key of the newest weights), which is said.
+
+    Args:
+      workdir: Of a trained supernet.
+      space: Its search space.
+      console: For what is said.
+      stale: "ok" to take a subnet of a search of other weights.
+      index: See `select`.
+      architecture_file: The same.
+      search: The same.
+
+    Raises:
+      RunError: See `select` and `check_weights`; or nothing was trained yet.
+    """
+    selection = select(
+        workdir, space, index=index, architecture_file=architecture_file, search=search
+    )
+    checkpoint_key = key_of(require_newest(workdir))
+    say_search(selection, console)
+    check_weights(workdir, selection, checkpoint_key, stale)
+    return selection, checkpoint_key
 
 
 def measured_anew(
