@@ -66,3 +66,5 @@ def test_bad_arguments_are_refused(network):
         compare_integers(graph, [images[0][:0]])
     with pytest.raises(ValueError, match="foreign"):
         compare_integers(graph, images, ["foreign"])
+    with pytest.raises(TypeError, match=r"verify\(flatbuffer, model, images\).*Received: bytes"):
+        compare_integers(b"TFL3", images)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from quantize_configs.errors import InvalidInputError
+from quantize_configs.errors import InvalidInputError, InvalidTypeError
 from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.runtime import KernelSet, OperatorRecord
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph
@@ -163,7 +163,13 @@ def compare_integers(
       GraphError: The graph is not well formed.
       UnsupportedCombinationError: LiteRT computes an operation wrongly or not at all.
       InvalidInputError: The inputs do not fit, or `chunk_size` is below 1.
+      InvalidTypeError: `graph` is something else.
     """
+    if not isinstance(graph, IntegerGraph):
+        raise InvalidTypeError(
+            "compare_integers takes the integer graph of a model. To compare a file with its model "
+            f"use verify(flatbuffer, model, images). Received: {type(graph).__name__}."
+        )
     if chunk_size < 1:
         raise InvalidInputError(f"chunk_size is at least 1. Received: {chunk_size}.")
     inputs = [np.asarray(array) for array in inputs]
