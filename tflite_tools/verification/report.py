@@ -246,10 +246,10 @@ def _checked_images(model, names: Sequence[str], images: Images) -> list[np.ndar
     for tensor, name, array in zip(model.inputs, names, arrays, strict=True):
         expected = tuple(tensor.shape[1:])
         if array.shape[1:] != expected or not len(array) or len(array) != len(arrays[0]):
-            place = f" for the input {name!r}" if len(names) > 1 else ""
+            several = f" for the input {name!r}, equally many for all inputs,"
             raise InvalidInputError(
-                f"Images{place} must be at least one of the shape {expected}, equally many for all "
-                f"inputs. Received: {array.shape}."
+                f"Images{several if len(names) > 1 else ''} must be at least one of the shape "
+                f"{expected}. Received: {array.shape}."
             )
     return arrays
 

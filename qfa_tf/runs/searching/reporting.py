@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Iterable
 
 from qfa_tf.runs.exporting.records import ModelRecord, model_path, read_record, record_path
 from qfa_tf.runs.searching.folder import SearchFolder, finished_searches
@@ -60,14 +61,22 @@ def refresh_page(workdir: Workdir, folder: SearchFolder) -> None:
     write_report(result, folder.report, _completed(workdir, folder, result, details))
 
 
-def known_unseen(folder: SearchFolder, key: str) -> Unseen | None:
-    """What `write_page` kept of the chosen subnet on unseen images, where it is that of a key."""
-    try:
-        content = json.loads(folder.details_file.read_text(encoding="utf-8"))
-        found = Unseen(**content["unseen"])
-    except (OSError, ValueError, KeyError, TypeError):  # it is measured again
-        return None
-    return found if found.key == key else None
+def known_unseen(folders: Iterable[SearchFolder], key: str) -> Unseen | None:
+    """What `write_page` kept of a chosen subnet on unseen images, where it is that of a key.
+
+    Args:
+      folders: Of the searches that may know it.
+      key: Identifies weights, calibration, images and subnet.
+    """
+    for folder in folders:
+        try:
+            content = json.loads(folder.details_file.read_text(encoding="utf-8"))
+            found = Unseen(**content["unseen"])
+        except (OSError, ValueError, KeyError, TypeError):  # it is measured again
+            continue
+        if found.key == key:
+            return found
+    return None
 
 
 def _completed(

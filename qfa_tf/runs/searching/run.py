@@ -6,7 +6,7 @@ import hashlib
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from qfa_tf.runs.searching.folder import (
     PREDICTOR_FILE,
     SearchFolder,
     claimed_search,
+    finished_searches,
     search_folder,
 )
 from qfa_tf.runs.searching.reporting import known_unseen, write_page
@@ -178,7 +179,8 @@ def search_workdir(
         unseen: Unseen | None = None
         if apart is not None and result.chosen is not None:
             began = time.perf_counter()
-            unseen = _on_unseen_images(apart, result.chosen, folder, console)
+            known_to = [folder, *finished_searches(workdir)]
+            unseen = _on_unseen_images(apart, result.chosen, known_to, console)
             display.seconds["unseen images"] = time.perf_counter() - began
         next_command = _next_command(workdir, settings, folder)
         details = ReportDetails(
@@ -264,7 +266,7 @@ def _measuring(
 def _on_unseen_images(
     evaluator: SupernetEvaluator,
     chosen: Candidate,
-    folder: SearchFolder,
+    folders: Sequence[SearchFolder],
     console: rich.console.Console,
 ) -> Unseen:
     """The chosen subnet, and no other one, on the images that chose nothing.
@@ -274,7 +276,7 @@ def _on_unseen_images(
     parts = [evaluator.checkpoint_key, evaluator.calibration_key]
     parts += [evaluator.images_key(UNSEEN_SPLIT), str(list(chosen.genome))]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    known = known_unseen(folder, key)
+    known = known_unseen(folders, key)
     if known is not None:
         return known
     say(console, f"Measuring the chosen subnet on images of {UNSEEN_SPLIT}.")
