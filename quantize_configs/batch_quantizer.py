@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from quantize_configs import range_estimation
 from quantize_configs.bit_widths import WIDE_BITS
+from quantize_configs.bounds import bounds_of
 from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.fake_quantization import (
@@ -22,6 +23,13 @@ from quantize_configs.fractional_quantization import (
 )
 from quantize_configs.keras_backend import keras
 from quantize_configs.quantizer_options import BATCH_ESTIMATORS, BatchOptions
+
+OFFSET_SHARE = 0.5
+"""Largest `beta` of an integer zero point, in steps, as a share of the steps of the grid.
+
+With few bits an offset of all steps moves the whole range into one code. The channel is constant
+then, nothing tells the offset to come back, and every subnet with these bits there is lost.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +55,8 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
 
     with `z = clip(round(z_B + beta), qmin, qmax)` for `zero_point="integer"` (what an integer
     runtime can compute) and `z = z_B + beta` for "fractional" (the paper's formula, computed
-    operation by operation as its release does).
+    operation by operation as its release does). Training keeps the beta of an integer zero point
+    within `OFFSET_SHARE` of the grid, up and down.
 
     The range comes from the batch in training. Outside training it is the stored one; while
     `accumulating` is set (see `quantize_configs.calibrate`) it comes from the batch and is also
@@ -90,8 +99,10 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
     @property
     def learned_values(self) -> dict[str, LearnedValue]:
         """`theta` and `beta`; nothing when `learned` is false."""
-        roles = ("theta", "beta") if self.learned else ()
-        return dict.fromkeys(roles, LearnedValue(0.0))
+        if not self.learned:
+            return {}
+        share = OFFSET_SHARE if self.has_integer_zero_point else None
+        return {"theta": LearnedValue(0.0), "beta": LearnedValue(0.0, largest_share=share)}
 
     def start(self, values) -> dict[str, np.ndarray]:
         """Zeros: the range brings what the data tells."""
@@ -136,16 +147,18 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
 
     def build_learned(self, name, layer) -> dict[str, tf.Variable]:
         """Creates only the learned parameters, for callers that bring the range themselves."""
-        shape = [self.banks * len(self.bit_widths.choices)]
+        choices = self.bit_widths.choices * self.banks
+        limits = np.array([self.limits(bits) for bits in choices], np.float32)
         return {
             role: layer.add_weight(
                 name=f"{name}_{role}",
-                shape=shape,
+                shape=[len(choices)],
                 dtype=tf.float32,
                 initializer=keras.initializers.Zeros(),
                 trainable=True,
+                constraint=bounds_of(one.largest_share, limits),
             )
-            for role in self.learned_values
+            for role, one in self.learned_values.items()
         }
 
     @tf.autograph.experimental.do_not_convert

@@ -20,10 +20,13 @@ class LearnedValue:
     Attributes:
       initial: Before any data.
       trainable: Whether training moves it.
+      largest_share: How large training may make it at most, up or down, as a share of the steps of
+        its grid; None for no bound.
     """
 
     initial: float
     trainable: bool = True
+    largest_share: float | None = None
 
 
 class ElasticQuantizer(Quantizer):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.bounds import bounds_of
 from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
@@ -69,19 +70,21 @@ class PrecisionBank(keras.layers.Layer):
         Where grids are learned, also `activation_started` (zeros: which have a value from data).
         """
 
-        def vector(name, size, initial, trainable=True):
+        def vector(name, size, initial, trainable=True, constraint=None):
             return self.add_weight(
                 name=name,
                 shape=(size,),
                 dtype=tf.float32,
                 initializer="zeros" if initial == 0 else keras.initializers.Constant(initial),
                 trainable=trainable,
+                constraint=constraint,
             )
 
         self.step = vector("step", self._weights.size, 1.0)
         size = self._activations.size
         for name, one in self._activation_values.items():
-            setattr(self, name, vector(name, size, one.initial, one.trainable))
+            bounds = bounds_of(one.largest_share, self._activations.limits)
+            setattr(self, name, vector(name, size, one.initial, one.trainable, bounds))
         if self.learns_grids:
             self.activation_started = vector("activation_started", size, 0.0, False)
         super().build(input_shape)
@@ -242,7 +245,7 @@ class _Tables:
         for quantizer in self._quantizers:
             for role, one in quantizer.learned_values.items():
                 before = found.get(role, one)
-                found[role] = LearnedValue(one.initial, one.trainable or before.trainable)
+                found[role] = dataclasses.replace(one, trainable=one.trainable or before.trainable)
         return found
 
     def readable(self, vectors: Sequence[tf.Variable]) -> dict[str, np.ndarray]:
