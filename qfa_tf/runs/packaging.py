@@ -36,7 +36,8 @@ def package_workdir(
 ) -> pathlib.Path:
     """Writes NAME.npz and NAME.json of a trained supernet, and measures what they hold.
 
-    The accuracies are those of the weights as they are stored.
+    The accuracies are those of the weights as they are stored. Values outside the bounds that
+    training keeps by now, of nets that an earlier release trained, are brought within.
 
     Args:
       workdir: Of a finished training of a supernet.
@@ -65,6 +66,7 @@ def package_workdir(
     say(console, "Loading TensorFlow, the images and the supernet.")
     data = open_data(workdir, config)
     net, checkpoint_key = restore(workdir)
+    bounded = _bounded(net)
     arrays = stored_weights(net)
     assign_weights(net, arrays, name)
     evaluator = workdir_evaluator(workdir, space, data, net)
@@ -97,8 +99,20 @@ def package_workdir(
         },
         "accuracy": accuracy,
         "checkpoint": checkpoint_key,
+        "values_brought_within_bounds": bounded,
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
     }
     path = write_pretrained(pathlib.Path(folder), name, arrays, facts)
     say(console, f"Wrote {path} ({path.stat().st_size:,} bytes) and {path.with_suffix('.json')}")
     return path
+
+
+def _bounded(net) -> int:
+    """Brings learned values within their bounds; how many were outside."""
+    outside = 0
+    for variable in net.trainable_variables:
+        if variable.constraint is not None:
+            before, after = variable.numpy(), variable.constraint(variable).numpy()
+            outside += int(np.count_nonzero(before != after))
+            variable.assign(after)
+    return outside

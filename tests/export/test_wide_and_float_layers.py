@@ -130,8 +130,9 @@ def test_types_and_boundaries(case):
 
 def test_inspect_shows_the_weights_behind_their_widening():
     flatbuffer = tflite_tools.convert(deployable({"conv": FLOAT16}))
-    (record,) = (it for it in tflite_tools.inspect(flatbuffer).layers if it.name == "conv")
-    assert (record.operator, record.weight_type, record.delegate) == (
+    (record,) = (it for it in tflite_tools.inspect(flatbuffer).layers if it.tensor == "conv.float")
+    assert (record.name, record.operator, record.weight_type, record.delegate) == (
+        "conv",
         "CONV_2D",
         "FLOAT16",
         "XNNPACK",
