@@ -28,7 +28,7 @@ COMPILERS = ("c++", "g++", "clang++")
 TIME_LIMIT = 600
 
 
-class NativeBuildError(UnavailableError):
+class NativeBuildError(UnavailableError, RuntimeError):
     """The kernels could not be built; everything works without them, more slowly."""
 
 
