@@ -34,8 +34,11 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 @contextlib.contextmanager
 def float32_policy() -> Iterator[None]:
-    """New layers compute in float32, whatever Keras' global policy is."""
+    """New layers compute in float32 where Keras' global policy asks for fewer bits."""
     before = keras.mixed_precision.global_policy()
+    if before.compute_dtype in ENOUGH:  # a policy that was never set follows the type of floats
+        yield
+        return
     keras.mixed_precision.set_global_policy("float32")
     try:
         yield

@@ -13,6 +13,7 @@ PAGES = {
 }
 NOT_RUN = {
     "adb:SERIAL": "needs a phone",
+    "mediapipe.tasks": "needs MediaPipe Tasks; tests/export/test_mediapipe.py does the same",
     "b234_ps.pth": "needs a file of the official release",
     "# tflite_tools/operators/pooling.py": "shows parts of three files of this package",
 }

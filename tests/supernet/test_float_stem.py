@@ -83,7 +83,7 @@ def test_kept_in_float_in_one_partition(kept):
     assert {item.name for item in xnnpack.tensors} >= {"stem.norm", "stem.activation.result"}
     weight_type, pair = FLOATS[name]
     inspected = tflite_tools.inspect(flatbuffer)
-    (stem,) = (it for it in inspected.layers if it.name == "stem")
+    (stem,) = (it for it in inspected.layers if (it.name, it.operator) == ("stem", "CONV_2D"))
     assert (stem.weight_type, stem.delegate) == (weight_type, "XNNPACK")
     assert tuple(inspected.metadata["bits"]["stem"]) == pair
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 import tensorflow as tf
 
 from qfa_tf import QFASupernet
@@ -56,6 +58,12 @@ def test_activations_by_name():
         "relu6": np.clip(x, 0, 6),
         "hard_sigmoid": sigmoid_formula(x),
         "hard_swish": x * sigmoid_formula(x),
+        "elu": np.where(x > 0, x, np.expm1(x)),
+        "gelu": x * scipy.stats.norm.cdf(x),
+        "selu": 1.05070098 * np.where(x > 0, x, 1.67326324 * np.expm1(x)),
+        "sigmoid": scipy.special.expit(x),
+        "swish": x * scipy.special.expit(x),
+        "tanh": np.tanh(x),
     }
     assert set(ACTIVATIONS) == set(expected)
     for name, values in expected.items():
