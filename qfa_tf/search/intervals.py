@@ -7,6 +7,7 @@ import numpy as np
 Z95 = 1.959963984540054
 """Two-sided 95 % of a normal distribution."""
 SIGNIFICANCE = 0.05
+_ROUNDING = 1e-9
 
 
 def wilson(accuracy: float, images: int) -> tuple[float, float]:
@@ -56,6 +57,24 @@ def mcnemar(first: bytes, second: bytes) -> float:
     from scipy.special import bdtr  # the binomial distribution function
 
     return float(min(1.0, 2 * bdtr(min(only_one, only_other), discordant, 0.5)))
+
+
+def within_standard_error(best: bytes, other: bytes) -> bool:
+    """Whether a network is at most one standard error less accurate than another one.
+
+    The error is that of the difference on the same images. Breiman, Friedman, Olshen and Stone,
+    "Classification and Regression Trees" (1984), take the simplest model within it.
+
+    Args:
+      best: A byte per image, 1 where the more accurate network was right.
+      other: Of the other one, on the same images.
+    """
+    lost = (np.frombuffer(best, np.uint8) > 0).astype(np.float64)
+    lost -= np.frombuffer(other, np.uint8) > 0
+    if len(lost) < 2:
+        return True
+    error = lost.std(ddof=1) / math.sqrt(len(lost))
+    return bool(lost.mean() <= error * (1 + _ROUNDING))
 
 
 def distinguishable(first: bytes | None, second: bytes | None) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from qfa_tf.search.constraints import Constraint, parse_constraints
-from qfa_tf.search.intervals import distinguishable, wilson
+from qfa_tf.search.intervals import distinguishable, wilson, within_standard_error
 from qfa_tf.search.pareto import non_dominated
 from qfa_tf.search.predictor_quality import PredictorQuality
 from qfa_tf.search.store import packed, unpacked
@@ -159,10 +159,26 @@ class SearchResult:
         )
 
     @functools.cached_property
+    def near_indices(self) -> frozenset[int]:
+        """Those of `tied_indices` at most one standard error below the best one.
+
+        That a test finds no difference on few images is no proof that there is none, so the choice
+        goes no further down than that (see `intervals.within_standard_error`).
+        """
+        if self.best_index is None:
+            return frozenset()
+        best = self.candidates[self.best_index].answers
+        return frozenset(
+            i
+            for i in self.tied_indices
+            if i == self.best_index or _near(best, self.candidates[i].answers)
+        )
+
+    @functools.cached_property
     def chosen_index(self) -> int | None:
         """Position of the candidate to take, None if none meets the constraints.
 
-        The cheapest of those that noise does not tell from the most accurate one; with `minimize`
+        The cheapest of those within one standard error of the most accurate one; with `minimize`
         the cheapest of all, and of equally cheap ones the most accurate.
         """
         allowed = [i for i, candidate in enumerate(self.candidates) if self.meets(candidate)]
@@ -173,7 +189,7 @@ class SearchResult:
         accuracy, cost = self._most_accurate(index)
         if self.minimize:
             return False, cost, accuracy
-        return (False, cost, accuracy) if index in self.tied_indices else (True, accuracy, cost)
+        return (False, cost, accuracy) if index in self.near_indices else (True, accuracy, cost)
 
     def _most_accurate(self, index: int) -> tuple[float, float]:
         candidate = self.candidates[index]
@@ -324,3 +340,7 @@ def _damaged(path: pathlib.Path, reason: object) -> ResultError:
         f"{path} is damaged or was edited: {reason}. It was left as it is; search again to write "
         "a new one (evaluations in the store are not repeated)."
     )
+
+
+def _near(best: bytes | None, other: bytes | None) -> bool:
+    return best is not None and other is not None and within_standard_error(best, other)

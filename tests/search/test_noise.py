@@ -95,6 +95,12 @@ def front(space, cost):
     return dataclasses.replace(found, candidates=members)
 
 
+def _losing(front, count):
+    """The second of the front, wrong where the best one is, and on `count` images more."""
+    wrong = [1, 2, 3, 50, *range(60, 60 + count)]
+    return candidate(front.candidates[1].genome, wrong, 2)
+
+
 def test_ties_go_to_the_cheaper(front):
     assert front.front_indices == (0, 1, 2)
     assert mcnemar(front.front[0].answers, front.front[2].answers) < 0.05
@@ -102,6 +108,11 @@ def test_ties_go_to_the_cheaper(front):
     assert (front.best_index, front.tied_indices, front.chosen_index) == (2, {1, 2}, 1)
     order = sorted(range(3), key=front.preference)
     assert order == [1, 2, 0]
+    # On as few images a test tells less: five against none is nothing to it, but two errors.
+    wide = dataclasses.replace(
+        front, candidates=(*front.candidates[:1], _losing(front, 5), front.candidates[2])
+    )
+    assert (wide.tied_indices, wide.near_indices, wide.chosen_index) == ({1, 2}, {2}, 2)
     # Only among those within the constraints.
     bound = parse_constraints("accuracy>=0.985")
     assert dataclasses.replace(front, constraints=bound).chosen_index == 2

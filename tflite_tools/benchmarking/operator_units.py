@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from tflite_tools.flatbuffer import runtime
-from tflite_tools.flatbuffer.metadata import FILE_IDENTIFIER
+from tflite_tools.flatbuffer.damage import FILE_IDENTIFIER
 from tflite_tools.flatbuffer.native_notes import without_notes
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.operators.grids import Dequantize, Quantize

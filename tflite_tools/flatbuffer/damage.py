@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from quantize_configs.errors import QFAError
 from tflite_tools.flatbuffer.runtime import FlatbufferError
 
+FILE_IDENTIFIER = b"TFL3"
+
 
 @contextlib.contextmanager
 def damage_said(flatbuffer: bytes) -> Iterator[None]:
@@ -18,8 +20,13 @@ def damage_said(flatbuffer: bytes) -> Iterator[None]:
       flatbuffer: What is read.
 
     Raises:
-      FlatbufferError: The file is damaged.
+      FlatbufferError: The bytes are no .tflite file, or a damaged one.
     """
+    if flatbuffer[4:8] != FILE_IDENTIFIER:
+        raise FlatbufferError(
+            f"These {len(flatbuffer)} bytes are no .tflite file: they do not carry the identifier "
+            f"{FILE_IDENTIFIER.decode()!r}."
+        )
     try:
         yield
     except QFAError:

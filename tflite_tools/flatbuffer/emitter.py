@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tflite_tools.flatbuffer.metadata import FILE_IDENTIFIER, METADATA_NAME, encoded
+from tflite_tools.flatbuffer.damage import FILE_IDENTIFIER
+from tflite_tools.flatbuffer.metadata import METADATA_NAME, encoded
 from tflite_tools.flatbuffer.packing import pack
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Operation, Tensor
 from tflite_tools.operators.grids import Dequantize

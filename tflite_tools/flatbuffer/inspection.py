@@ -16,8 +16,7 @@ import numpy as np
 
 from tflite_tools.flatbuffer.conversion_keys import BITS_KEY, LABELS_KEY
 from tflite_tools.flatbuffer.damage import damage_said
-from tflite_tools.flatbuffer.metadata import FILE_IDENTIFIER, read_metadata
-from tflite_tools.flatbuffer.runtime import FlatbufferError
+from tflite_tools.flatbuffer.metadata import read_metadata
 
 _PROBE_SECONDS = 60
 _SETTING_TYPES = ("INT32", "INT64")  # shapes, axes and biases
@@ -139,11 +138,6 @@ def inspect(file: str | os.PathLike | bytes, *, delegation: bool = True) -> Insp
     content = (
         bytes(file) if isinstance(file, bytes | bytearray) else pathlib.Path(file).read_bytes()
     )
-    if content[4:8] != FILE_IDENTIFIER:
-        raise FlatbufferError(
-            f"These {len(content)} bytes are no .tflite file: they do not carry the identifier "
-            f"{FILE_IDENTIFIER.decode()!r}."
-        )
     with damage_said(content):
         parsed = _parsed(content)
     return _with_delegation(parsed, content) if delegation else parsed

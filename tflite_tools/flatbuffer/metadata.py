@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from tflite_tools.flatbuffer.associated_files import read_files, with_files
-from tflite_tools.flatbuffer.damage import damage_said
+from tflite_tools.flatbuffer.damage import FILE_IDENTIFIER, damage_said
 
 #: Name of the metadata entry in the flatbuffer.
 METADATA_NAME = "qfa_tf"
-FILE_IDENTIFIER = b"TFL3"
 
 
 def read_metadata(flatbuffer: bytes) -> dict | None:

@@ -356,8 +356,8 @@ def _tie(result: SearchResult) -> str:
         return ""
     best = result.candidates[result.best_index]
     return (
-        f"the cheapest of {len(result.tied_indices)} that the same images do not tell from the "
-        f"most accurate one ({100 * best.accuracy:.2f} %, {result.objective} "
+        f"the cheapest of {len(result.near_indices)} within one standard error of the most "
+        f"accurate one ({100 * best.accuracy:.2f} %, {result.objective} "
         f"{best.costs[result.objective]:.4g}), "
     )
 
