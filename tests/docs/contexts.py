@@ -87,8 +87,12 @@ def architecture():
 
 
 def deployment():
+    from quantize_configs.keras_backend import keras
+
+    trained = float_model()
+    trained.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return {
-        "float_model": float_model(),
+        "float_model": trained,
         "validation_batches": batches(16),
         "training_batches": batches(16),
         "names": [f"class {number}" for number in range(10)],
