@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from tflite_tools.flatbuffer import runtime
-from tflite_tools.flatbuffer.damage import FILE_IDENTIFIER
+from tflite_tools.flatbuffer.metadata import packed, unpacked
 from tflite_tools.flatbuffer.native_notes import without_notes
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.operators.grids import Dequantize, Quantize
@@ -100,12 +100,9 @@ def operator_units(flatbuffer: bytes, kernel_set: str = "xnnpack") -> list[Opera
 
 def as_models(flatbuffer: bytes, units: list[OperatorUnit]) -> list[bytes]:
     """Each unit as a model of its own, with the tensors it reads as inputs."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
     models = []
     for unit in units:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer))
+        model = unpacked(flatbuffer)
         graph = model.subgraphs[0]
         graph.operators = [graph.operators[position] for position in unit.positions]
         written = [int(tensor) for node in graph.operators for tensor in node.outputs]
@@ -118,9 +115,7 @@ def as_models(flatbuffer: bytes, units: list[OperatorUnit]) -> list[bytes]:
         graph.outputs = [tensor for tensor in written if tensor not in read]
         _drop_unused(model, graph)
         model.signatureDefs = []
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-        models.append(bytes(builder.Output()))
+        models.append(packed(model))
     return models
 
 

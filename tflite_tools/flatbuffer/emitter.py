@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tflite_tools.flatbuffer.damage import FILE_IDENTIFIER
-from tflite_tools.flatbuffer.metadata import METADATA_NAME, encoded
+from tflite_tools.flatbuffer.metadata import METADATA_NAME, encoded, packed, unpacked
 from tflite_tools.flatbuffer.packing import pack
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Operation, Tensor
 from tflite_tools.operators.grids import Dequantize
@@ -60,18 +59,13 @@ def needs_older_versions(graph: IntegerGraph) -> bool:
 
 def with_all_outputs(flatbuffer: bytes) -> bytes:
     """A copy of a model in which every tensor that an operator writes is an output as well."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(flatbuffer))
+    model = unpacked(flatbuffer)
     subgraph = model.subgraphs[0]
     produced = [int(index) for node in subgraph.operators for index in node.outputs]
     outputs = [int(index) for index in subgraph.outputs]
     subgraph.outputs = outputs + [index for index in produced if index not in outputs]
     model.signatureDefs = []
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    return packed(model)
 
 
 class _Emitter:
@@ -95,8 +89,6 @@ class _Emitter:
         self._operator_codes: dict[tuple[str, int], int] = {}
 
     def serialise(self) -> bytes:
-        import flatbuffers
-
         schema = self._schema
         for tensor in self._graph.tensors.values():
             self._add_tensor(tensor)
@@ -116,9 +108,7 @@ class _Emitter:
         model.signatureDefs = [self._signature()]
         model.metadata = self._metadata()
         model.buffers = self._buffers
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-        return bytes(builder.Output())
+        return packed(model)
 
     def _add_tensor(self, tensor: Tensor) -> int:
         """Adds a tensor; a constant gets a new buffer of its own."""
