@@ -2,18 +2,17 @@
 
 import collections
 import json
+import os
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
 from byte_mutations import mutated
+from forked import Forked
 
 import tflite_tools
 from qfa_tf.space import Architecture, SearchSpace
-from quantize_configs import BitPolicy, calibrate, prepare_for_deployment, quantize
 from quantize_configs.errors import QFAError
-from quantize_configs.keras_backend import keras
 from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.graph_reader import read_graph
 from tflite_tools.flatbuffer.metadata import with_metadata
@@ -21,8 +20,11 @@ from tflite_tools.flatbuffer.metadata import with_metadata
 SECONDS = 600
 
 
-def small_flatbuffer() -> tuple[bytes, np.ndarray]:
-    """A file with packed weights, a depthwise layer and a sum, and images for it."""
+def write_small_flatbuffer(folder: pathlib.Path) -> None:
+    """`original.tflite`, with packed weights, a depthwise layer and a sum, and images for it."""
+    from quantize_configs import BitPolicy, calibrate, prepare_for_deployment, quantize
+    from quantize_configs.keras_backend import keras
+
     keras.utils.set_random_seed(0)
     layers = keras.layers
     images = keras.Input((8, 8, 3))
@@ -37,12 +39,11 @@ def small_flatbuffer() -> tuple[bytes, np.ndarray]:
     pixels = np.random.default_rng(0).uniform(0, 1, (16, 8, 8, 3)).astype(np.float32)
     calibrate(model, [pixels])
     prepare_for_deployment(model)
-    return tflite_tools.convert(model), pixels
+    (folder / "original.tflite").write_bytes(tflite_tools.convert(model))
+    np.save(folder / "images.npy", pixels)
 
 
-def judge_flatbuffer(
-    content: bytes, images: np.ndarray, batch: list[bytes], folder: pathlib.Path
-) -> collections.Counter[str]:
+def judge_flatbuffers(batch: list[bytes], folder: pathlib.Path) -> collections.Counter[str]:
     """What becomes of mutated files, each in turn in a process that LiteRT may end.
 
     Read by `inspect` and as an integer graph, run by LiteRT. "sentence": refused by a QFAError, or
@@ -50,68 +51,78 @@ def judge_flatbuffer(
     "equal": it computes what the original computes; "recognised": it computes something else, and
     `verify` would see that it is another file; "accepted": it would not; "traceback": another
     error; "crash": `inspect` ended or said nothing.
+
+    Args:
+      batch: The files.
+      folder: Where `write_small_flatbuffer` has written.
     """
-    files = []
-    for number, data in enumerate(batch):
-        path = folder / f"{number}.tflite"
-        path.write_bytes(data)
-        files.append(str(path))
-    original = folder / "original.tflite"
-    original.write_bytes(content)
-    np.save(folder / "images.npy", images)
     counts: collections.Counter[str] = collections.Counter()
-    waiting = files
-    while waiting:
-        done = subprocess.run(
-            [sys.executable, __file__, str(original), str(folder / "images.npy"), *waiting],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-        answers = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line]
-        read = [verdict for path, verdict in answers if path in waiting]
-        counts.update(verdict for verdict in read if verdict != "begins")
-        begun = [path for path, verdict in answers if verdict == "begins"]
-        if done.returncode == 0:
-            break
-        counts[_of_crash(begun[-1])] += 1
-        waiting = waiting[waiting.index(begun[-1]) + 1 :]
+    first = 0
+    while first < len(batch):
+        answers = folder / "answers.txt"
+        process = Forked(_judge_here, folder, batch[first:], answers)
+        status = process.wait(SECONDS)
+        if status is None:
+            process.kill()
+        elif status > 0:
+            raise SystemExit(process.errors)
+        verdicts = answers.read_text().split()
+        counts.update(verdicts)
+        first += len(verdicts)
+        if status != 0 and first < len(batch):
+            counts[_of_crash(batch[first], folder)] += 1
+            first += 1
     return counts
 
 
-def _of_crash(path: str) -> str:
+def _of_crash(content: bytes, folder: pathlib.Path) -> str:
     """LiteRT ended the process; `inspect`, which asks it in another process, must say so."""
-    code = "import sys, tflite_tools; print(tflite_tools.inspect(sys.argv[1]))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, path], capture_output=True, text=True, timeout=SECONDS
-    )
-    told = "LiteRT cannot run it" in done.stdout or "FlatbufferError" in done.stderr
-    return "sentence" if told else "crash"
+    told = folder / "told.txt"
+    told.unlink(missing_ok=True)
+    Forked(_inspect, content, told).wait(SECONDS)
+    return "sentence" if told.is_file() and "LiteRT cannot" in told.read_text() else "crash"
 
 
-def judge_here(original: str, images: str, paths: list[str]) -> None:
-    """Judges files in this process, a line before and after each."""
-    content, pixels = pathlib.Path(original).read_bytes(), np.load(images)
-    plain = with_metadata(content, {})
-    wanted = list(runtime.run(content, [pixels]).outputs.values())
-    for path in paths:
-        print(f"{path}\tbegins", flush=True)
-        data = pathlib.Path(path).read_bytes()
-        try:
-            tflite_tools.inspect(data, delegation=False)
-            read_graph(data).validate()
-            found = list(runtime.run(data, [pixels]).outputs.values())
-            same = len(found) == len(wanted) and all(
-                np.array_equal(one, other) for one, other in zip(found, wanted, strict=True)
-            )
-            known = with_metadata(data, {}) != plain  # what `verify` compares
-            verdict = "equal" if same else "recognised" if known else "accepted"
-        except QFAError:
-            verdict = "sentence"
-        except Exception as error:
-            print(f"{path}: {type(error).__name__}: {error}", file=sys.stderr)
-            verdict = "traceback"
-        print(f"{path}\t{verdict}", flush=True)
+def _inspect(content: bytes, told: pathlib.Path) -> None:
+    try:
+        text = str(tflite_tools.inspect(content))
+    except QFAError as error:
+        text = f"LiteRT cannot read it: {error}"
+    told.write_text(text)
+
+
+def _judge_here(folder: pathlib.Path, batch: list[bytes], answers: pathlib.Path) -> None:
+    """Judges files in this process, and writes each verdict at once."""
+    _silence_libraries()
+    original, pixels = (folder / "original.tflite").read_bytes(), np.load(folder / "images.npy")
+    plain = with_metadata(original, {})
+    wanted = list(runtime.run(original, [pixels]).outputs.values())
+    with open(answers, "w") as file:
+        for data in batch:
+            print(_verdict(data, pixels, wanted, plain), file=file, flush=True)
+
+
+def _silence_libraries() -> None:
+    """LiteRT tells standard output and error what it thinks of each file; Python's errors pass."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(null, descriptor)
+
+
+def _verdict(data: bytes, pixels: np.ndarray, wanted: list[np.ndarray], plain: bytes) -> str:
+    try:
+        tflite_tools.inspect(data, delegation=False)
+        read_graph(data).validate()
+        found = list(runtime.run(data, [pixels]).outputs.values())
+    except QFAError:
+        return "sentence"
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return "traceback"
+    if len(found) == len(wanted) and all(map(np.array_equal, found, wanted)):
+        return "equal"
+    return "recognised" if with_metadata(data, {}) != plain else "accepted"  # what `verify` sees
 
 
 def judge_genomes(space: SearchSpace, count: int, seed: int) -> collections.Counter[str]:
@@ -170,7 +181,3 @@ def _mutated_text(space: SearchSpace, rng: np.random.Generator) -> str:
         values = [None, -1, "x", [], {}, 1e9, True, [[2, 2]] * 3]
         content[key] = values[rng.integers(len(values))]
     return json.dumps(content)
-
-
-if __name__ == "__main__":
-    judge_here(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -8,8 +8,9 @@ README.md gets the table of the newest exported model between its two quickstart
 import datetime
 import json
 import os
-import pathlib
 import sys
+
+from page_part import ROOT, PagePart
 
 from qfa_tf.runs import Workdir
 from qfa_tf.runs.exporting.records import model_path, read_records
@@ -17,11 +18,7 @@ from qfa_tf.runs.exporting.table import model_figures
 from quantize_configs.files import write_text
 from tflite_tools.benchmarking.measurement import host_processor
 
-ROOT = pathlib.Path(__file__).parent.parent
 RESULT = ROOT / "docs" / "results" / "quickstart.json"
-README = ROOT / "README.md"
-BEGIN = "<!-- quickstart begin: written by scripts/record_quickstart.py -->"
-END = "<!-- quickstart end -->"
 BENCHMARK = "host-1"
 
 
@@ -44,15 +41,10 @@ def main(path: str) -> None:
         f"| {label} | {value.replace(chr(10), '; ')} |"
         for label, value in result["figures"].items()
     )
-    text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    table = (
-        f"\n| | |\n|---|---|\n{rows}\n\n"
-        f"Measured {result['date']} on {result['cpu']}, {result['cores']} cores.\n\n"
-    )
-    write_text(README, before + BEGIN + "\n" + table.lstrip("\n") + END + after)
-    print(f"{record.name} recorded in {RESULT} and {README}")
+    measured = f"Measured {result['date']} on {result['cpu']}, {result['cores']} cores."
+    part = PagePart("README.md", "quickstart")
+    part.write(f"| | |\n|---|---|\n{rows}\n\n{measured}")
+    print(f"{record.name} recorded in {RESULT} and {part.path}")
 
 
 if __name__ == "__main__":

@@ -5,15 +5,9 @@
 With --check nothing is written; the status is 1 when the page is out of date.
 """
 
-import argparse
 import json
-import pathlib
-import sys
 
-ROOT = pathlib.Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "pretrained.md"
-BEGIN = "<!-- pretrained begin: written by scripts/write_pretrained_table.py -->"
-END = "<!-- pretrained end -->"
+from page_part import ROOT, PagePart, run
 
 
 def table() -> str:
@@ -46,18 +40,5 @@ def table() -> str:
     return "\n".join([*lines, "", *notes])
 
 
-def main() -> None:
-    """Writes, or checks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
-    text = PAGE.read_text(encoding="utf-8")
-    head, rest = text.split(BEGIN)
-    wanted = f"{head}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
-    if check:
-        sys.exit(f"{PAGE} is out of date: python {sys.argv[0]}" if wanted != text else 0)
-    PAGE.write_text(wanted, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    run(PagePart("docs/pretrained.md", "pretrained"), table(), __doc__)

@@ -5,16 +5,12 @@
 With --check nothing is written; the status is 1 when the page is out of date.
 """
 
-import argparse
 import csv
-import pathlib
-import sys
 
-ROOT = pathlib.Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "reliability.md"
+from page_part import ROOT, PagePart, run
+
 ROWS = ROOT / "benchmarks" / "results" / "reliability.csv"
-BEGIN = "<!-- reliability begin: written by scripts/write_reliability_table.py -->"
-END = "<!-- reliability end -->"
+KILLS = ("train", "search", "table", "finetune")
 TITLES = {
     "train": "kill -9 of trainings",
     "search": "kill -9 of searches",
@@ -22,6 +18,7 @@ TITLES = {
     "finetune": "kill -9 of fine-tunings",
     "flatbuffers": "mutated .tflite files",
     "genomes": "mutated genomes and texts",
+    "limits": "runs whose files may not grow",
     "disk": "runs on a full disk",
     "clock": "runs with a clock that jumps",
     "twice": "pairs at once",
@@ -40,7 +37,7 @@ def table() -> str:
             continue
         row = rows[task]
         right = f"{int(row['same']):,}"
-        if task in ("train", "search", "table", "finetune"):
+        if task in KILLS:
             right = f"{row['same']} of {row['runs']} finished runs the same"
         lines.append(
             f"| {title} | {int(row['tried']):,} | {right} | {row['failed']} | {row['note']} | "
@@ -49,18 +46,5 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Writes, or checks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
-    text = PAGE.read_text(encoding="utf-8")
-    head, rest = text.split(BEGIN)
-    wanted = f"{head}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
-    if check:
-        sys.exit(f"{PAGE} is out of date: python {sys.argv[0]}" if wanted != text else 0)
-    PAGE.write_text(wanted, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    run(PagePart("docs/reliability.md", "reliability"), table(), __doc__)

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from qfa_tf.compression.baselines import baselines
 from qfa_tf.runs.errors import ConfigError, WorkdirError
 from qfa_tf.runs.functions import export, search_subnets, train
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.workdir import Workdir
@@ -128,8 +128,9 @@ def compress(
       UnsupportedError: A layer of the model has no elastic counterpart.
       RunError and others: See `train`, `search_subnets` and `export`.
     """
-    console = console or rich.console.Console()
+    console = console or new_console()
     size, latency = parse_budget(budget)
+    say(console, "Loading TensorFlow and the model.")
     load_tensorflow()
     from qfa_tf.keras_models.loading import as_model
 

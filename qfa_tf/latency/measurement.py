@@ -15,7 +15,7 @@ from qfa_tf.cost import CostModel, LatencyTable, LatencyTableError, OperatorKey
 from qfa_tf.cost.device_label import device_label
 from qfa_tf.cost.latency_table import MICROSECONDS_PER_MILLISECOND, occurrences
 from qfa_tf.latency.progress import TableProgress
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.space import SearchSpace
 from tflite_tools.benchmarking.options import BenchmarkOptions, DeviceFiles
@@ -131,10 +131,11 @@ def measure_latency_table(
       DeviceError: The device cannot do it; what was measured is kept.
       FileWriteError: A file cannot be written.
     """
+    console = console or new_console()
+    say(console, f"Measuring the operators of {space.name} on {device}.")
     load_tensorflow()  # the models are written with the rules of the exporter
     from tflite_tools.benchmarking.measurement import open_device
 
-    console = console or rich.console.Console()
     options = options or OPERATOR_OPTIONS
     settings = settings or TableSettings()
     once = dataclasses.replace(options, rounds=1)

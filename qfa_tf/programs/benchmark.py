@@ -25,6 +25,7 @@ from absl import flags
 
 from qfa_tf import runs
 from qfa_tf.runs import command_line
+from qfa_tf.runs.messages import new_console
 
 FLAGS = flags.FLAGS
 
@@ -138,15 +139,13 @@ def _benchmark(files):
         again=FLAGS.again,
     )
     if FLAGS.front:
-        import rich.console
-
         from qfa_tf.runs.benchmarking.files import benchmark_key
         from qfa_tf.runs.benchmarking.front_latency import write_front_latency
         from qfa_tf.runs.searching.folder import find_search
 
         key = benchmark_key(FLAGS.device, _options())
         folder = find_search(workdir, FLAGS.search)
-        write_front_latency(workdir, folder, records, key, rich.console.Console())
+        write_front_latency(workdir, folder, records, key, new_console())
 
 
 def _table(files):
@@ -186,13 +185,11 @@ def _table(files):
 
 def _look_into(files):
     """Profiles models, or compares their outputs."""
-    import rich.console
-
     from qfa_tf.runs.benchmarking import run as benchmark_run
     from qfa_tf.runs.benchmarking.files import folder_of
     from tflite_tools.verification.devices import random_images
 
-    console = rich.console.Console()
+    console = new_console()
     workdir = None if FLAGS.file else runs.Workdir(FLAGS.workdir)
     if workdir is None:
         contents = benchmark_run.read_flatbuffers(FLAGS.file)
@@ -241,14 +238,12 @@ def _names() -> tuple[str, ...]:
     """The models that were asked for; all when empty."""
     if not FLAGS.front:
         return tuple(FLAGS.model)
-    import rich.console
-
     from qfa_tf.runs.benchmarking.run import export_front
 
     return tuple(
         export_front(
             runs.Workdir(FLAGS.workdir),
-            rich.console.Console(),
+            new_console(),
             search=FLAGS.search,
             stale=FLAGS.stale,
         )

@@ -27,6 +27,7 @@ from absl import flags
 
 from qfa_tf import runs
 from qfa_tf.runs import command_line
+from qfa_tf.runs.messages import new_console, say
 
 FLAGS = flags.FLAGS
 
@@ -71,6 +72,7 @@ def main():
     """Trains."""
     config, workdir = command_line.recipe_value(), runs.Workdir(FLAGS.workdir)
     if FLAGS.native_kernels:
+        say(new_console(), "Loading TensorFlow and the native kernels, which are built once.")
         runs.load_native_kernels()
     if FLAGS.architecture is not None:
         architecture = runs.read_architecture(FLAGS.architecture)

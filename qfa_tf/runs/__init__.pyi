@@ -24,7 +24,7 @@ from .packaging import package_workdir
 from .pretrained_run import start_from_pretrained
 from .searching.run import search_workdir
 from .searching.settings import SearchSettings
-from .selection import Selection, select
+from .selection import Selection, SubnetArguments, select
 from .startup import load_native_kernels
 from .training.run import train
 from .workdir import Workdir
@@ -42,6 +42,7 @@ __all__ = [
     "SearchSettings",
     "Selection",
     "StoppedError",
+    "SubnetArguments",
     "SupernetEvaluator",
     "Workdir",
     "WorkdirError",

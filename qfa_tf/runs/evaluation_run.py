@@ -1,6 +1,6 @@
 """Evaluating one subnet of a workdir: what `apps/evaluate.py` does."""
 
-import os
+from typing import Unpack
 
 import numpy as np
 import rich.console
@@ -9,9 +9,9 @@ from qfa_tf.cost import METRICS, CostModel
 from qfa_tf.runs.building import build_space
 from qfa_tf.runs.checkpoints import require_newest
 from qfa_tf.runs.measurement import SEARCH_SPLIT, workdir_evaluator
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.run_data import open_data
-from qfa_tf.runs.selection import say_search, select
+from qfa_tf.runs.selection import SubnetArguments, say_search, select
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import EvaluationStore, StoredEvaluator
 from qfa_tf.search.intervals import with_interval
@@ -23,11 +23,9 @@ SPLITS = (SEARCH_SPLIT, "test")
 def evaluate_selection(
     workdir: Workdir,
     *,
-    index: int | None = None,
-    architecture_file: str | os.PathLike | None = None,
-    search: str | None = None,
     split: str = SEARCH_SPLIT,
     console: rich.console.Console | None = None,
+    **which: Unpack[SubnetArguments],
 ) -> dict[str, float]:
     """Calibrates and evaluates one subnet as the supernet simulates it.
 
@@ -36,11 +34,9 @@ def evaluate_selection(
 
     Args:
       workdir: Of a trained supernet.
-      index: Which one of the front; see `select`.
-      architecture_file: Which one instead.
-      search: Name of the search; the only or the newest one by default.
       split: "search_validation" or "test".
       console: For the result.
+      **which: The subnet; see `SubnetArguments`.
 
     Returns:
       {"accuracy", "loss", "images"}.
@@ -50,12 +46,10 @@ def evaluate_selection(
     """
     if split not in SPLITS:
         raise InvalidInputError(f"split must be one of {SPLITS}. Received: {split!r}.")
-    console = console or rich.console.Console()
+    console = console or new_console()
     config = workdir.config()
     space = build_space(config)
-    selection = select(
-        workdir, space, index=index, architecture_file=architecture_file, search=search
-    )
+    selection = select(workdir, space, **which)
     say_search(selection, console)
     architecture = selection.architecture
     genomes = space.encode(architecture)[None]

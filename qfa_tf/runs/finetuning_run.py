@@ -2,8 +2,7 @@
 
 import dataclasses
 import hashlib
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import rich.console
@@ -15,9 +14,10 @@ from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import per_stage
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.measurement import UNSEEN_SPLIT, workdir_evaluator
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.searching.staleness import select_for_weights
+from qfa_tf.runs.selection import SubnetArguments
 from qfa_tf.runs.training.run import train
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Evaluation, EvaluationStore, StoredEvaluator
@@ -92,14 +92,12 @@ def _compared(before: Evaluation, after: Evaluation, what: str) -> str:
 def finetune(
     workdir: Workdir,
     *,
-    index: int | None = None,
-    architecture_file: str | os.PathLike | None = None,
-    search: str | None = None,
     stale: str = "refuse",
     name: str | None = None,
     epochs: int = EPOCHS,
     learning_rate: float | None = None,
     console: rich.console.Console | None = None,
+    **which: Unpack[SubnetArguments],
 ) -> FineTuning:
     """Trains one subnet alone, from the weights of its supernet, and measures what that brings.
 
@@ -108,20 +106,18 @@ def finetune(
 
     Args:
       workdir: Of a trained supernet.
-      index: Which one of the front; see `select`.
-      architecture_file: Which one instead.
-      search: Name of the search; the only or the newest one by default.
       stale: "ok" to take a subnet of a search of other weights.
       name: Of the new workdir; by default the space and a digest of subnet, weights and schedule.
       epochs: Of `training.steps_per_epoch` steps.
       learning_rate: Its largest value; a tenth of that of the supernet by default.
       console: For progress.
+      **which: The subnet; see `SubnetArguments`.
 
     Raises:
       RunError: Something is missing, damaged or not allowed.
       And what `train` raises.
     """
-    console = console or rich.console.Console()
+    console = console or new_console()
     config = workdir.config()
     if config.training.architecture:
         raise RunError(
@@ -131,15 +127,7 @@ def finetune(
     if epochs < 1:
         raise RunError(f"epochs must be at least 1. Received: {epochs}.")
     space = build_space(config)
-    selection, checkpoint_key = select_for_weights(
-        workdir,
-        space,
-        console,
-        stale=stale,
-        index=index,
-        architecture_file=architecture_file,
-        search=search,
-    )
+    selection, checkpoint_key = select_for_weights(workdir, space, console, stale=stale, **which)
     text = architecture_text(selection.architecture)
     tuned_config = tuning_config(config, workdir, text, epochs, learning_rate)
     parts = [text, checkpoint_key, str(epochs), str(tuned_config.training.learning_rate)]

@@ -17,7 +17,7 @@ from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import complete_config
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.imported import require_same, save_imported
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.training.lock import training_lock
 from qfa_tf.runs.workdir import Workdir
@@ -64,7 +64,7 @@ def import_official(
       GenomeError: A gene is not of this space.
       CheckpointWriteError, FileWriteError: The disk is full.
     """
-    console = console or rich.console.Console()
+    console = console or new_console()
     say(console, "Loading TensorFlow.")
     load_tensorflow()
     state = read_state(checkpoint)

@@ -14,7 +14,7 @@ from qfa_tf.runs.checkpoints import restore
 from qfa_tf.runs.data_record import DataRecord
 from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.measurement import SEARCH_SPLIT, workdir_evaluator
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.training.final_table import uniform_bits
@@ -55,15 +55,15 @@ def package_workdir(
       RunError: It is of one subnet alone.
       FileWriteError: The files cannot be written.
     """
-    load_tensorflow()
-    from qfa_tf.supernet.pretrained import assign_weights, stored_weights, write_pretrained
-
-    console = console or rich.console.Console()
+    console = console or new_console()
     config = workdir.config()
     if config.training.architecture:
         raise RunError(f"{workdir} holds one subnet that was trained alone, and no supernet.")
     space = build_space(config)
     say(console, "Loading TensorFlow, the images and the supernet.")
+    load_tensorflow()
+    from qfa_tf.supernet.pretrained import assign_weights, stored_weights, write_pretrained
+
     data = open_data(workdir, config)
     net, checkpoint_key = restore(workdir)
     bounded = _bounded(net)

@@ -7,7 +7,7 @@ from qfa_tf.runs.checkpoints import newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import complete_config
 from qfa_tf.runs.imported import require_same, save_imported
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.training.lock import training_lock
 from qfa_tf.runs.workdir import Workdir
@@ -37,7 +37,7 @@ def start_from_pretrained(
       ConfigError, WorkdirError: The workdir holds something else.
       CheckpointWriteError, FileWriteError: The disk is full.
     """
-    console = console or rich.console.Console()
+    console = console or new_console()
     say(console, "Loading TensorFlow.")
     load_tensorflow()
     from qfa_tf.supernet import QFASupernet

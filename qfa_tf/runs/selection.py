@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import TypedDict
 
 import rich.console
 
@@ -14,6 +15,21 @@ from qfa_tf.runs.searching.folder import SearchFolder, find_search
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Candidate, SearchResult
 from qfa_tf.space import Architecture, SearchSpace
+
+
+class SubnetArguments(TypedDict, total=False):
+    """The keywords by which functions and programs are told which subnet of a workdir is meant.
+
+    Attributes:
+      index: Position on the front of a search, cheapest first, from 0; without it, what the search
+        chose.
+      architecture_file: JSON as written by `Architecture.to_json()`, instead of a search.
+      search: Name of the search; None for the only or the newest one.
+    """
+
+    index: int | None
+    architecture_file: str | os.PathLike | None
+    search: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +82,9 @@ def select(
     Args:
       workdir: Of a run.
       space: Its search space.
-      index: Position on the front, cheapest first, from 0.
-      architecture_file: JSON as written by `Architecture.to_json()`.
-      search: Name of the search; None for the only or the newest one.
+      index: See `SubnetArguments`, as of the others.
+      architecture_file: Of a subnet.
+      search: Name.
 
     Raises:
       RunError: Two were given, the index is not on the front, nothing was chosen, a file is

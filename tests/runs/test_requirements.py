@@ -11,6 +11,7 @@ import pytest
 from qfa_tf.runs import SearchSettings, Workdir, WorkdirError, export_model, search_workdir, train
 from qfa_tf.runs.config import complete_config
 from qfa_tf.runs.requirements import EXTRAS, require_packages, require_space
+from qfa_tf.runs.training import memory
 from quantize_configs.errors import MissingExtraError
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -68,6 +69,32 @@ def test_an_export_misses_them_before_it_builds(run_copy, without, console):
     without("ai_edge_litert")
     with pytest.raises(MissingExtraError, match=r"qfa_tf\[litert\]"):
         export_model(run_copy, console=console)
+
+
+def test_memory_is_that_of_machine_and_control_group(tmp_path, monkeypatch):
+    for name, file in (("_MEMINFO", "meminfo"), ("_CGROUP", "group")):
+        monkeypatch.setattr(memory, name, tmp_path / file)
+    assert memory.free_memory() is None
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:   2000 kB\n")
+    assert memory.free_memory() == 2_048_000
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "memory.max").write_text("max\n")
+    assert memory.free_memory() == 2_048_000
+    (tmp_path / "group" / "memory.max").write_text("1500000\n")
+    (tmp_path / "group" / "memory.current").write_text("500000\n")
+    assert memory.free_memory() == 1_000_000
+
+
+def test_too_little_memory_is_said(tiny_space, monkeypatch, console):
+    """Its stem alone has 4 channels at 8 pixels; images count, each as much as the next."""
+    ten, twenty = (memory.needed_memory(tiny_space, size, 0) for size in (10, 20))
+    assert twenty == 2 * ten > 10 * 4 * 4 * 8 * 8
+    monkeypatch.setattr(memory, "free_memory", lambda: 1_000_000_000)
+    memory.warn_of_memory(1_000_000_000, 32, console)
+    assert not console.file.getvalue()
+    memory.warn_of_memory(2_500_000_000, 32, console)
+    told = "a step of 32 images takes about 2.5 GB of memory, and 1.0 GB are free"
+    assert told in console.file.getvalue()
 
 
 def test_too_small_a_disk_is_said_before_the_first_step(config, tmp_path, monkeypatch, console):

@@ -16,9 +16,10 @@ import sys
 import time
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from qfa_tf.space import Head, SearchSpace, Stage, Stem
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
+
+from small_recipe import small_config, small_space
 
 CLASSES = 4
 DATA = "python:tiny_run:load_bright_corners"
@@ -26,19 +27,7 @@ DATA = "python:tiny_run:load_bright_corners"
 
 
 def tiny_space():
-    return SearchSpace(
-        name="tiny",
-        resolutions=(8,),
-        stem=Stem(4, 3, 1, "relu6"),
-        stages=(Stage(8, 2, (1,), (3,), (2, 3), "relu6"),),
-        head=Head(16, None, "relu"),
-        weight_bits=(4, 8),
-        activation_bits=(4, 8),
-        fixed_bits={"stem": (8, 8), "classifier": (8, 8)},
-        input_channels=1,
-        num_classes=CLASSES,
-        width_divisor=4,
-    )
+    return small_space(CLASSES, "tiny")
 
 
 def load_bright_corners(resolution):
@@ -66,36 +55,12 @@ def load_bright_corners(resolution):
 
 def tiny_config():
     """Two epochs of four steps, one stage in float and two in fewer bits."""
-    return ConfigDict(
-        {
-            "space": ConfigDict(json.loads(tiny_space().to_json())),
-            "data": {"name": DATA, "max_shift": 1, "calibration_batches": 3},
-            "training": {
-                "batch_size": 16,
-                "steps_per_epoch": 4,
-                "stage_bits": ((32,), (4, 8, 32), (4, 8)),
-                "stage_steps": (3, 2, 3),
-                "learning_rate": 0.05,
-                "warmup_steps": 2,
-                "momentum": 0.9,
-                "clip_norm": 5.0,
-                "weight_decay": 1e-4,
-                "random_subnets": 1,
-                "distillation": "in_place",
-                "label_smoothing": 0.1,
-                "probe_epochs": 2,
-                "seed": 3,
-            },
-            "search": {
-                "constraints": ("mflops_8bit<=0.03",),
-                "objective": "mflops_8bit",
-                "population": 4,
-                "generations": 2,
-                "max_bits": 8,
-                "seed": 1,
-            },
-        }
-    )
+    training = {
+        "batch_size": 16,
+        "stage_bits": ((32,), (4, 8, 32), (4, 8)),
+        "stage_steps": (3, 2, 3),
+    }
+    return small_config(tiny_space(), DATA, training)
 
 
 def main(path, strategy="default", *changes):

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from qfa_tf.runs.exporting.budget import read_tables, with_latency
 from qfa_tf.runs.exporting.records import ModelRecord, read_record, read_records
 from qfa_tf.runs.exporting.table import print_models
 from qfa_tf.runs.exporting.terms import broken_terms
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.searching.folder import search_folder
 from qfa_tf.runs.searching.reporting import refresh_page
@@ -61,12 +61,13 @@ def benchmark_models(
     require_packages("The benchmark", "ai_edge_litert", "flatbuffers")
     from tflite_tools.benchmarking.measurement import benchmark_all, open_device
 
-    console = console or rich.console.Console()
+    console = console or new_console()
     options = options or BenchmarkOptions()
     records, contents = _models(workdir, names)
     key = benchmark_key(device, options)
     missing = [name for name, record in records.items() if again or key not in record.benchmarks]
     if missing:
+        say(console, f"Measuring {_models_in_turns(missing, options)} on {device}.")
         print_delegation({name: contents[name] for name in missing}, options.delegate, console)
         with open_device(device, files) as opened:
             reports = benchmark_all({name: contents[name] for name in missing}, opened, options)
@@ -123,9 +124,10 @@ def benchmark_flatbuffers(
     """
     from tflite_tools.benchmarking.measurement import benchmark_all, open_device
 
-    console = console or rich.console.Console()
+    console = console or new_console()
     options = options or BenchmarkOptions()
     contents = read_flatbuffers(paths)
+    say(console, f"Measuring {_models_in_turns(contents, options)} on {device}.")
     print_delegation(contents, options.delegate, console)
     with open_device(device, files) as opened:
         reports = benchmark_all(contents, opened, options)
@@ -163,10 +165,11 @@ def profile_flatbuffers(
     from tflite_tools.benchmarking.profile_report import PROFILER
     from tflite_tools.benchmarking.profiling import profile
 
-    console = console or rich.console.Console()
+    console = console or new_console()
     options = options or BenchmarkOptions()
     key = benchmark_key(device, options)
     found = {}
+    say(console, f"Profiling {len(contents)} model(s) on {device}.")
     with open_device(device, files) as opened:
         for name, content in contents.items():
             found[name] = profile(content, opened, options)
@@ -208,8 +211,9 @@ def compare_flatbuffers(
     from tflite_tools.benchmarking.measurement import open_device
     from tflite_tools.verification.devices import compare_device
 
-    console = console or rich.console.Console()
+    console = console or new_console()
     found = {}
+    say(console, f"Comparing {len(contents)} model(s) on {device} with this computer.")
     with open_device(device, files) as opened:
         for name, content in contents.items():
             images, labels = images_of(name, content)
@@ -222,6 +226,10 @@ def compare_flatbuffers(
             f"not with the delegate {delegate!r}."
         )
     return found
+
+
+def _models_in_turns(models: Collection[str], options: BenchmarkOptions) -> str:
+    return f"{len(models)} model(s) in {options.rounds} turn(s)"
 
 
 def read_flatbuffers(paths: Iterable[str | os.PathLike]) -> dict[str, bytes]:

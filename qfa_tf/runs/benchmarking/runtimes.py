@@ -10,7 +10,7 @@ import rich.table
 
 from qfa_tf.runs.benchmarking.files import benchmark_path
 from qfa_tf.runs.exporting.records import read_record
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.workdir import Workdir
 from quantize_configs.files import write_text
 from tflite_tools.runtimes.comparison import RuntimesReport, compare_runtimes
@@ -44,7 +44,8 @@ def compare_models(
       UnknownRuntimeError: There is no such runtime.
       FileWriteError: A file cannot be written.
     """
-    console = console or rich.console.Console()
+    console = console or new_console()
+    say(console, f"Running {len(contents)} model(s) on these runtimes: {runtimes}.")
     reports = {}
     for name, content in contents.items():
         images, labels = images_of(name, content)

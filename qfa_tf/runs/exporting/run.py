@@ -3,10 +3,9 @@
 import dataclasses
 import hashlib
 import importlib.metadata
-import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import rich.console
 
@@ -27,12 +26,12 @@ from qfa_tf.runs.exporting.records import (
     read_record,
 )
 from qfa_tf.runs.exporting.terms import PassedOver, Term, broken_terms
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.runs.searching.staleness import is_stale, measured_anew, select_for_weights
-from qfa_tf.runs.selection import Member, Selection
+from qfa_tf.runs.selection import Member, Selection, SubnetArguments
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import PREDICTED
 from qfa_tf.search.intervals import with_interval
@@ -48,14 +47,12 @@ _PACKAGES = ("qfa_tf", "tensorflow", "tf-keras", "ai-edge-litert")
 def export_model(
     workdir: Workdir,
     *,
-    index: int | None = None,
-    architecture_file: str | os.PathLike | None = None,
-    search: str | None = None,
     stale: str = "refuse",
     name: str | None = None,
     options: ExportOptions | None = None,
     page: bool = False,
     console: rich.console.Console | None = None,
+    **which: Unpack[SubnetArguments],
 ) -> ModelRecord:
     """Extracts, converts and verifies one subnet; a model that was exported before is kept.
 
@@ -65,14 +62,12 @@ def export_model(
 
     Args:
       workdir: Of a trained supernet.
-      index: Which one of the front; see `select`.
-      architecture_file: Which one instead.
-      search: Name of the search; the only or the newest one by default.
       stale: "ok" to take a subnet of a search of other weights, after measuring it anew.
       name: Of the files; by default the space and a digest of the model.
       options: How it becomes a file.
       page: Whether to write a page beside it that runs it in a browser.
       console: For progress.
+      **which: The subnet; see `SubnetArguments`.
 
     Raises:
       MissingExtraError: LiteRT is not installed.
@@ -83,18 +78,10 @@ def export_model(
       FileWriteError: The files cannot be written.
     """
     require_packages("The export", "ai_edge_litert", "flatbuffers")
-    console = console or rich.console.Console()
+    console = console or new_console()
     config = workdir.config()
     space = build_space(config)
-    selection, checkpoint_key = select_for_weights(
-        workdir,
-        space,
-        console,
-        stale=stale,
-        index=index,
-        architecture_file=architecture_file,
-        search=search,
-    )
+    selection, checkpoint_key = select_for_weights(workdir, space, console, stale=stale, **which)
     options = _fitting(options or ExportOptions(), space, console)
     if page:
         require_page(options)
@@ -103,7 +90,7 @@ def export_model(
     if selection.member is not None and is_stale(selection, checkpoint_key):
         measured_anew(workdir, selection.member, data, console)
     export = _Export(workdir, space, checkpoint_key, data, options, name, console)
-    if index is not None or selection.member is None:
+    if which.get("index") is not None or selection.member is None:
         record = export.one(selection)
     else:
         record = export.first_within_budget(selection.member, selection.source)

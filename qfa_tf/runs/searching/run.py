@@ -24,7 +24,7 @@ from qfa_tf.runs.measurement import (
     single_threaded_evaluator,
     workdir_evaluator,
 )
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.searching.display import SearchDisplay
 from qfa_tf.runs.searching.folder import (
@@ -104,7 +104,7 @@ def search_workdir(
       MissingExtraError: Without pymoo, matplotlib or Ray, before anything is evaluated.
     """
     require_packages("The search", *_packages(settings.strategy, backend))
-    console = console or rich.console.Console()
+    console = console or new_console()
     if backend not in BACKENDS or workers < 0:
         raise RunError(
             f"backend must be one of {BACKENDS} and workers at least 0. Received: {backend!r} and "

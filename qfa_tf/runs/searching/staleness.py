@@ -1,8 +1,7 @@
 """Searches of other weights than a workdir has now."""
 
 import dataclasses
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import rich.console
@@ -11,7 +10,7 @@ from qfa_tf.runs.checkpoints import key_of, require_newest
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.errors import RunError, WorkdirError
 from qfa_tf.runs.messages import say
-from qfa_tf.runs.selection import Member, Selection, say_search, select
+from qfa_tf.runs.selection import Member, Selection, SubnetArguments, say_search, select
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Candidate, EvaluationStore, StoredEvaluator
 from qfa_tf.space import SearchSpace
@@ -61,10 +60,8 @@ def select_for_weights(
     space: SearchSpace,
     console: rich.console.Console,
     *,
-    stale: str,
-    index: int | None,
-    architecture_file: str | os.PathLike | None,
-    search: str | None,
+    stale: str = "refuse",
+    **which: Unpack[SubnetArguments],
 ) -> tuple[Selection, str]:
     """(the subnet that a program is about, key of the newest weights), which is said.
 
@@ -73,16 +70,12 @@ def select_for_weights(
       space: Its search space.
       console: For what is said.
       stale: "ok" to take a subnet of a search of other weights.
-      index: See `select`.
-      architecture_file: The same.
-      search: The same.
+      **which: See `SubnetArguments`.
 
     Raises:
       RunError: See `select` and `check_weights`; or nothing was trained yet.
     """
-    selection = select(
-        workdir, space, index=index, architecture_file=architecture_file, search=search
-    )
+    selection = select(workdir, space, **which)
     checkpoint_key = key_of(require_newest(workdir))
     say_search(selection, console)
     check_weights(workdir, selection, checkpoint_key, stale)

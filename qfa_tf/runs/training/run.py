@@ -22,7 +22,7 @@ from qfa_tf.runs.commands import command
 from qfa_tf.runs.config import complete_config, total_steps
 from qfa_tf.runs.errors import WorkerError
 from qfa_tf.runs.measurement import workdir_evaluator
-from qfa_tf.runs.messages import say
+from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.requirements import require_space
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.startup import load_tensorflow
@@ -30,6 +30,7 @@ from qfa_tf.runs.training.final_table import is_finished, write_probes
 from qfa_tf.runs.training.initial_weights import load_initial_weights
 from qfa_tf.runs.training.lock import training_lock
 from qfa_tf.runs.training.loop import TrainingLoop
+from qfa_tf.runs.training.memory import needed_memory, warn_of_memory
 from qfa_tf.runs.training.plot import plot_training
 from qfa_tf.runs.training.teacher import build_teacher
 from qfa_tf.runs.training.workers import Workers, cluster_task
@@ -74,7 +75,7 @@ def train(
       StoppedError: SIGTERM or SIGINT came; a checkpoint was saved.
       WorkerError: The processes do not fit together, or one was lost.
     """
-    console = console or rich.console.Console()
+    console = console or new_console()
     config = with_plain_architecture(complete_config(config))
     check_stage_bits(config)
     open_set = functools.partial(
@@ -175,6 +176,8 @@ def _build(
     console: rich.console.Console,
 ) -> "QFASupernet":
     """The compiled supernet, with its first weights."""
+    import tensorflow as tf
+
     recipe = build_training(config, build_teacher(config, workdir, data, workers.task.is_chief))
     space = build_space(config)
     alone = trained_architecture(config)
@@ -192,6 +195,9 @@ def _build(
         variables = [*net.variables, *net.optimizer.variables]
         size = sum(int(np.prod(variable.shape)) * variable.dtype.size for variable in variables)
         require_space(workdir.path, (MAX_TO_KEEP + 1) * size, "checkpoints")
+        if not tf.config.list_physical_devices("GPU"):  # which has memory of its own
+            batch_size = config.training.batch_size // workers.task.processes
+            warn_of_memory(needed_memory(space, batch_size, size), batch_size, console)
     if config.training.initial_checkpoint and newest(workdir.checkpoints) is None:
         key = load_initial_weights(net, config)
         say(console, f"Starting from {config.training.initial_checkpoint}, {key}.")
