@@ -176,8 +176,8 @@ class ReleaseArithmetic(FastArithmetic):
 def fused_gradient(upstream, x, scale, reserved, epsilon: float):
     """Gradients of `FusedBatchNormV3` in training: of x, of the scale and of the offset.
 
-    In five dimensions, because oneDNN takes those of four: its kernel corrupts memory as soon as
-    two run at once on changing shapes (TensorFlow 2.21; scripts/stress_normalization.py).
+    One at a time in a process: oneDNN's kernel corrupts memory as soon as two run at once on
+    changing shapes (TensorFlow 2.21; scripts/stress_normalization.py).
 
     Args:
       upstream: Gradient of the output, [N, H, W, C].
@@ -187,18 +187,24 @@ def fused_gradient(upstream, x, scale, reserved, epsilon: float):
       epsilon: Of the operator.
     """
     mean, variance, third = reserved
+    mutex = tf.raw_ops.MutexV2(container="", shared_name="qfa_tf_normalization_gradient")
+    lock = tf.raw_ops.MutexLock(mutex=mutex)
+    with tf.control_dependencies([lock]):
+        upstream = tf.identity(upstream)
     to_x, to_scale, to_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
-        y_backprop=tf.expand_dims(upstream, 0),
-        x=tf.expand_dims(x, 0),
+        y_backprop=upstream,
+        x=x,
         scale=scale,
         reserve_space_1=mean,
         reserve_space_2=variance,
         reserve_space_3=third,
         epsilon=epsilon,
         is_training=True,
-        data_format="NDHWC",
     )
-    return tf.squeeze(to_x, 0), to_scale, to_offset
+    with tf.control_dependencies([to_x]):
+        released = tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
+    with tf.control_dependencies([released]):
+        return tf.identity(to_x), tf.identity(to_scale), tf.identity(to_offset)
 
 
 def arithmetic_of(zero_point: str) -> FastArithmetic:

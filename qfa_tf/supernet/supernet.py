@@ -489,6 +489,8 @@ class QFASupernet(keras.Model):
         """
         function = epoch_means.without_totals(super().make_train_function(force))
         if self.training_method is not None:
+            # A step that makes variables is traced twice.
+            self.optimizer.build(self.trainable_variables)
             function = self.training_method.drive(function)
         means = None if self.fitting is None else self.fitting.means
         return function if means is None else epoch_means.Accumulating(function, means)
