@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from qfa_tf.data.errors import DataError
-from qfa_tf.data.sources import ImageSource, Region
+from qfa_tf.data.sources import ImageSource, Region, as_it_stands
 
 _MESSAGE = "The image cannot be read, is damaged, or neither PNG nor JPEG; replace or remove it:"
 
@@ -37,6 +37,7 @@ class EncodedImages(ImageSource):
     ) -> tf.data.Dataset:
         """See the base class."""
 
+        @as_it_stands
         def read_one(request: dict[str, Any]) -> dict[str, Any]:
             def read_region() -> tuple[tf.Tensor, tf.Tensor]:
                 contents, label = self.contents(request["index"])
@@ -68,6 +69,7 @@ class EncodedImages(ImageSource):
           DataError: An image is damaged.
         """
 
+        @as_it_stands
         def read_whole(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             def read_image() -> tuple[tf.Tensor, tf.Tensor]:
                 contents, label = self.contents(index)
@@ -91,6 +93,7 @@ class EncodedImages(ImageSource):
         then replaced by an empty image.
         """
 
+        @as_it_stands
         def try_it(_: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             image, label = function()
             return _of_any_shape(image), label

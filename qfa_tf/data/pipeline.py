@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from qfa_tf.data.augmentation import Augmentation
 from qfa_tf.data.cropping import ATTEMPTS, FixedRegion, RandomRegion
-from qfa_tf.data.sources import as_float
+from qfa_tf.data.sources import as_float, as_it_stands
 from qfa_tf.data.split import Split
 from qfa_tf.data.transforms import CROP_STREAM, transform
 from quantize_configs.errors import InvalidInputError
@@ -60,13 +60,15 @@ def training_batches(
     region: FixedRegion | RandomRegion = FixedRegion(split.resolution, split.eval_crop)
     if augmentation.random_resized_crop is not None:
         region = RandomRegion(augmentation.random_resized_crop)
-        requests = requests.map(
-            lambda request: {
-                **request,
-                "uniforms": draw(request["step"][0], CROP_STREAM, [ATTEMPTS, 4]),
-            }
-        )
 
+        @as_it_stands
+        def with_uniforms(request):
+            uniforms = draw(request["step"][0], CROP_STREAM, [ATTEMPTS, 4])
+            return {**request, "uniforms": uniforms}
+
+        requests = requests.map(with_uniforms)
+
+    @as_it_stands
     def finish(request):
         step = request["step"][0]
         images = transform(
@@ -103,6 +105,7 @@ def _shuffled_requests(
     with tf.init_scope(), tf.device("CPU:0"):
         table = tf.constant(indices, tf.int64)
 
+    @as_it_stands
     def epoch(number):
         order = tf.random.experimental.stateless_shuffle(
             tf.range(len(indices)), seed=tf.stack([tf.constant(seed, tf.int64), number])

@@ -13,6 +13,10 @@ from quantize_configs.errors import InvalidInputError
 
 Region = FixedRegion | RandomRegion
 
+as_it_stands = tf.autograph.experimental.do_not_convert
+"""For functions of pipelines, whose control flow asks for no tensor: TensorFlow parses, rewrites
+and compiles all others first, which is a good part of the start of a program."""
+
 
 class ImageSource(abc.ABC):
     """Labelled images with random access.
@@ -144,6 +148,7 @@ class ArrayImages(ImageSource):
         height, width = self.images.shape[1:3]
         as_it_is = region == FixedRegion(resolution) and (height, width) == (resolution, resolution)
 
+        @as_it_stands
         def read_batch(request: dict[str, Any]) -> dict[str, Any]:
             chosen = tf.gather(images, request["index"])
             if not as_it_is:

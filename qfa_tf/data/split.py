@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from qfa_tf.data.cropping import FixedRegion
-from qfa_tf.data.sources import ArrayImages, ImageSource, as_float
+from qfa_tf.data.sources import ArrayImages, ImageSource, as_float, as_it_stands
 from quantize_configs.errors import InvalidInputError
 
 LARGEST_ARRAY = 4 << 30
@@ -143,4 +143,9 @@ def batches(split: Split, batch_size: int) -> tf.data.Dataset:
     indices = tf.data.Dataset.from_tensor_slices({"index": split.indices}).batch(batch_size)
     region = FixedRegion(split.resolution, split.eval_crop)
     read = split.source.read(indices, batch_size, split.resolution, region)
-    return read.map(lambda request: (as_float(request["image"]), request["label"])).prefetch(2)
+
+    @as_it_stands
+    def finish(request):
+        return as_float(request["image"]), request["label"]
+
+    return read.map(finish).prefetch(2)

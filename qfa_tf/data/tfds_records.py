@@ -13,6 +13,7 @@ from qfa_tf.data.encoded_images import EncodedImages
 from qfa_tf.data.errors import DataError
 from qfa_tf.data.identity import content_id
 from qfa_tf.data.in_memory import number_of_channels
+from qfa_tf.data.sources import as_it_stands
 
 _HEADER = struct.Struct("<QI")  # length and its checksum in front of the data
 _FOOTER_BYTES = 4  # checksum of the data
@@ -63,7 +64,7 @@ class RecordImages(EncodedImages):
     def labels(self, indices: np.ndarray) -> np.ndarray:
         """Reads the examples: the labels stand beside the images."""
         dataset = tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64)).map(
-            lambda index: self.contents(index)[1],
+            as_it_stands(lambda index: self.contents(index)[1]),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from qfa_tf.data.cropping import ATTEMPTS, FixedRegion, RandomRegion, resample
@@ -33,6 +33,9 @@ def test_resample_takes_each_image_by_its_own_box():
 @given(start=st.floats(1, 10), size=st.floats(1, 12), resolution=st.integers(1, 30), data=st.data())
 @settings(max_examples=30, deadline=None)
 def test_a_ramp_stays_a_ramp(start, size, resolution, data):
+    # A mean of pixels that the border of the image cuts off is no longer about its middle.
+    border = size / resolution / 2
+    assume(border <= start and start + size + border <= 24)
     ramp = np.broadcast_to(np.arange(24, dtype=np.float32)[:, None], (24, 24)) + 0.5
     axis = data.draw(st.sampled_from((0, 1)))
     images = (ramp if axis == 0 else ramp.T)[None, ..., None]
@@ -41,8 +44,8 @@ def test_a_ramp_stays_a_ramp(start, size, resolution, data):
     centres = start + (np.arange(resolution) + 0.5) * size / resolution
     expected = np.broadcast_to(centres[:, None], (resolution, resolution))
     expected = expected if axis == 0 else expected.T
-    # Averaging over an even or odd number of pixels moves a value by less than half a pixel.
-    tolerance = 1e-3 if size <= resolution else 0.5
+    # Averaging over an even or odd number of pixels moves a value by a small part of a pixel.
+    tolerance = 1e-3 if size <= resolution else 0.25
     np.testing.assert_allclose(result, expected, atol=tolerance)
 
 
