@@ -1,19 +1,19 @@
 """Filling in the stored activation ranges of a quantized model."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
-from quantize_configs.calibration_data import BATCH_SIZE, image_batches
+from quantize_configs.bias_corrections import corrections_of, mark_untrained, take_back
+from quantize_configs.calibration_data import BATCH_SIZE, ImageSample, image_batches
 from quantize_configs.elastic_quantizer import ElasticQuantizer
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.forward import forward_function
 from quantize_configs.keras_backend import keras, require_functional
 from quantize_configs.post_training import improve
-from quantize_configs.quantized_model import forget_deployment
+from quantize_configs.quantized_model import forget_deployment, mark_trained
+
+CORRECTION_IMAGES, LEARNING_IMAGES = 64, 256
+"""Most images that biases are corrected with, and rounding is learned with."""
 
 
 def batch_quantizers(model: keras.Model) -> Iterator[tuple[ElasticQuantizer, dict]]:
@@ -31,7 +31,7 @@ def calibrate(
     batches: int | None = None,
     *,
     batch_size: int = BATCH_SIZE,
-    correct_bias: bool = False,
+    correct_bias: bool | None = None,
     learn_rounding: bool = False,
     verbose: bool = True,
 ) -> int:
@@ -48,12 +48,14 @@ def calibrate(
         list. Labels are not used.
       batches: Most batches to read, all when None.
       batch_size: Of arrays.
-      correct_bias: For a model that is not trained after `quantize`: each bias grows by the mean
-        that the output of its layer has lost (Nagel et al., ICCV 2019).
-      learn_rounding: For such a model, too: steps and codes of the weights become those with which
-        the outputs of each layer are nearest to those of the float model, layer by layer (the aim
-        of AdaRound and BRECQ), and biases are corrected. It matters below 8 bits. A few hundred
-        images are enough; all of them are in memory at once.
+      correct_bias: Whether each bias grows by the mean that the output of its layer has lost (Nagel
+        et al., ICCV 2019), measured on up to 64 of the images. It is for a model that was not
+        trained after `quantize`, and None does it for such a model. A later call with other images
+        corrects anew.
+      learn_rounding: For such a model, too: steps and codes of weights with fewer than 8 bits
+        become those with which the outputs of each layer are nearest to those of the float model,
+        layer by layer (the aim of AdaRound and BRECQ), and biases are corrected. Up to 256 of the
+        images are used, and are in memory at once.
       verbose: Whether to show a progress bar while learning.
 
     Returns:
@@ -70,50 +72,54 @@ def calibrate(
             f"The model {model.name!r} has no activation quantizer. Pass the result of quantize()."
         )
     forget_deployment(model)
+    known = corrections_of(model)
+    if correct_bias is None:
+        correct_bias = known is not None and _has_fixed_sizes(model)
+    improves = correct_bias or learn_rounding
+    sample = ImageSample(LEARNING_IMAGES if learn_rounding else CORRECTION_IMAGES)
     before = [weight.numpy() for weight in model.weights]
-    keep = correct_bias or learn_rounding
     try:
-        kept = _measure(model, variables, image_batches(model, dataset, batches, batch_size), keep)
-        if keep:
-            images = [np.concatenate(parts) for parts in zip(*kept.batches, strict=True)]
-            bar = _Bar(verbose)
-            improve(model, images, learn_rounding=learn_rounding, progress=bar)
-            again = image_batches(model, images if len(images) > 1 else images[0], None, kept.size)
-            _measure(model, variables, again, False)
+        take_back(model, known)
+        read = image_batches(model, dataset, batches, batch_size)
+        count = _measure(model, variables, read, sample if improves else None)
+        offsets = {}
+        if improves:
+            images = sample.images()
+            bar = _Bar(verbose and learn_rounding)
+            offsets = improve(model, images, learn_rounding=learn_rounding, progress=bar)
+            again = image_batches(model, images if len(images) > 1 else images[0], None, batch_size)
+            _measure(model, variables, again, None)
     except BaseException:
         for weight, value in zip(model.weights, before, strict=True):
             weight.assign(value)
         raise
-    return kept.count
+    if learn_rounding:  # the weights are those of the integers now
+        mark_trained(model)
+    elif improves or known is not None:
+        mark_untrained(model, offsets)
+    return count
 
 
-@dataclasses.dataclass
-class _Read:
-    """What was read: number of images, images of the first batch, and batches where kept."""
-
-    count: int = 0
-    size: int = 0
-    batches: list[list[np.ndarray]] = dataclasses.field(default_factory=list)
+def _has_fixed_sizes(model: keras.Model) -> bool:
+    return all(None not in tensor.shape[1:] for tensor in model.inputs)
 
 
-def _measure(model, variables, batches: Iterator[list[tf.Tensor]], keep: bool) -> _Read:
-    """Stores the ranges of all quantizers."""
-    forward, read = forward_function(model), _Read()
+def _measure(model, variables, batches, sample: ImageSample | None) -> int:
+    """Stores the ranges of all quantizers; returns how many images there were."""
+    forward, count = forward_function(model), 0
     for weights in variables:
         weights["samples"].assign(0.0)
         weights["accumulating"].assign(True)
     for images in batches:
         forward(images if len(images) > 1 else images[0])
-        count = int(images[0].shape[0])
-        read.count += count
-        read.size = read.size or count
-        if keep:
-            read.batches.append([value.numpy() for value in images])
-    if not read.count:
+        count += int(images[0].shape[0])
+        if sample is not None:
+            sample.add([value.numpy() for value in images])
+    if not count:
         raise InvalidInputError("The calibration data is empty. Give at least one batch of images.")
     for weights in variables:
         weights["accumulating"].assign(False)
-    return read
+    return count
 
 
 class _Bar:

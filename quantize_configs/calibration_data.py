@@ -38,6 +38,35 @@ def image_batches(
         yield tensors
 
 
+class ImageSample:
+    """Images that are drawn evenly from batches while these are read, the same ones every time.
+
+    Args:
+      most: How many to keep.
+    """
+
+    def __init__(self, most: int):
+        self._most = most
+        self._count = 0
+        self._kept: list[list[np.ndarray]] = []
+        self._rng = np.random.default_rng(0)
+
+    def add(self, batch: list[np.ndarray]) -> None:
+        """Reads a batch, an array for each input of the model (Vitter's algorithm R)."""
+        for image in zip(*batch, strict=True):
+            self._count += 1
+            if len(self._kept) < self._most:
+                self._kept.append(list(image))
+                continue
+            place = int(self._rng.integers(0, self._count))
+            if place < self._most:
+                self._kept[place] = list(image)
+
+    def images(self) -> list[np.ndarray]:
+        """What was kept, an array for each input of the model."""
+        return [np.stack(parts) for parts in zip(*self._kept, strict=True)]
+
+
 def _batches(model, data, batch_size) -> Iterable:
     whole = data[0] if isinstance(data, tuple) and data and _is_whole(model, data[0]) else data
     if not _is_whole(model, whole):

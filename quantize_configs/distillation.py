@@ -14,7 +14,7 @@ from quantize_configs.calibration_data import BATCH_SIZE, image_batches
 from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.keras3_bridge import as_tf_keras
 from quantize_configs.keras_backend import keras, require_functional
-from quantize_configs.quantized_model import QuantizedModel, forget_deployment
+from quantize_configs.quantized_model import QuantizedModel, mark_trained
 from quantize_configs.wrappers import UncalibratedError
 
 LEARNING_RATE = 0.01
@@ -69,7 +69,7 @@ def distill(
             f"The outputs of the model have the shapes {shapes[0]}, those of the teacher "
             f"{shapes[1]}. Give the float model that was quantized."
         )
-    forget_deployment(model)
+    mark_trained(model)
     _require_ranges(model)
     count = len(arrays[0])
     steps = epochs * -(-count // batch_size)

@@ -24,6 +24,7 @@ from quantize_configs.folding import FoldedLinear, fold_linear
 from quantize_configs.grid_placement import TENSOR_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role, activation_of
+from quantize_configs.linear_products import products_of
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.quantized_model import LayerWrapper
 from quantize_configs.tensor_grids import Grid, read_grid, written_grid
@@ -181,7 +182,7 @@ def _products(folded: FoldedLinear) -> Function:
     by_input = np.abs(codes).astype(np.int64)
     if not depthwise:
         by_input = by_input.reshape(-1, *codes.shape[-2:]).sum(0)  # [input, output channels]
-    kernel = _kernel(layer)
+    kernel = products_of(layer)
     grouped = getattr(layer, "groups", 1) > 1
     total = by_input.reshape(-1, *codes.shape[-2:]).sum(0) if depthwise else by_input.sum(0)
     if depthwise or grouped or int(total.max()) * largest < EXACT_IN_FLOAT32:
@@ -214,19 +215,6 @@ def _parts(by_input: np.ndarray, most: int) -> tuple[int, ...]:
             total = np.zeros_like(total)
         total = total + added
     return tuple(ends)
-
-
-def _kernel(layer: keras.layers.Layer) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """The sum of products of a layer, without bias."""
-    if isinstance(layer, keras.layers.Dense):
-        return lambda x, codes: tf.tensordot(x, codes, [[-1], [0]])
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return lambda x, codes: keras.backend.depthwise_conv2d(
-            x, codes, layer.strides, layer.padding, dilation_rate=layer.dilation_rate
-        )
-    return lambda x, codes: tf.nn.convolution(
-        x, codes, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate
-    )
 
 
 # Operators without.

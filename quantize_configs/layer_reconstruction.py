@@ -11,21 +11,21 @@ channel fixed, the best code of weight i is the one nearest to `w_i - (H w - G)_
 """
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from quantize_configs.keras_backend import keras
 
-if TYPE_CHECKING:
-    pass
-
 MOST_ROWS = 1 << 15
-"""Positions of a feature map that are looked at, over all images."""
+"""Positions of a feature map that are looked at, over all images and forms."""
+LEAST_ROWS = 1 << 12
+"""The same for each form of a layer with many, whose inputs are few."""
 DAMPING = 0.01
 """Smallest weight of the error of the weights themselves, as a share of H's mean diagonal."""
 PASSES = 4
+BLOCK = 32
+"""Inputs whose codes are chosen before the slopes of all others follow, by one product."""
 
 
 @dataclasses.dataclass
@@ -37,14 +37,10 @@ class Reconstruction:
     Attributes:
       covariance: H, float64 [forms, inputs, inputs], damped.
       target: G, float64 [forms, inputs, outputs], damped towards the float weights.
-      input_mean: float64 [forms, inputs].
-      output_mean: float64 [forms, outputs], without bias.
     """
 
     covariance: np.ndarray
     target: np.ndarray
-    input_mean: np.ndarray
-    output_mean: np.ndarray
 
     @classmethod
     def of(
@@ -61,15 +57,11 @@ class Reconstruction:
         weights = as_matrices(layer, kernel).astype(np.float64)
         count, total = 0, [np.zeros([])] * 4
         rng = np.random.default_rng(0)
-        per_image = max(MOST_ROWS // len(x), 1)
+        most_rows = max(MOST_ROWS // len(weights), LEAST_ROWS)
         for start in range(0, len(x), CHUNK):
-            rows, float_rows = (
-                patches(layer, kernel.shape, part[start : start + CHUNK]) for part in (x, x_float)
-            )
-            most = per_image * len(x[start : start + CHUNK])
-            if rows.shape[1] > most:
-                chosen = rng.choice(rows.shape[1], most, replace=False)
-                rows, float_rows = rows[:, chosen], float_rows[:, chosen]
+            part = slice(start, start + CHUNK)
+            most = max(most_rows * len(x[part]) // len(x), 1)
+            rows, float_rows = patches(layer, kernel.shape, (x[part], x_float[part]), most, rng)
             outputs = float_rows @ weights.astype(np.float32)
             transposed = rows.transpose(0, 2, 1)
             sums = (
@@ -87,16 +79,11 @@ class Reconstruction:
         share = max(DAMPING, inputs / count)
         damping = share * np.trace(covariance, axis1=1, axis2=2)[:, None, None] / inputs + 1e-12
         covariance += damping * np.eye(inputs)
-        return cls(covariance, target + damping * weights, input_mean, output_mean)
+        return cls(covariance, target + damping * weights)
 
     def errors(self, weights: np.ndarray) -> np.ndarray:
         """Of outputs up to a constant: float64 [forms, outputs] for [forms, inputs, outputs]."""
         return np.sum(weights * (self.covariance @ weights - 2.0 * self.target), 1)
-
-    def offset(self, weights: np.ndarray) -> np.ndarray:
-        """What the bias must grow by so that outputs have their means: float64 [channels]."""
-        means = self.output_mean - np.einsum("fi,fio->fo", self.input_mean, weights)
-        return means.reshape(-1)
 
     def best_codes(
         self, steps: np.ndarray, start: np.ndarray, qmin: np.ndarray | float, qmax: float
@@ -112,52 +99,112 @@ class Reconstruction:
         Returns:
           float64 [forms, inputs, outputs], integers.
         """
-        lowest = np.broadcast_to(qmin, steps[:, 0].shape)
-        codes = np.clip(np.rint(start / steps), lowest[:, None], qmax)
-        diagonal = np.diagonal(self.covariance, axis1=1, axis2=2)
-        order = np.argsort(-diagonal.mean(0))
-        covariance = self.covariance.astype(np.float32)
+        order = np.argsort(-np.diagonal(self.covariance, axis1=1, axis2=2).mean(0))
+        covariance = self.covariance[:, order][:, :, order].astype(np.float32)
+        target = self.target[:, order].astype(np.float32)
+        diagonal = np.diagonal(covariance, axis1=1, axis2=2)
+        lowest, step = np.broadcast_to(qmin, steps[:, 0].shape), steps[:, 0].astype(np.float32)
+        lowest, highest = lowest.astype(np.float32), np.float32(qmax)
+        codes = np.clip(np.rint(start[:, order] / steps), lowest[:, None], qmax).astype(np.float32)
         for _ in range(PASSES):
-            slope = (self.covariance @ (codes * steps) - self.target).astype(np.float32)
-            moved = 0
-            for i in order:
-                wish = codes[:, i] - slope[:, i] / (diagonal[:, i, None] * steps[:, 0])
-                change = np.clip(np.rint(wish), lowest, qmax) - codes[:, i]
-                columns = np.flatnonzero(change.any(0))
-                if not len(columns):
-                    continue
-                moved += int(np.count_nonzero(change))
-                codes[:, i] += change
-                update = (change * steps[:, 0])[:, columns].astype(np.float32)
-                slope[:, :, columns] += covariance[:, :, i, None] * update[:, None]
+            slope = covariance @ (codes * step[:, None]) - target
+            moved = False
+            for first in range(0, len(order), BLOCK):
+                block = slice(first, first + BLOCK)
+                local, corner = slope[:, block], covariance[:, block, block]
+                changes = np.zeros_like(local)
+                for i in range(local.shape[1]):
+                    place = first + i
+                    wish = codes[:, place] - local[:, i] / (diagonal[:, place, None] * step)
+                    change = np.clip(np.rint(wish), lowest, highest) - codes[:, place]
+                    if not change.any():
+                        continue
+                    codes[:, place] += change
+                    changes[:, i] = change * step
+                    local[:, i + 1 :] += corner[:, i + 1 :, i, None] * changes[:, None, i]
+                if changes.any():
+                    moved = True
+                    rest = slice(first + BLOCK, None)
+                    slope[:, rest] += covariance[:, rest, block] @ changes
             if not moved:
                 break
-        return codes
+        result = np.empty(codes.shape)
+        result[:, order] = codes
+        return result
+
+    def best_steps(self, codes: np.ndarray, steps: np.ndarray, shared: bool) -> np.ndarray:
+        """Steps with the least error for given codes, float64 [forms, 1, outputs].
+
+        Args:
+          codes: float64 [forms, inputs, outputs].
+          steps: What is kept where no positive step is better, [forms, 1, outputs].
+          shared: Whether all outputs have one step.
+        """
+        ours = np.sum(codes * self.target, 1, keepdims=True)
+        square = np.sum(codes * (self.covariance @ codes), 1, keepdims=True)
+        if shared:
+            ours, square = np.full_like(ours, ours.sum()), np.full_like(square, square.sum())
+        better = (ours > 0) & (square > 0)
+        return np.divide(ours, square, out=np.array(steps, np.float64), where=better)
 
 
 CHUNK = 16
 """Images whose patches are in memory at a time."""
 
 
-def patches(layer: keras.layers.Layer, kernel_shape, x: np.ndarray) -> np.ndarray:
-    """The inputs of every position, float32 [forms, positions, inputs]."""
+def patches(
+    layer: keras.layers.Layer,
+    kernel_shape: Sequence[int],
+    images: Sequence[np.ndarray],
+    most: int,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """What a layer reads of images at the same places, float32 [forms, places, inputs] each.
+
+    Args:
+      layer: See `Reconstruction.of`.
+      kernel_shape: Of its weight.
+      images: Several versions of the same inputs, float32 [N, ...].
+      most: How many places to draw, of all images together.
+      rng: Draws them where there are more.
+    """
     if isinstance(layer, keras.layers.Dense):
-        return np.reshape(x, (1, -1, x.shape[-1]))
+        flat = [x.reshape(-1, x.shape[-1]) for x in images]
+        chosen = _drawn(len(flat[0]), most, rng)
+        return [x[chosen][None] for x in flat]
     height, width, channels = kernel_shape[:3]
-    if (height, width, *layer.strides) == (1, 1, 1, 1):
-        found = np.reshape(x, (-1, 1, channels))
-    else:
-        found = tf.image.extract_patches(
-            x,
-            [1, height, width, 1],
-            [1, *layer.strides, 1],
-            [1, *layer.dilation_rate, 1],
-            layer.padding.upper(),
-        ).numpy()
-        found = found.reshape(-1, height * width, channels)
+    window = [(height - 1) * layer.dilation_rate[0] + 1, (width - 1) * layer.dilation_rate[1] + 1]
+    padded = [_padded(layer, window, x) for x in images]
+    count, *sizes = padded[0].shape[:3]
+    rows, columns = (
+        (size - reach) // stride + 1
+        for size, reach, stride in zip(sizes, window, layer.strides, strict=True)
+    )
+    chosen = _drawn(count * rows * columns, most, rng)
+    image, row, column = np.unravel_index(chosen, (count, rows, columns))
+    y = row[:, None] * layer.strides[0] + np.arange(height) * layer.dilation_rate[0]
+    x = column[:, None] * layer.strides[1] + np.arange(width) * layer.dilation_rate[1]
+    found = [one[image[:, None, None], y[:, :, None], x[:, None]] for one in padded]
+    found = [one.reshape(len(chosen), height * width, channels) for one in found]
     if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return np.ascontiguousarray(found.transpose(2, 0, 1))
-    return found.reshape(1, len(found), -1)
+        return [np.ascontiguousarray(one.transpose(2, 0, 1)) for one in found]
+    return [one.reshape(1, len(chosen), -1) for one in found]
+
+
+def _drawn(count: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """All of `count` places, or `most` of them."""
+    return np.arange(count) if count <= most else np.sort(rng.choice(count, most, replace=False))
+
+
+def _padded(layer: keras.layers.Layer, window: Sequence[int], x: np.ndarray) -> np.ndarray:
+    """Images with the zeros that padding "same" adds."""
+    if layer.padding != "same":
+        return x
+    added = []
+    for size, reach, stride in zip(x.shape[1:3], window, layer.strides, strict=True):
+        missing = max((-(-size // stride) - 1) * stride + reach - size, 0)
+        added.append((missing // 2, missing - missing // 2))
+    return np.pad(x, ((0, 0), *added, (0, 0)))
 
 
 def as_matrices(layer: keras.layers.Layer, kernel: np.ndarray) -> np.ndarray:

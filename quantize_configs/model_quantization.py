@@ -10,6 +10,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 )
 
 from quantize_configs.batch_quantizer import BatchQuantizer
+from quantize_configs.bias_corrections import mark_untrained
 from quantize_configs.bit_policy import BitPolicy
 from quantize_configs.bit_widths import WIDE_BITS, is_float_pair
 from quantize_configs.compute_types import float32_policy, in_float32
@@ -117,7 +118,7 @@ def quantize(
 
     # Nothing in these layers needs AutoGraph, which takes most of the time.
     rebuild = tf.autograph.experimental.do_not_convert(_wrap_layers)
-    return rebuild(
+    quantized = rebuild(
         model,
         graph,
         policy,
@@ -130,6 +131,9 @@ def quantize(
         frozenset(float_layers),
         take_layers,
     )
+    if not take_layers:
+        mark_untrained(quantized)
+    return quantized
 
 
 def fixed_quantizer(bits: int) -> BatchQuantizer:

@@ -9,7 +9,7 @@ from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import MERGING_LAYERS, Role
 from quantize_configs.model_graph import ModelGraph
-from quantize_configs.quantized_model import forget_deployment, ranges_of_batches
+from quantize_configs.quantized_model import mark_trained, ranges_of_batches
 
 
 def recalibrate_normalization(
@@ -36,7 +36,7 @@ def recalibrate_normalization(
     norms = [call.layer for call in graph.calls if call.role is Role.NORMALIZATION]
     if not norms:
         raise InvalidInputError(f"The model {model.name!r} has no batch normalization.")
-    forget_deployment(model)
+    mark_trained(model)
     momenta = [layer.momentum for layer in norms]
     names = [tensor._keras_history.layer.name for tensor in model.inputs]
     count = 0

@@ -5,11 +5,13 @@ order, so that each layer also makes up for what the layers before it have lost.
 (Nagel et al., ICML 2020), BRECQ (Li et al., ICLR 2021), bias correction (Nagel et al., ICCV 2019).
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.bias_corrections import add_offset
 from quantize_configs.folding import normalization_as_affine
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_reconstruction import (
@@ -19,11 +21,17 @@ from quantize_configs.layer_reconstruction import (
     can_be_reconstructed,
 )
 from quantize_configs.layer_roles import MERGING_LAYERS, Role
+from quantize_configs.linear_products import products_of
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.weight_steps import largest_steps, least_error_steps
 from quantize_configs.wrappers import WrappedModel
 
-BATCH = 16
+CHUNK = 1 << 23
+"""Values of a tensor that a layer reads at a time."""
+FULL_BITS = 8
+"""Rounding is learned below."""
+STEP_ROUNDS = 2
+"""How often the steps follow the codes, and the codes the steps."""
 
 
 def improve(
@@ -32,20 +40,24 @@ def improve(
     *,
     learn_rounding: bool,
     progress: Callable[[int, int, str], None],
-) -> None:
+) -> dict[str, np.ndarray]:
     """Corrects the biases of a calibrated quantized model, and learns its rounding.
 
     Args:
       model: Result of `quantize` whose ranges are known; modified in place.
       images: For each input of the model, float32 [N, ...].
-      learn_rounding: Whether steps and codes of weights change too. The float weights are then
-        replaced by what their codes stand for.
+      learn_rounding: Whether steps and codes of weights with fewer than 8 bits change too. The
+        float weights are then replaced by what their codes stand for.
       progress: Called with (layers done, layers, name) after each layer with a weight.
+
+    Returns:
+      By layer, what was added to its output, float32 [channels].
     """
     wrapped = WrappedModel(model, frozen=True)
     calls = wrapped.graph.calls
     exact: dict[str, np.ndarray] = {}
     ours: dict[str, np.ndarray] = {}
+    offsets: dict[str, np.ndarray] = {}
     unread = {call.name: len(wrapped.graph.readers(call.name)) for call in calls}
     names = [tensor._keras_history.layer.name for tensor in model.inputs]
     count = sum(call.role is Role.LINEAR for call in calls)
@@ -53,11 +65,13 @@ def improve(
     for call in calls:
         if call.role is Role.INPUT:
             ours[call.name] = exact[call.name] = images[names.index(call.name)]
-        elif call.role is Role.LINEAR and wrapped.float_bits(call.name) is None:
+        elif call.role is Role.LINEAR and wrapped.is_quantized(call.name):
             source = call.inputs[0]
-            exact[call.name], ours[call.name] = _improve_layer(
+            exact[call.name], ours[call.name], offset = _improve_layer(
                 wrapped, call, exact[source], ours[source], learn_rounding
             )
+            if offset is not None:
+                offsets[call.name] = offset
         else:
             exact[call.name] = _run(call, exact, call.layer.call)
             ours[call.name] = _run(call, ours, lambda x, owner=call.owner: owner(x, training=False))
@@ -68,14 +82,16 @@ def improve(
             unread[name] -= 1
             if not unread[name]:
                 del exact[name], ours[name]
+    return offsets
 
 
 def _run(call: LayerCall, values: dict[str, np.ndarray], function: Callable) -> np.ndarray:
     """What a layer makes of tensors, a few images at a time."""
     arguments = [values[name] for name in call.inputs]
     results = []
-    for start in range(0, len(arguments[0]), BATCH):
-        part = [tf.constant(argument[start : start + BATCH]) for argument in arguments]
+    size = max(1, CHUNK // math.prod(arguments[0].shape[1:]))
+    for start in range(0, len(arguments[0]), size):
+        part = [tf.constant(argument[start : start + size]) for argument in arguments]
         results.append(
             function(part if isinstance(call.layer, MERGING_LAYERS) else part[0]).numpy()
         )
@@ -83,32 +99,38 @@ def _run(call: LayerCall, values: dict[str, np.ndarray], function: Callable) -> 
 
 
 def _improve_layer(wrapped, call, exact, ours, learn_rounding):
-    """(outputs of the float network, of the quantized one) of a linear layer, which is improved."""
-    layer, config = call.layer, call.owner.quantize_config
+    """Improves a linear layer.
+
+    Returns:
+      Outputs of the float network, those of the quantized one, and what was added to the latter;
+      None where nothing can be.
+    """
+    layer = call.layer
     weight, quantizer = wrapped.weight(call.name), wrapped.weight_quantizer(call.name)
     variables = wrapped.weight_variables(call.name)
     kernel = weight.numpy()
+    products = products_of(layer)
 
-    def outputs(x, values):
-        def run(part):
-            config.set_quantize_weights(layer, [tf.constant(values)])
-            return layer.call(part)
+    def sums(x, values):
+        return _run(call, {call.inputs[0]: x}, lambda part: products(part, values))
 
-        return _run(call, {call.inputs[0]: x}, run)
-
-    expected = outputs(exact, kernel)
-    if not can_be_reconstructed(layer):
-        return expected, outputs(ours, quantizer(weight, False, variables).numpy())
-    form = Reconstruction.of(layer, kernel, ours, exact)
-    if learn_rounding:
+    wanted = sums(exact, tf.constant(kernel))
+    (bits,) = quantizer.bit_widths.choices
+    if learn_rounding and bits < FULL_BITS and can_be_reconstructed(layer):
+        form = Reconstruction.of(layer, kernel, ours, exact)
         _learn_codes(form, layer, weight, quantizer, variables, _gain_signs(wrapped, call))
-    quantized = quantizer(weight, False, variables).numpy()
-    offset = form.offset(as_matrices(layer, quantized).astype(np.float64))
-    offset = offset.astype(np.float32)
-    shifted = _correct_bias(wrapped, call, offset)
-    # The normalization that took the offset up does so in both networks.
-    expected = expected - offset if shifted == "normalization" else expected
-    return expected, outputs(ours, quantized)
+    found = sums(ours, quantizer(weight, False, variables))
+    axes = tuple(range(found.ndim - 1))
+    lost = np.mean(wanted, axes, np.float64) - np.mean(found, axes, np.float64)
+    offset = np.asarray(lost, np.float32)
+    bias = layer.bias.numpy() if layer.use_bias else np.float32(0.0)
+    place = add_offset(wrapped, call, offset)
+    if place == "normalization":  # it takes the offset away from both networks
+        wanted -= offset
+    new_bias = bias + offset if place == "bias" else bias
+    finish = layer.activation or (lambda x: x)
+    found, wanted = (finish(x + b) for x, b in ((found, new_bias), (wanted, bias)))
+    return np.asarray(wanted), np.asarray(found), None if place is None else offset
 
 
 def _gain_signs(wrapped: WrappedModel, call: LayerCall) -> np.ndarray | None:
@@ -120,7 +142,7 @@ def _gain_signs(wrapped: WrappedModel, call: LayerCall) -> np.ndarray | None:
 
 
 def _learn_codes(form, layer, weight, quantizer, variables, signs) -> None:
-    """Chooses the steps of least output error among several, then the codes."""
+    """Chooses steps and codes with the least error of the outputs, from several starts."""
     kernel = weight.numpy().astype(np.float64)
     (bits,) = quantizer.bit_widths.choices
     qmin, qmax = quantizer.limits(bits)
@@ -137,19 +159,25 @@ def _learn_codes(form, layer, weight, quantizer, variables, signs) -> None:
         least_error_steps(kernel, quantizer, bits),
         least_error_steps(kernel, quantizer, bits, importance),
     ]
-    best_error, best_steps = np.full((forms, 1, width), np.inf), np.ones((forms, 1, width))
+    shared = not quantizer.channel_axes
+    best_error = np.full((forms, 1, width), np.inf)
+    best_steps, best_codes = np.ones((forms, 1, width)), np.zeros(matrices.shape)
     for candidate in candidates:
         steps = np.maximum(np.abs(candidate), np.finfo(np.float32).eps)
-        steps = np.broadcast_to(steps, kernel.shape)
-        steps = as_matrices(layer, steps)[:, :1]
-        codes = np.clip(np.rint(matrices / steps), lowest[:, None], qmax)
+        steps = as_matrices(layer, np.broadcast_to(steps, kernel.shape))[:, :1]
+        codes = form.best_codes(steps, matrices, lowest, qmax)
+        for _ in range(STEP_ROUNDS):
+            steps = form.best_steps(codes, steps, shared).astype(np.float32).astype(np.float64)
+            codes = form.best_codes(steps, codes * steps, lowest, qmax)
         error = form.errors(codes * steps)[:, None]
-        if not quantizer.channel_axes:
+        if shared:
             error = np.full_like(error, error.sum())
-        best_steps = np.where(error < best_error, steps, best_steps)
+        better = error < best_error
+        best_steps, best_codes = (
+            np.where(better, *pair) for pair in ((steps, best_steps), (codes, best_codes))
+        )
         best_error = np.minimum(error, best_error)
-    best_steps = best_steps.astype(np.float32).astype(np.float64)
-    codes = form.best_codes(best_steps, matrices, lowest, qmax)
+    codes = best_codes
     weight.assign(as_kernel(layer, codes * best_steps, kernel.shape))
     full = as_kernel(layer, np.broadcast_to(best_steps, matrices.shape), kernel.shape)
     shape = variables["step"].shape
@@ -161,15 +189,3 @@ def _learn_codes(form, layer, weight, quantizer, variables, signs) -> None:
         variables["step"].assign(full[kept][None])
     else:
         variables["step"].assign([full.flat[0]])
-
-
-def _correct_bias(wrapped: WrappedModel, call: LayerCall, offset: np.ndarray) -> str | None:
-    """Adds an offset to what a linear layer puts out; says where: "bias", "normalization", None."""
-    if call.layer.use_bias:
-        call.layer.bias.assign_add(offset)
-        return "bias"
-    reader = wrapped.graph.sole_reader(call.name)
-    if reader is not None and reader.role is Role.NORMALIZATION:
-        reader.layer.moving_mean.assign_sub(offset)
-        return "normalization"
-    return None

@@ -15,6 +15,7 @@ from quantize_configs.errors import StateError
 from quantize_configs.keras_backend import keras
 
 CONTAINER_ATTRIBUTE = "deployment_weight_container"
+CORRECTIONS_ATTRIBUTE = "bias_corrections"
 
 
 class LayerWrapper(QuantizeWrapperV2):
@@ -83,7 +84,7 @@ class QuantizedModel(keras.Model):
 
     def fit(self, *args, callbacks=None, **kwargs):
         """As `keras.Model.fit`."""
-        forget_deployment(self)
+        mark_trained(self)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = callbacks.callbacks
         given = [] if callbacks is None else callbacks
@@ -94,12 +95,12 @@ class QuantizedModel(keras.Model):
     def call(self, inputs, training=None, mask=None):
         """As `keras.Model.call`; a call in training makes the model unprepared."""
         if training is True:
-            forget_deployment(self)
+            mark_trained(self)
         return super().call(inputs, training=training, mask=mask)
 
     def set_weights(self, weights):
         """As `keras.Model.set_weights`; the model is not prepared for deployment any more."""
-        forget_deployment(self)
+        mark_trained(self)
         super().set_weights(weights)
 
     def save(self, filepath, *args, **kwargs):
@@ -127,6 +128,12 @@ def forget_deployment(model: keras.Model) -> None:
         if isinstance(layer, LayerWrapper):
             layer.deployed = None
     forget_traces(model)
+
+
+def mark_trained(model: keras.Model) -> None:
+    """Says that a model has other weights than `quantize` and `calibrate` gave it."""
+    forget_deployment(model)
+    setattr(model, CORRECTIONS_ATTRIBUTE, None)
 
 
 def forget_traces(model: keras.Model) -> None:

@@ -5,16 +5,20 @@ of a TFMOT wrapper in another order than `quantize` does, so files that keep onl
 `set_weights`) do not fit.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.bias_corrections import corrections_of, mark_untrained
 from quantize_configs.deployment import CONTAINER_ATTRIBUTE, mark_prepared, prepared_container
 from quantize_configs.errors import (
     DamagedFileError,
@@ -30,6 +34,7 @@ from quantize_configs.scheme import quantize_scope
 SCHEMA_VERSION = 1
 CONFIG_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
+CORRECTIONS_FILE = "corrections.npz"
 
 
 def save_model(model: keras.Model, folder: str | os.PathLike) -> None:
@@ -59,6 +64,9 @@ def save_model(model: keras.Model, folder: str | os.PathLike) -> None:
         (temporary / CONFIG_FILE).write_text(json.dumps(content, indent=1))
         values = {name: weight.numpy() for name, weight in named_weights(model).items()}
         np.savez(temporary / WEIGHTS_FILE, **values)
+        if (corrections := corrections_of(model)) is not None:
+            arrays: dict[str, Any] = dict(corrections.offsets)
+            np.savez(temporary / CORRECTIONS_FILE, **arrays)
         os.replace(temporary, folder)
     except OSError as error:
         raise FileWriteError(f"Could not save the model to {folder}: {error}.") from error
@@ -95,16 +103,24 @@ def load_model(folder: str | os.PathLike) -> keras.Model:
             model = keras.models.model_from_json(json.dumps(entry))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedFileError(f"{folder / CONFIG_FILE} is damaged: {error}.") from error
-    try:
-        with open(folder / WEIGHTS_FILE, "rb") as file, np.load(file) as values:
-            _assign(named_weights(model), values)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise DamagedFileError(
-            f"{folder / WEIGHTS_FILE} is damaged or belongs to another model: {error}"
-        ) from error
+    with _reading(folder / WEIGHTS_FILE) as values:
+        _assign(named_weights(model), values)
+    if (folder / CORRECTIONS_FILE).exists():
+        with _reading(folder / CORRECTIONS_FILE) as offsets:
+            mark_untrained(model, dict(offsets))
     if content.get(CONTAINER_ATTRIBUTE) is not None:
         mark_prepared(model, content[CONTAINER_ATTRIBUTE])
     return model
+
+
+@contextlib.contextmanager
+def _reading(path: pathlib.Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of a file; what goes wrong with them is the file's fault."""
+    try:
+        with open(path, "rb") as file, np.load(file) as values:
+            yield values
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise DamagedFileError(f"{path} is damaged or belongs to another model: {error}") from error
 
 
 def named_weights(model: keras.Model) -> dict[str, tf.Variable]:

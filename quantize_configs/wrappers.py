@@ -32,6 +32,10 @@ class WrappedModel:
         """The float weight that a linear layer is trained with."""
         return self._weight_entry(name)[0]
 
+    def is_quantized(self, name: str) -> bool:
+        """Whether the weight of a linear layer is quantized."""
+        return bool(getattr(self.wrapper(name), "_weight_vars", ()))
+
     def float_bits(self, name: str) -> int | None:
         """Bits of the weight of a linear layer in float, 32 or 16; None when it is quantized."""
         return getattr(getattr(self.wrapper(name), "quantize_config", None), "float_bits", None)
