@@ -38,6 +38,7 @@ from qfa_tf import Architecture, QFASupernet, QFATraining, SearchSpace, Training
 from qfa_tf.data.idx_files import read_idx
 from qfa_tf.runs.startup import skip_graph_rewriting
 from qfa_tf.training import DivergedError
+from quantize_configs import use_native_kernels
 from quantize_configs.files import write_text
 from quantize_configs.keras_backend import keras
 
@@ -324,6 +325,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of weights, images and subnets")
     parser.add_argument("--variant", default="base", choices=VARIANTS, metavar="NAME")
     parser.add_argument("--workdir", default="workdir/equal_steps", help="of all trainings")
+    parser.add_argument(
+        "--kernels",
+        default="native",
+        choices=("native", "tensorflow"),
+        help="of the training step: compiled on this machine, or TensorFlow's operators",
+    )
     parser.add_argument("--list", action="store_true", help="show the variants and end")
     parser.add_argument("--table", action="store_true", help="show all rows and end")
     args = parser.parse_args()
@@ -335,6 +342,8 @@ def main() -> None:
         print_table()
         return
     skip_graph_rewriting()  # as the programs do
+    if args.kernels == "native":
+        use_native_kernels()
     images = Images()
     folder = pathlib.Path(args.workdir) / f"{args.variant}-{args.seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -344,6 +353,7 @@ def main() -> None:
     row = {
         "variant": args.variant,
         "seed": args.seed,
+        "kernels": args.kernels,
         "outcome": outcome or "trained",
         "steps": training.progress["step"],
         "skipped_steps": training.progress["skipped"],

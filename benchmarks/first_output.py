@@ -26,7 +26,7 @@ PREPARED = (
 """What stands in the folder before."""
 PROGRAMS = (
     "train --recipe=digits --workdir=new",
-    "train --recipe=digits --workdir=new --native_kernels",
+    "train --recipe=digits --workdir=new --native_kernels=on",
     "import_checkpoint --pretrained=digits --workdir=started",
     "search --workdir=run --name=another",
     "export --workdir=run --name=another",

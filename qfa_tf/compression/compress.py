@@ -100,6 +100,7 @@ def compress(
     pixel_range: tuple[float, float] = (0.0, 1.0),
     space: Mapping[str, Any] = MappingProxyType({}),
     overrides: Mapping[str, Any] = MappingProxyType({}),
+    native_kernels: str = "auto",
     console: rich.console.Console | None = None,
 ) -> Compression:
     """Makes a supernet of a trained model, trains and searches it, and exports what fits a budget.
@@ -120,6 +121,7 @@ def compress(
       pixel_range: See `SearchSpace.from_model`.
       space: Options of `SearchSpace.from_model`.
       overrides: Keys of the config of the run, such as {"random_subnets": 1}.
+      native_kernels: "auto", "on" or "off"; see `runs.train`.
       console: For progress.
 
     Raises:
@@ -148,7 +150,7 @@ def compress(
     config = _config(found, str(model_file), data, steps, batch_size, learning_rate)
     run = folder / "run"
     say(console, str(found.describe()).splitlines()[0])
-    train(run, config, console=console, **overrides)
+    train(run, config, native_kernels=native_kernels, console=console, **overrides)
     if latency is not None:
         from qfa_tf.latency.measurement import measure_latency_table
 

@@ -29,6 +29,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("population", 40, "Of the search.", lower_bound=2)
     flags.DEFINE_integer("generations", 12, "Of the search.", lower_bound=1)
     flags.DEFINE_bool("bytes", False, "The model reads pixels from 0 to 255.")
+    command_line.define_native_kernels()
     flags.mark_flags_as_required(["model", "data", "budget", "steps", "workdir"])
 
 
@@ -47,6 +48,7 @@ def main() -> None:
         population=FLAGS.population,
         generations=FLAGS.generations,
         pixel_range=(0.0, 255.0) if FLAGS.bytes else (0.0, 1.0),
+        native_kernels=FLAGS.native_kernels,
     )
 
 

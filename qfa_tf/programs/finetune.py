@@ -27,6 +27,7 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "learning_rate", None, "Its largest value; a tenth of that of the supernet by default.", 0.0
     )
+    command_line.define_native_kernels()
     flags.mark_flag_as_required("workdir")
 
 
@@ -38,6 +39,7 @@ def main() -> None:
         name=FLAGS.name,
         epochs=FLAGS.epochs,
         learning_rate=FLAGS.learning_rate,
+        native_kernels=FLAGS.native_kernels,
     )
 
 

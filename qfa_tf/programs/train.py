@@ -27,7 +27,6 @@ from absl import flags
 
 from qfa_tf import runs
 from qfa_tf.runs import command_line
-from qfa_tf.runs.messages import new_console, say
 
 FLAGS = flags.FLAGS
 
@@ -59,21 +58,13 @@ def define_flags() -> None:
         False,
         "Go on without image files that cannot be read; the workdir notes them.",
     )
-    flags.DEFINE_bool(
-        "native_kernels",
-        False,
-        "Compute normalization and quantizers by kernels that are compiled on this machine, once; "
-        "for CPUs.",
-    )
+    command_line.define_native_kernels()
     flags.mark_flag_as_required("workdir")
 
 
 def main():
     """Trains."""
     config, workdir = command_line.recipe_value(), runs.Workdir(FLAGS.workdir)
-    if FLAGS.native_kernels:
-        say(new_console(), "Loading TensorFlow and the native kernels, which are built once.")
-        runs.load_native_kernels()
     if FLAGS.architecture is not None:
         architecture = runs.read_architecture(FLAGS.architecture)
         config.training.architecture = runs.architecture_text(architecture)
@@ -83,6 +74,7 @@ def main():
         strategy=FLAGS.strategy,
         changed_data=FLAGS.changed_data == "ok",
         skip_damaged=FLAGS.skip_damaged,
+        native_kernels=FLAGS.native_kernels,
     )
 
 

@@ -25,7 +25,6 @@ from .pretrained_run import start_from_pretrained
 from .searching.run import search_workdir
 from .searching.settings import SearchSettings
 from .selection import Selection, SubnetArguments, select
-from .startup import load_native_kernels
 from .training.run import train
 from .workdir import Workdir
 
@@ -53,7 +52,6 @@ __all__ = [
     "export_model",
     "finetune",
     "import_official",
-    "load_native_kernels",
     "package_workdir",
     "print_inspection",
     "print_support",

@@ -14,6 +14,7 @@ from qfa_tf.runs.config import with_defaults
 from qfa_tf.runs.config_fields import option_lines
 from qfa_tf.runs.errors import ConfigError
 from qfa_tf.runs.recipes import recipe_argument
+from qfa_tf.runs.training.kernels import NATIVE_KERNELS
 from quantize_configs.errors import QFAError
 
 INTERRUPTED = 130
@@ -68,6 +69,17 @@ def run_app(
         message = error if started or known else _config_error(error)
         print(f"{program}: {message}", file=sys.stderr)
         sys.exit(getattr(error, "exit_status", 1))
+
+
+def define_native_kernels() -> None:
+    """Defines `--native_kernels`."""
+    flags.DEFINE_enum(
+        "native_kernels",
+        "auto",
+        NATIVE_KERNELS,
+        "Compute normalization and quantizers of the training step by kernels that are compiled on "
+        "this machine, once: where there is a C++ compiler and no GPU, in any case, or never.",
+    )
 
 
 def define_recipe(required: bool = True) -> None:

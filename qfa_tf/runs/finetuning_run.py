@@ -96,6 +96,7 @@ def finetune(
     name: str | None = None,
     epochs: int = EPOCHS,
     learning_rate: float | None = None,
+    native_kernels: str = "auto",
     console: rich.console.Console | None = None,
     **which: Unpack[SubnetArguments],
 ) -> FineTuning:
@@ -110,6 +111,7 @@ def finetune(
       name: Of the new workdir; by default the space and a digest of subnet, weights and schedule.
       epochs: Of `training.steps_per_epoch` steps.
       learning_rate: Its largest value; a tenth of that of the supernet by default.
+      native_kernels: "auto", "on" or "off"; see `train`.
       console: For progress.
       **which: The subnet; see `SubnetArguments`.
 
@@ -134,7 +136,7 @@ def finetune(
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     tuned = Workdir(workdir.path / "finetuned" / (name or f"{space.name}-{digest[:8]}"))
     say(console, f"Fine-tuning ({selection.source}) in {tuned}")
-    train(tuned_config, tuned, console)
+    train(tuned_config, tuned, console, native_kernels=native_kernels)
 
     genome = space.encode(selection.architecture)
     data = open_data(workdir, config)

@@ -27,6 +27,7 @@ def train(
     strategy: str = "default",
     changed_data: bool = False,
     skip_damaged: bool = False,
+    native_kernels: str = "auto",
     console: rich.console.Console | None = None,
     **overrides: Any,
 ) -> None:
@@ -39,6 +40,7 @@ def train(
       strategy: "default", "mirrored" or "multi_worker".
       changed_data: Whether to go on with other images than the workdir was made from.
       skip_damaged: Whether to go on without image files that cannot be read.
+      native_kernels: "auto", "on" or "off"; see `runs.train`.
       console: For progress.
       **overrides: Keys of the config by their last name, such as `learning_rate=0.1`; with their
         section where two have that name, as in `training__seed=1`.
@@ -64,6 +66,7 @@ def train(
         strategy=strategy,
         changed_data=changed_data,
         skip_damaged=skip_damaged,
+        native_kernels=native_kernels,
     )
 
 
@@ -169,6 +172,7 @@ def finetune(
     name: str | None = None,
     epochs: int = 4,
     learning_rate: float | None = None,
+    native_kernels: str = "auto",
     console: rich.console.Console | None = None,
 ) -> "FineTuning":
     """Trains a chosen subnet further, alone; the program `qfa-finetune`.
@@ -182,6 +186,7 @@ def finetune(
       name: Of the new workdir, in `finetuned/` of this one.
       epochs: As long as those of the supernet.
       learning_rate: Its largest value; a tenth of that of the supernet by default.
+      native_kernels: "auto", "on" or "off"; see `runs.train`.
       console: For progress.
 
     Returns:
@@ -201,6 +206,7 @@ def finetune(
         name=name,
         epochs=epochs,
         learning_rate=learning_rate,
+        native_kernels=native_kernels,
         console=console,
     )
 

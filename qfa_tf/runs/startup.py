@@ -29,18 +29,6 @@ def skip_graph_rewriting() -> None:
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
-def load_native_kernels() -> None:
-    """Has graphs that are traced from now on use native kernels, which are built if need be.
-
-    Raises:
-      NativeBuildError: This machine cannot build them.
-    """
-    load_tensorflow()
-    from quantize_configs.native.operators import use_native_kernels
-
-    use_native_kernels()
-
-
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
     """Closes the file descriptor: the notes are written before any log level is known.

@@ -40,6 +40,16 @@ def find_compiler() -> str | None:
     return None
 
 
+def is_built() -> bool:
+    """Whether `build` has nothing to compile.
+
+    Raises:
+      NativeBuildError: There is no compiler.
+    """
+    _, _, library = _planned()
+    return library.exists()
+
+
 def build() -> pathlib.Path:
     """The library of the kernels, compiled unless it lies in the cache of the user already.
 
@@ -49,6 +59,14 @@ def build() -> pathlib.Path:
     Raises:
       NativeBuildError: There is no compiler, or it failed.
     """
+    compiler, flags, library = _planned()
+    if not library.exists():
+        _compile(compiler, flags, library)
+    return library
+
+
+def _planned() -> tuple[str, list[str], pathlib.Path]:
+    """(compiler, flags, the library that it makes)."""
     import tensorflow as tf
 
     compiler = find_compiler()
@@ -62,10 +80,7 @@ def build() -> pathlib.Path:
     flags = list(dict.fromkeys(flag for flag in flags if not flag.startswith("--std")))
     parts = (SOURCE.read_text(), compiler, *flags, tf.__version__, _processor())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    library = _cache() / f"kernels_{digest}.so"
-    if not library.exists():
-        _compile(compiler, flags, library)
-    return library
+    return compiler, flags, _cache() / f"kernels_{digest}.so"
 
 
 def _compile(compiler: str, flags: list[str], library: pathlib.Path) -> None:

@@ -28,6 +28,7 @@ from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.training.final_table import is_finished, write_probes
 from qfa_tf.runs.training.initial_weights import load_initial_weights
+from qfa_tf.runs.training.kernels import check_native_kernels, step_kernels
 from qfa_tf.runs.training.lock import training_lock
 from qfa_tf.runs.training.loop import TrainingLoop
 from qfa_tf.runs.training.memory import needed_memory, warn_of_memory
@@ -50,6 +51,7 @@ def train(
     strategy: str = "default",
     changed_data: bool = False,
     skip_damaged: bool = False,
+    native_kernels: str = "auto",
 ) -> None:
     """Trains to the last step of the config, from wherever the workdir stands.
 
@@ -66,8 +68,11 @@ def train(
       changed_data: Whether to go on when the images are others than those of the workdir; images
         that are known keep their splits.
       skip_damaged: Whether to go on without damaged image files; the workdir notes which.
+      native_kernels: Whether the steps are computed by kernels that are compiled on this machine,
+        once: "auto" (where there is a compiler and no GPU), "on" or "off".
 
     Raises:
+      NativeBuildError: Native kernels are "on" and cannot be built.
       ConfigError, WorkdirError: The config or the workdir is refused, or being trained already.
       CheckpointError: The newest checkpoint is damaged.
       CheckpointWriteError, FileWriteError: The disk is full.
@@ -76,6 +81,7 @@ def train(
       WorkerError: The processes do not fit together, or one was lost.
     """
     console = console or new_console()
+    check_native_kernels(native_kernels)
     config = with_plain_architecture(complete_config(config))
     check_stage_bits(config)
     open_set = functools.partial(
@@ -89,7 +95,8 @@ def train(
         )
         if workdir.config_file.is_file() and is_finished(workdir, config):
             return
-        _train(config, workdir, rich.console.Console(quiet=True), strategy, open_set)
+        quiet = rich.console.Console(quiet=True)
+        _train(config, workdir, quiet, strategy, open_set, native_kernels)
         return
     with training_lock(workdir) as locked:
         config = workdir.accepted(config)
@@ -109,7 +116,7 @@ def train(
                 f"Warning: the file system of {workdir} knows no locks. Take care that only one "
                 "training at a time uses it.",
             )
-        _train(config, workdir, console, strategy, open_set)
+        _train(config, workdir, console, strategy, open_set, native_kernels)
 
 
 def _train(
@@ -118,6 +125,7 @@ def _train(
     console: rich.console.Console,
     strategy: str,
     open_set: Callable[..., "DataSplits"],
+    native_kernels: str,
 ) -> None:
     say(console, "Loading TensorFlow and the images.")
     load_tensorflow()
@@ -137,12 +145,13 @@ def _train(
             )
         config = workdir.claim(config)
         data = open_set(writes=False) if data is None else data
-        net = _build(config, workdir, workers, data, console)
-    with workers.report_lost():
-        loop = TrainingLoop(config, workdir, workers, data, net, console)
-    if loop.progress.step:
-        say(console, f"Resuming at step {loop.progress.step} of {total_steps(config)}.")
-    loop.run()
+    with step_kernels(native_kernels, console):
+        with workers.report_lost():
+            net = _build(config, workdir, workers, data, console)
+            loop = TrainingLoop(config, workdir, workers, data, net, console)
+        if loop.progress.step:
+            say(console, f"Resuming at step {loop.progress.step} of {total_steps(config)}.")
+        loop.run()
     if not workers.task.is_chief:
         return
     alone = bool(config.training.architecture)
