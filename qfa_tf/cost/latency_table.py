@@ -53,6 +53,7 @@ OPERATORS = (
     "concatenate",
     "max_pool",
     "average_pool",
+    "reduce_max",
     "pad",
     "resize",
     "relu",
@@ -77,6 +78,7 @@ class OperatorKey(NamedTuple):
       activation_bits: Of the input; 8 where it is not quantized to fewer.
       kernel_width: Of a kernel that is not square; 0 elsewhere.
       groups: Of a convolution.
+      dilation: Of a kernel whose weights are so far apart; 1 elsewhere.
     """
 
     operator: str
@@ -89,6 +91,7 @@ class OperatorKey(NamedTuple):
     activation_bits: int = 8
     kernel_width: int = 0
     groups: int = 1
+    dilation: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +228,7 @@ def _node_operators(network: Network, node: Node, setting: Setting) -> list[Oper
     if isinstance(node, Convolution):
         bits = (setting.weight_bits, setting.activation_bits)
         kernel = kernel_size(node, setting.shape)
-        form = (node.kernel_width or 0, node.groups)
+        form = (node.kernel_width or 0, node.groups, node.dilation)
         sizes = (input_size, inputs, channels, kernel, node.stride)
         keys = [OperatorKey(node.kind, *sizes, *bits, *form)]
     elif isinstance(node, SqueezeExcite):
@@ -235,6 +238,8 @@ def _node_operators(network: Network, node: Node, setting: Setting) -> list[Oper
         name = f"{node.reduction}_pool"
         return [OperatorKey(name, input_size, channels, channels, node.window, node.stride)]
     elif isinstance(node, GlobalPooling):
+        if node.reduction == "max":
+            return [OperatorKey("reduce_max", input_size, channels, channels)]
         return [OperatorKey("pool", input_size, channels, channels)]
     else:
         kind = _NAMES.get(type(node))

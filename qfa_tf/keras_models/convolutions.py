@@ -71,10 +71,11 @@ def _weights(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray | None]:
 def _spatial(call: LayerCall) -> dict[str, Any]:
     """Kernel, stride and padding of a convolution."""
     layer = call.layer
-    if set(layer.dilation_rate) != {1} or layer.padding not in ("same", "valid"):
+    dilations = set(layer.dilation_rate)
+    if len(dilations) > 1 or layer.padding not in ("same", "valid"):
         raise UnsupportedLayerError(
             f"Layer {call.name!r} has the dilation {tuple(layer.dilation_rate)} and the padding "
-            f"{layer.padding!r}; a supernet has none, and 'same' or 'valid'."
+            f"{layer.padding!r}; a supernet has equal ones, and 'same' or 'valid'."
         )
     (height, width), strides = layer.kernel_size, set(layer.strides)
     is_plain = layer.padding == "same" and strides == {1}
@@ -84,7 +85,12 @@ def _spatial(call: LayerCall) -> dict[str, Any]:
             f"{tuple(layer.strides)}; maps stay square: equal strides, and kernels that are not "
             "square with stride 1 and padding='same'."
         )
-    options = {"kernel_size": height, "stride": strides.pop(), "padding": layer.padding}
+    options = {
+        "kernel_size": height,
+        "stride": strides.pop(),
+        "padding": layer.padding,
+        "dilation": dilations.pop(),
+    }
     return options if height == width else {**options, "kernel_width": width}
 
 

@@ -48,9 +48,19 @@ def _read_same(writer: NetworkWriter, call: LayerCall) -> None:
 def _read_relu(writer: NetworkWriter, call: LayerCall) -> None:
     layer = call.layer
     maximum = None if layer.max_value is None else float(layer.max_value)
+    if layer.negative_slope and not layer.threshold and maximum is None:
+        slope = float(layer.negative_slope)
+        writer.node(Function, call, activation="leaky_relu", slope=slope)
+        return
     if layer.threshold or layer.negative_slope or maximum not in (None, 6.0):
-        raise refuse(call, "has a slope, a threshold or another limit than 6: ReLU and ReLU6 only")
+        raise refuse(
+            call, "has a threshold or another limit than 6: ReLU, ReLU6 and leaky ones only"
+        )
     _write_function(writer, call, "relu" if maximum is None else "relu6")
+
+
+def _read_leaky_relu(writer: NetworkWriter, call: LayerCall) -> None:
+    writer.node(Function, call, activation="leaky_relu", slope=float(call.layer.alpha))
 
 
 def _read_activation(writer: NetworkWriter, call: LayerCall) -> None:
@@ -116,7 +126,8 @@ def _read_pooling(writer: NetworkWriter, call: LayerCall) -> None:
 
 
 def _read_global_pooling(writer: NetworkWriter, call: LayerCall) -> None:
-    writer.node(GlobalPooling, call)
+    is_max = isinstance(call.layer, layers.GlobalMaxPooling2D)
+    writer.node(GlobalPooling, call, reduction="max" if is_max else "average")
 
 
 def _read_padding(writer: NetworkWriter, call: LayerCall) -> None:
@@ -194,6 +205,7 @@ READERS: dict[type[keras.layers.Layer], Reader] = {
     layers.ReLU: _read_relu,
     layers.Activation: _read_activation,
     layers.Softmax: _read_softmax,
+    layers.LeakyReLU: _read_leaky_relu,
     layers.ELU: lambda writer, call: _write_function(writer, call, "elu"),
     HardSwish: lambda writer, call: _write_function(writer, call, "hard_swish"),
     HardSigmoid: lambda writer, call: _write_function(writer, call, "hard_sigmoid"),
@@ -204,6 +216,7 @@ READERS: dict[type[keras.layers.Layer], Reader] = {
     layers.MaxPooling2D: _read_pooling,
     layers.AveragePooling2D: _read_pooling,
     layers.GlobalAveragePooling2D: _read_global_pooling,
+    layers.GlobalMaxPooling2D: _read_global_pooling,
     layers.ZeroPadding2D: _read_padding,
     layers.UpSampling2D: _read_upsampling,
     layers.Rescaling: _read_rescaling,

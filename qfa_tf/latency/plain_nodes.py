@@ -25,7 +25,7 @@ from tflite_tools.operators import functions, shaping
 from tflite_tools.operators.elementwise import Mul
 from tflite_tools.operators.grids import Dequantize, Quantize
 from tflite_tools.operators.operator import Operator
-from tflite_tools.operators.pooling import AveragePool2D
+from tflite_tools.operators.pooling import AveragePool2D, ReduceMax
 from tflite_tools.operators.settings import Padding as PaddingKind
 
 FLOAT_OPERATORS: dict[str, type[Operator]] = {
@@ -129,6 +129,8 @@ def _function(writer: Writer, node: Function, values: Sequence[Value], bits: int
     if function == "swish":
         gate = writer.step(f"{name}.gate", functions.Logistic(), real)
         real = writer.step(f"{name}.result", Mul(), real, gate)
+    elif function == "leaky_relu":
+        real = writer.step(f"{name}.result", functions.LeakyRelu(node.slope), real)
     elif function in FLOAT_OPERATORS:
         real = writer.step(f"{name}.result", FLOAT_OPERATORS[function](), real)
     else:
@@ -152,7 +154,11 @@ def _pooling(writer: Writer, node: Pooling, values: Sequence[Value], bits: int) 
 def _global_pooling(
     writer: Writer, node: GlobalPooling, values: Sequence[Value], bits: int
 ) -> Value:
-    return writer.mean(node.name, values[0], bits)
+    if node.reduction == "average":
+        return writer.mean(node.name, values[0], bits)
+    value = writer.mover.clamped(values[0])
+    channels = writer.graph.tensor(value.tensor).shape[-1]
+    return _passed(writer, node.name, value, ReduceMax(False), (1, channels))
 
 
 def _padding(writer: Writer, node: Padding, values: Sequence[Value], bits: int) -> Value:

@@ -16,6 +16,7 @@ from qfa_tf.network import (
     Convolution,
     Flatten,
     Function,
+    GlobalPooling,
     Image,
     Network,
     Node,
@@ -28,7 +29,7 @@ from qfa_tf.network import (
     Upsampling,
 )
 from qfa_tf.network import Padding as PaddingNode
-from qfa_tf.network.nodes import strided_size
+from qfa_tf.network.nodes import dilated_size, strided_size
 from qfa_tf.space import Architecture, SearchSpace
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.lowering.grids import Grid, GridMover, Value
@@ -65,6 +66,7 @@ class Linear:
       padding: "same" or "valid".
       kernel_width: Where the kernel is not square; None elsewhere.
       groups: Of a convolution.
+      dilation: Distance of neighbouring weights of the kernel.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Linear:
     padding: str = "same"
     kernel_width: int | None = None
     groups: int = 1
+    dilation: int = 1
 
     def renamed(self, name: str) -> "Linear":
         """The same layer under another name."""
@@ -245,17 +248,18 @@ class SubnetGraphWriter:
         if layer.kind == "dense":
             attributes = FullyConnected(fused)
             return attributes, self._codes(layer, (layer.width, channels)), (1, layer.width)
+        extent, dilations = dilated_size(size, layer.dilation), (layer.dilation,) * 2
         spatial = tuple(
-            strided_size(side, size, layer.stride, layer.padding) for side in shape[1:3]
+            strided_size(side, extent, layer.stride, layer.padding) for side in shape[1:3]
         )
         target, padding = (1, *spatial, layer.width), Padding[layer.padding.upper()]
         if layer.kind == "depthwise":
-            attributes = DepthwiseConv2D(strides, padding, activation=fused)
+            attributes = DepthwiseConv2D(strides, padding, fused, dilations=dilations)
             return attributes, self._codes(layer, (1, size, size, channels)), target
         if layer.container < WIDE:
             attributes = FullyConnected(fused, keep_num_dims=True)
             return attributes, self._codes(layer, (layer.width, channels)), target
-        attributes = Conv2D(strides, padding, activation=fused)
+        attributes = Conv2D(strides, padding, fused, dilations)
         kernel = (layer.width, size, layer.kernel_width or size, channels // layer.groups)
         return attributes, self._codes(layer, kernel), target
 
@@ -316,6 +320,7 @@ def layer_of_site(
         padding=site.padding,
         kernel_width=site.kernel_width,
         groups=site.groups,
+        dilation=site.dilation,
     )
 
 
@@ -409,7 +414,7 @@ class _SubnetWriter:
 
 def _passes_grid(node: Node) -> bool:
     """Whether the result of a node is on the grid of what it reads."""
-    if isinstance(node, Pooling):
+    if isinstance(node, Pooling | GlobalPooling):
         return node.reduction == "max"
     if isinstance(node, Upsampling):
         return node.interpolation == "nearest"

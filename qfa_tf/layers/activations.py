@@ -31,4 +31,4 @@ ACTIVATIONS = {
     "elu": tf.nn.elu,
     "selu": tf.nn.selu,
 }
-"""By name, all of `qfa_tf.network.nodes.FUNCTIONS`."""
+"""By name, all of `qfa_tf.network.nodes.FUNCTIONS` that have no other parameter."""

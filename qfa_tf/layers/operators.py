@@ -43,6 +43,8 @@ def _concatenation(node: Node, inputs: list[tf.Tensor], arithmetic: FastArithmet
 
 
 def _function(node: Function, inputs: list[tf.Tensor], arithmetic: FastArithmetic) -> tf.Tensor:
+    if node.activation == "leaky_relu":
+        return tf.nn.leaky_relu(inputs[0], node.slope)
     return arithmetic.activations[node.activation](inputs[0])
 
 
@@ -55,6 +57,8 @@ def _global_pooling(
     node: GlobalPooling, inputs: list[tf.Tensor], arithmetic: FastArithmetic
 ) -> tf.Tensor:
     """[N, 1, 1, C]: vectors are maps of one position in a supernet."""
+    if node.reduction == "max":
+        return tf.reduce_max(inputs[0], [1, 2], keepdims=True)
     return arithmetic.spatial_mean(inputs[0])[:, None, None, :]
 
 

@@ -101,6 +101,7 @@ class ElasticSite(keras.layers.Layer):
       kernel_width: Width of the kernel of a "convolution" where it is not square.
       groups: Of a "convolution" with fixed widths: the output is made in so many parts, each of its
         own part of the input.
+      dilation: Distance of neighbouring weights of the kernel; above 1 with the stride 1.
     """
 
     def __init__(
@@ -131,9 +132,11 @@ class ElasticSite(keras.layers.Layer):
         kernel_start: str = "fan_out",
         kernel_width: int | None = None,
         groups: int = 1,
+        dilation: int = 1,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.dilation = dilation
         self.kernel_width = kernel_width
         self.groups = groups
         self.elastic_width = elastic_width
@@ -364,11 +367,27 @@ class ElasticSite(keras.layers.Layer):
             sides = tf.fill([2], tf.shape(kernel)[0] // 2)
             x = tf.pad(x, [[0, 0], sides, sides, [0, 0]])
             padding = "VALID"
-        if self.kind == "depthwise":
-            return depthwise_convolution(x, kernel, self.stride, padding, self.kernel_sizes)
         if self.groups > 1:
             kernel = _block_diagonal(kernel, self.groups)
+        if self.dilation > 1:
+            return self._convolve_dilated(x, kernel, padding)
+        if self.kind == "depthwise":
+            return depthwise_convolution(x, kernel, self.stride, padding, self.kernel_sizes)
         return tf.nn.conv2d(x, kernel, strides, padding)
+
+    def _convolve_dilated(self, x, kernel, padding: str):
+        """By plain convolutions of every `dilation`-th row and column.
+
+        TensorFlow's own gradient of a dilated convolution needs oneDNN on a CPU.
+        """
+        plain = tf.nn.depthwise_conv2d if self.kind == "depthwise" else tf.nn.conv2d
+        return tf.compat.v1.nn.with_space_to_batch(
+            x,
+            [self.dilation] * 2,
+            padding,
+            lambda part, _, padding: plain(part, kernel, [1, 1, 1, 1], padding),
+            filter_shape=kernel.shape[:2],
+        )
 
     def _active_gains(self, choice):
         """(gamma, beta) of the active output channels."""

@@ -151,6 +151,8 @@ def _makes_grid(network: Network, node: Node) -> bool:
     """Whether the result of a node without weights may need a grid of its own on the device."""
     if isinstance(node, Pooling):
         return node.reduction == "average"
+    if isinstance(node, GlobalPooling) and node.reduction == "max":
+        return False
     if isinstance(node, Upsampling):
         return node.interpolation == "bilinear"
     if isinstance(node, Image | GlobalPooling):  # one site reads it on its own grid

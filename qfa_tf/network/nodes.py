@@ -8,7 +8,17 @@ from qfa_tf.network.choices import Constant, Total, Width, distinct
 KINDS = ("convolution", "pointwise", "depthwise", "dense")
 ACTIVATIONS = ("linear", "relu", "relu6", "hard_swish")
 """Activation functions that belong to a convolution."""
-TABLES = ("hard_swish", "hard_sigmoid", "sigmoid", "swish", "tanh", "gelu", "elu", "selu")
+TABLES = (
+    "hard_swish",
+    "hard_sigmoid",
+    "sigmoid",
+    "swish",
+    "tanh",
+    "gelu",
+    "elu",
+    "selu",
+    "leaky_relu",
+)
 """Activation functions that are an operator of their own on a device, a table of 8 bits."""
 FUNCTIONS = tuple(dict.fromkeys((*ACTIVATIONS, *TABLES)))
 """Activation functions that may stand alone."""
@@ -91,6 +101,8 @@ class Convolution(Node):
         and stride 1; None elsewhere.
       groups: Of a "convolution": each of so many parts of the output reads its part of the input;
         both widths are Constant then.
+      dilation: Distance of neighbouring weights of the kernel, in both directions; above 1 with the
+        stride 1 and one kernel size.
       stride: In both directions.
       padding: "same" or "valid".
       normalization: Whether batch normalization follows.
@@ -109,6 +121,7 @@ class Convolution(Node):
     kernel_size: int | str = 1
     kernel_width: int | None = None
     groups: int = 1
+    dilation: int = 1
     stride: int = 1
     padding: str = "same"
     normalization: bool = True
@@ -123,7 +136,8 @@ class Convolution(Node):
     def output_size(self, size: int) -> int:
         """See `strided_size`."""
         kernel_size = self.kernel_size if isinstance(self.kernel_size, int) else 1
-        return strided_size(size, kernel_size, self.stride, self.padding)
+        extent = dilated_size(kernel_size, self.dilation)
+        return strided_size(size, extent, self.stride, self.padding)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         """Whether its activation function has no negative results."""
@@ -181,9 +195,15 @@ class Concatenation(Node):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Function(Node):
-    """An activation function that follows no convolution, one of FUNCTIONS."""
+    """An activation function that follows no convolution.
+
+    Attributes:
+      activation: One of FUNCTIONS.
+      slope: Factor of negative values, of "leaky_relu" alone.
+    """
 
     activation: str
+    slope: float = 0.0
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         """Whether the function has no negative results."""
@@ -213,7 +233,13 @@ class Pooling(Node):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GlobalPooling(Node):
-    """The mean over height and width, a vector [N, C]."""
+    """The mean or largest value over height and width, a vector [N, C].
+
+    Attributes:
+      reduction: "average" or "max".
+    """
+
+    reduction: str = "average"
 
     def output_size(self, size: int) -> int:
         """1."""
@@ -340,6 +366,11 @@ class Slot:
     position: int
     source: str
     output: str
+
+
+def dilated_size(window: int, dilation: int) -> int:
+    """Height and width that a kernel covers whose weights are `dilation` apart."""
+    return (window - 1) * dilation + 1
 
 
 def strided_size(size: int, window: int, stride: int, padding: str) -> int:

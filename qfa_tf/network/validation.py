@@ -109,6 +109,11 @@ def _check_node(network: Network, node: Node) -> None:
             f"{node.name!r} has a kernel that is not square and needs the kind 'convolution', the "
             "padding 'same' and the stride 1",
         )
+        _require(
+            node.dilation == 1 or (node.stride == 1 and isinstance(node.kernel_size, int)),
+            f"{node.name!r} has the dilation {node.dilation}, and needs the stride 1 and one "
+            "kernel size",
+        )
         rigid = not network.width(node.name).choices and not network.width(node.inputs[0]).choices
         _require(
             node.groups == 1 or (node.kind == "convolution" and rigid),

@@ -160,19 +160,21 @@ def _float_model(net: Supernet, subnet: Subnet) -> keras.Model:
             x = inputs if len(inputs) > 1 else inputs[0]
             tensors[node.name] = _LAYERS[type(node)](node)(x)
     outputs = [tensors[name] for name in subnet.outputs]
-    return keras.Model(inputs=tensors[network.image.name], outputs=outputs[0], name="subnet")
+    given = outputs if len(outputs) > 1 else outputs[0]
+    return keras.Model(inputs=tensors[network.image.name], outputs=given, name="subnet")
 
 
 def _site(layer: ElasticSite, part: SubnetNode, x, is_vector: bool):
     """Convolution, normalization and activation of a site."""
     name, kernel_size = part.node.name, part.kernel_size
-    options = {"use_bias": layer.use_bias, "name": name}
+    options = {"use_bias": layer.use_bias, "name": name, "dilation_rate": layer.dilation}
     padding = "valid" if layer.padding == "valid" else "same"
     if layer.padding == "symmetric" and layer.stride > 1:
         x, padding = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}.padding")(x), "valid"
     if layer.kind == "depthwise":
         x = layers.DepthwiseConv2D(kernel_size, layer.stride, padding, **options)(x)
     elif is_vector:
+        del options["dilation_rate"]
         x = layers.Dense(part.width, **options)(x)
     else:
         size = (kernel_size, layer.kernel_width or kernel_size)
@@ -193,6 +195,12 @@ def _activation(function: str, name: str) -> keras.layers.Layer:
     return layers.ReLU(max_value=6.0 if function == "relu6" else None, name=name)
 
 
+def _function(node: Function) -> keras.layers.Layer:
+    if node.activation == "leaky_relu":
+        return layers.LeakyReLU(node.slope, name=node.name)
+    return _activation(node.activation, node.name)
+
+
 def _pooling(node: Pooling) -> keras.layers.Layer:
     kind = layers.MaxPooling2D if node.reduction == "max" else layers.AveragePooling2D
     return kind(node.window, node.stride, node.padding, name=node.name)
@@ -203,14 +211,18 @@ def _rescaling(node: Rescaling) -> keras.layers.Layer:
     return layers.Rescaling(*pair, name=node.name)
 
 
+_GLOBAL_POOLS = {
+    "average": layers.GlobalAveragePooling2D,
+    "max": layers.GlobalMaxPooling2D,
+}
 _OWN_LAYERS = {"hard_swish": HardSwish, "hard_sigmoid": HardSigmoid}
 _LAYERS: dict[type[Node], Callable[[Any], keras.layers.Layer]] = {
     Sum: lambda node: layers.Add(name=node.name),
     Product: lambda node: layers.Multiply(name=node.name),
     Concatenation: lambda node: layers.Concatenate(name=node.name),
-    Function: lambda node: _activation(node.activation, node.name),
+    Function: _function,
     Pooling: _pooling,
-    GlobalPooling: lambda node: layers.GlobalAveragePooling2D(name=node.name),
+    GlobalPooling: lambda node: _GLOBAL_POOLS[node.reduction](name=node.name),
     Padding: lambda node: layers.ZeroPadding2D((node.rows, node.columns), name=node.name),
     Upsampling: lambda node: layers.UpSampling2D(
         node.factor, interpolation=node.interpolation, name=node.name

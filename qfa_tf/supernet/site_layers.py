@@ -72,6 +72,7 @@ def make_site(net: Supernet, site: Convolution) -> ElasticSite:
         kernel_start=_kernel_start(net, site),
         kernel_width=site.kernel_width,
         groups=site.groups,
+        dilation=site.dilation,
         name=site.name,
     )
 

@@ -97,7 +97,24 @@ def tied():
     return keras.Model(inputs, layers.Dense(5, activation="softmax", name="answer")(x), name="tied")
 
 
-MODELS = {make.__name__: make for make in (plain, residual, branches, dense_connections, tied)}
+def dilated():
+    """Kernels with holes of both kinds and paddings, leaky functions, a global maximum."""
+    inputs = keras.Input((SIZE, SIZE, 1), name="picture")
+    x = layers.Conv2D(16, 3, strides=2, padding="same", name="stem")(inputs)
+    x = layers.LeakyReLU(0.1, name="stem_leak")(x)
+    y = layers.Conv2D(24, 3, padding="same", dilation_rate=2, use_bias=False, name="wide")(x)
+    y = layers.ReLU(name="wide_relu")(layers.BatchNormalization(name="wide_norm")(y))
+    y = layers.DepthwiseConv2D(3, padding="same", dilation_rate=3, name="holes")(y)
+    y = layers.ReLU(negative_slope=0.3, name="holes_leak")(y)
+    x = layers.Add(name="sum")([layers.Conv2D(16, 1, name="narrow")(y), x])
+    x = layers.Conv2D(16, 3, dilation_rate=2, activation="relu", name="valid")(x)
+    x = layers.GlobalMaxPooling2D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(5, name="answer")(x), name="dilated")
+
+
+MODELS = {
+    make.__name__: make for make in (plain, residual, branches, dense_connections, tied, dilated)
+}
 
 
 def made(make, seed=0):

@@ -255,7 +255,9 @@ class _Elasticity:
             parts = self._groups.parts(site.inputs[0])
             several = len(parts) > 1 and any(self._is_chosen(part) for part in parts)
             reason = ""
-            if site.padding != "same":
+            if site.dilation > 1:
+                reason = f"its weights are {site.dilation} apart"
+            elif site.padding != "same":
                 reason = "zeros of a layer in front belong to the full kernel"
             elif several:
                 reason = "it reads a concatenation with a choice of widths"
