@@ -13,6 +13,8 @@ import rich.console
 from ml_collections import ConfigDict
 
 from qfa_tf.compression.baselines import baselines
+from qfa_tf.cost import CostModel
+from qfa_tf.latency.measurement import TableSettings, measure_latency_table
 from qfa_tf.runs.errors import ConfigError, WorkdirError
 from qfa_tf.runs.functions import export, search_subnets, train
 from qfa_tf.runs.messages import new_console, say
@@ -101,6 +103,7 @@ def compress(
     space: Mapping[str, Any] = MappingProxyType({}),
     overrides: Mapping[str, Any] = MappingProxyType({}),
     native_kernels: str = "auto",
+    table: TableSettings | None = None,
     console: rich.console.Console | None = None,
 ) -> Compression:
     """Makes a supernet of a trained model, trains and searches it, and exports what fits a budget.
@@ -122,11 +125,12 @@ def compress(
       space: Options of `SearchSpace.from_model`.
       overrides: Keys of the config of the run, such as {"random_subnets": 1}.
       native_kernels: "auto", "on" or "off"; see `runs.train`.
+      table: How latencies are measured, where the budget has one.
       console: For progress.
 
     Raises:
-      ConfigError: The budget or a setting is refused, or no subnet is so small; the sentence has
-        the attainable bound.
+      ConfigError: The budget or a setting is refused, labels or images do not fit the model, or no
+        subnet is so small or so fast; the sentence has the attainable bound. Nothing was trained.
       UnsupportedError: A layer of the model has no elastic counterpart.
       RunError and others: See `train`, `search_subnets` and `export`.
     """
@@ -139,9 +143,11 @@ def compress(
     model = _of_unit_pixels(as_model(model), pixel_range)
     options = {"weight_bits": (2, 4, 8), **space}
     found = SearchSpace.from_model(model, **options)
+    if not isinstance(train_data, str):
+        _require_fit(found, train_data)
     constraints, tables = [], []
     if size is not None:
-        _require_attainable(found, size)
+        _require_attainable(CostModel(found), "tflite_bytes", size, "bytes")
         constraints.append(f"tflite_bytes<={size:.0f}")
     folder = Workdir(workdir).path
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,14 +156,15 @@ def compress(
     config = _config(found, str(model_file), data, steps, batch_size, learning_rate)
     run = folder / "run"
     say(console, str(found.describe()).splitlines()[0])
-    train(run, config, native_kernels=native_kernels, console=console, **overrides)
     if latency is not None:
-        from qfa_tf.latency.measurement import measure_latency_table
-
-        table = folder / TABLE
-        measure_latency_table(table, found, console=console)
-        tables.append(str(table))
-        constraints.append(f"latency_ms@{table.stem}<={latency:g}")
+        path = folder / TABLE
+        measured, _ = measure_latency_table(path, found, settings=table, console=console)
+        metric = f"latency_ms@{measured.name}"
+        cost = CostModel(found, latency_tables={measured.name: measured})
+        _require_attainable(cost, metric, latency, "ms")
+        tables.append(str(path))
+        constraints.append(f"{metric}<={latency:g}")
+    train(run, config, native_kernels=native_kernels, console=console, **overrides)
     settings: dict[str, Any] = {
         "constraints": constraints,
         "latency_tables": tables,
@@ -186,14 +193,37 @@ def _of_unit_pixels(model: Any, pixel_range: tuple[float, float]) -> Any:
     return keras.Model(image, model(pixels), name=model.name)
 
 
-def _require_attainable(space: SearchSpace, size: float) -> None:
-    from qfa_tf.cost import CostModel
-
-    low, high = CostModel(space).bounds("tflite_bytes", space.restrict())
-    if size < low:
+def _require_attainable(cost: CostModel, metric: str, most: float, unit: str) -> None:
+    """Refuses a budget that no subnet keeps, with the bounds."""
+    low, high = cost.bounds(metric, cost.space.restrict())
+    if most < low:
+        shown = "{:,.0f}" if unit == "bytes" else "{:.3g}"
+        told, least, largest = (shown.format(value) for value in (most, low, high))
         raise ConfigError(
-            f"No subnet has {size:,.0f} bytes: they have from {low:,.0f} to {high:,.0f}. Take a "
-            "larger budget, or more elastic choices (weight_bits, width_ratios, residual_widths)."
+            f"No subnet has {told} {unit}: they have from {least} to {largest}. Take a larger "
+            "budget, or more elastic choices (weight_bits, width_ratios, residual_widths)."
+        )
+
+
+def _require_fit(space: SearchSpace, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """Refuses images and labels that the model cannot have been made for."""
+    images, labels = (np.asarray(array) for array in pair)
+    channels, classes = space.input_channels, space.num_classes
+    if images.ndim != 4 or images.shape[-1] != channels:
+        raise ConfigError(
+            f"The model reads images [N, height, width, {channels}]. Received: {images.shape}."
+        )
+    integers = labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
+    if len(space.network.outputs) > 1 or not integers or len(labels) != len(images):
+        raise ConfigError(
+            f"compress takes a classifier and integer labels [{len(images)}]; the model has the "
+            f"outputs {list(space.network.outputs)}. Received: labels {labels.shape} of "
+            f"{labels.dtype}. For other heads use QFASupernet.from_model and compile(loss=...)."
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ConfigError(
+            f"The model has {classes} outputs, one for each class. Received: labels from "
+            f"{labels.min()} to {labels.max()}."
         )
 
 

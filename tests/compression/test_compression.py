@@ -7,6 +7,7 @@ from rich.console import Console
 import qfa_tf
 from qfa_tf.compression import parse_budget
 from qfa_tf.errors import QFAError
+from qfa_tf.latency.measurement import TableSettings
 from quantize_configs.keras_backend import keras
 
 layers = keras.layers
@@ -61,13 +62,42 @@ def test_a_budget_that_no_subnet_keeps_is_refused_before_any_work(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_latency_that_no_subnet_has_is_refused_before_training(tmp_path):
+    with pytest.raises(QFAError, match=r"No subnet has 1e-06 ms: they have from [\d.e-]+ to"):
+        qfa_tf.compress(
+            tiny_model(),
+            pictures(),
+            budget="0.000001 ms",
+            steps=4,
+            workdir=tmp_path,
+            table=TableSettings(passes=1, networks=0, checked=0),
+            console=QUIET,
+        )
+    assert not list(tmp_path.glob("**/checkpoints"))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((np.zeros((4, SIZE, SIZE, 3)), np.zeros(4, int)), r"reads images \[N, height, width, 1"),
+        ((np.zeros((4, SIZE, SIZE, 1)), np.arange(4)), "3 outputs.*labels from 0 to 3"),
+        ((np.zeros((4, SIZE, SIZE, 1)), np.zeros((4, 2))), "takes a classifier and integer"),
+    ],
+)
+def test_data_that_does_not_fit_the_model_is_refused_before_any_work(data, message, tmp_path):
+    with pytest.raises(QFAError, match=message):
+        qfa_tf.compress(tiny_model(), data, budget="8 kB", steps=4, workdir=tmp_path, console=QUIET)
+    assert not list(tmp_path.iterdir())
+
+
 def test_compression_in_one_call_and_again(tmp_path):
     keras.utils.set_random_seed(0)
     model, data = tiny_model(), pictures()
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(*data, epochs=2, verbose=0)
     options = {
-        "budget": "6 kB",
+        "budget": "6 kB and 50 ms",
+        "table": TableSettings(passes=1, networks=2, checked=0),
         "steps": 4,
         "workdir": tmp_path,
         "batch_size": 16,
@@ -79,6 +109,9 @@ def test_compression_in_one_call_and_again(tmp_path):
     found = qfa_tf.compress(model, data, **options)
     assert found.record.file_bytes <= 6000
     assert found.record.verification["mismatches"] == 0
+    terms = {term.constraint: term.predicted for term in found.record.budget}
+    assert terms["tflite_bytes<=6000"] <= 6000
+    assert 0 < terms["latency_ms@host<=50"] <= 50
     assert set(found.record.architecture.site_bits) >= {"stem", "answer"}
     assert 0.0 <= found.float_accuracy <= 1.0
     assert found.tflite_bytes is not None
