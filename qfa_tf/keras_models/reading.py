@@ -24,7 +24,7 @@ class ModelReading:
       name: Of the model.
       network: All widths and sizes fixed, all bits 8, no slots.
       values: Trained values by site.
-      logits: The model up to what `network` gives: without a softmax at its end.
+      logits: The model up to what `network` gives: without a softmax at its ends.
       pixel_range: See `read_model`.
     """
 
@@ -40,11 +40,11 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
 
     The nodes are called as the layers of the model. A batch normalization and an activation that
     fold into a convolution belong to it; a normalization that stands alone is a depthwise 1x1
-    convolution of its name. What does nothing at inference is left out, and a softmax at the end,
+    convolution of its name. What does nothing at inference is left out, and a softmax at an end,
     because losses and teachers of a supernet take logits.
 
     Args:
-      model: Functional or sequential model of `tf_keras` or Keras 3, with one input and one output.
+      model: Functional or sequential model of `tf_keras` or Keras 3, with one input.
       pixel_range: What 0 and 1 of an image in this package are for the model; (0, 255) for a model
         of bytes.
 
@@ -55,7 +55,7 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
     """
     model = as_tf_keras(model)
     require_functional(model)
-    _require_one(model)
+    _require_image(model)
     plain = as_quantizable(model)
     graph = ModelGraph(plain)
     writer = NetworkWriter(graph, pixel_range)
@@ -65,10 +65,9 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
         except KeyError:
             raise unsupported(call) from None
         reader(writer, call)
-    (output,) = graph.outputs
-    network = writer.network(output)
-    end = writer.layer_of(output)
-    logits = keras.Model(plain.input, plain.get_layer(end).output, name=model.name)
+    network = writer.network(graph.outputs)
+    ends = [plain.get_layer(writer.layer_of(name)).output for name in graph.outputs]
+    logits = keras.Model(plain.input, ends if len(ends) > 1 else ends[0], name=model.name)
     return ModelReading(model.name, network, writer.values, logits, pixel_range)
 
 
@@ -81,13 +80,12 @@ def unsupported(call: LayerCall) -> UnsupportedLayerError:
     )
 
 
-def _require_one(model: keras.Model) -> None:
-    for what, tensors in (("input", model.inputs), ("output", model.outputs)):
-        if len(tensors) != 1:
-            raise UnsupportedError(
-                f"The model {model.name!r} has {len(tensors)} {what}s; a supernet has one. Make a "
-                f"model with the {what} that matters: keras.Model(model.input, model.output)."
-            )
+def _require_image(model: keras.Model) -> None:
+    if len(model.inputs) != 1:
+        raise UnsupportedError(
+            f"The model {model.name!r} has {len(model.inputs)} inputs; a supernet has one, the "
+            "image. Make a model of the image alone."
+        )
     shape = model.inputs[0].shape[1:]
     if len(shape) != 3 or None in shape or shape[0] != shape[1]:
         raise UnsupportedError(

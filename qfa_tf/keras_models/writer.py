@@ -1,5 +1,6 @@
 """Writing the nodes of a network while the layers of a model are read."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from qfa_tf.keras_models.site_values import SiteValues
@@ -85,9 +86,13 @@ class NetworkWriter:
         """The layer whose tensor the node behind the layer `output` is."""
         return self._end_of_node[self._node_of_layer[output]]
 
-    def network(self, output: str) -> Network:
-        """The network whose result is the output of a layer."""
-        name = self._node_of_layer[output]
+    def network(self, outputs: Sequence[str]) -> Network:
+        """The network whose results are the outputs of layers."""
+        names = tuple(self._node_of_layer[output] for output in outputs)
+        if len(set(names)) < len(names):
+            raise UnsupportedLayerError(
+                f"The model gives one result twice, as {list(outputs)}. Give each once."
+            )
         if not any(isinstance(node, Convolution) for node in self._nodes):
             raise UnsupportedLayerError("The model has no convolution or dense layer to quantize.")
-        return check(Network(tuple(self._choices), (), tuple(self._nodes), (name,)))
+        return check(Network(tuple(self._choices), (), tuple(self._nodes), names))

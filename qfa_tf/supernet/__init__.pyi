@@ -1,6 +1,14 @@
 from .calibration import Calibration
 from .inheritance import INHERITANCES, inherit
+from .metric_evaluator import MetricEvaluator
 from .options import SupernetOptions
 from .supernet import QFASupernet
 
-__all__ = ["INHERITANCES", "Calibration", "QFASupernet", "SupernetOptions", "inherit"]
+__all__ = [
+    "INHERITANCES",
+    "Calibration",
+    "MetricEvaluator",
+    "QFASupernet",
+    "SupernetOptions",
+    "inherit",
+]

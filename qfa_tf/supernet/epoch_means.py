@@ -71,13 +71,19 @@ class StepMeans:
 
 
 def over_roles(figures: Logs) -> Logs:
-    """{"loss", "accuracy"}: the means over all roles that learn and are not at rest."""
+    """The means over all roles that learn and are not at rest, such as {"loss", "accuracy"}.
+
+    Args:
+      figures: Such as "largest_loss"; what ends in "_loss" tells the roles.
+    """
     summary = {}
-    for kind in ("loss", "accuracy"):
+    roles = [key.removesuffix("_loss") for key in figures if key.endswith("_loss")]
+    pairs = [key.partition("_") for key in figures]
+    for kind in dict.fromkeys(kind for role, _, kind in pairs if role in roles):
         values = [
-            value
-            for key, value in figures.items()
-            if key.endswith(f"_{kind}") and key.removesuffix(f"_{kind}") not in UNTRAINED_ROLES
+            figures[f"{role}_{kind}"]
+            for role in roles
+            if role not in UNTRAINED_ROLES and f"{role}_{kind}" in figures
         ]
         if values:
             stacked = tf.stack(values)

@@ -45,7 +45,7 @@ class Fitting:
         share = 1.0 - (0.0 if given.get("validation_data") else given.get("validation_split", 0.0))
         sample = TrainingSample(given.get("x"), given.get("y"), given.get("batch_size"), share)
         if sample.example is not None:
-            check_example(sample.example, net.space.input_channels, net.space.num_classes)
+            check_example(sample.example, net.space.input_channels, net.task)
         method = net.training_method
         if method is not None:
             method.image_source = lambda step: _first(sample.images(1))

@@ -1,6 +1,6 @@
 """What `fit` and `evaluate` are given, as the training step takes it."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -57,8 +57,18 @@ def as_labels(labels: Any, classes: int) -> tf.Tensor:
     return tf.ensure_shape(tf.cast(labels, tf.float32), [None, classes])
 
 
+class ReadsLabels(Protocol):
+    """What is asked of a `Task`."""
+
+    def require(self, labels: Any) -> None:
+        """Checks shapes and types of labels, or of their specification."""
+
+    def read(self, labels: Any) -> tf.Tensor:
+        """Labels as one tensor."""
+
+
 def read_batch(
-    data: Any, channels: int, classes: int
+    data: Any, channels: int, task: ReadsLabels
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
     """(images, labels, weights or None) of a batch of `fit`, checked.
 
@@ -68,7 +78,7 @@ def read_batch(
     Args:
       data: (images, labels) or (images, labels, weights [N]).
       channels: Of the images.
-      classes: Number of classes.
+      task: What the labels are for.
 
     Raises:
       InvalidInputError: Shapes or types do not fit.
@@ -76,10 +86,9 @@ def read_batch(
     images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
     if labels is None:
         raise InvalidInputError(_NO_LABELS)
-    images, labels = as_images(images, channels), as_labels(labels, classes)
-    checks = [_check_pixels(images), _check_labels(labels, classes)]
-    with tf.control_dependencies(checks):
-        images, labels = tf.identity(images), tf.identity(labels)
+    images, labels = as_images(images, channels), task.read(labels)
+    with tf.control_dependencies([_check_pixels(images)]):
+        images = tf.identity(images)
     if weights is not None:
         weights = tf.ensure_shape(tf.cast(tf.reshape(weights, [-1]), tf.float32), [None])
     return images, labels, weights
@@ -114,7 +123,8 @@ def _check_pixels(images: tf.Tensor) -> tf.Operation:
     )
 
 
-def _check_labels(labels: tf.Tensor, classes: int) -> tf.Operation:
+def check_labels(labels: tf.Tensor, classes: int) -> tf.Operation:
+    """An operation that fails where what `as_labels` returned is out of range."""
     if labels.shape.rank == 2:
         sums = tf.reduce_sum(labels, -1)
         return tf.debugging.Assert(
@@ -133,13 +143,13 @@ def _check_labels(labels: tf.Tensor, classes: int) -> tf.Operation:
     )
 
 
-def check_example(data: Any, channels: int, classes: int) -> None:
+def check_example(data: Any, channels: int, task: ReadsLabels) -> None:
     """Checks shapes and types of a batch, or of its specification, before any training.
 
     Args:
       data: As for `read_batch`; arrays, tensors or `tf.TensorSpec`.
       channels: Of the images.
-      classes: Number of classes.
+      task: What the labels are for.
 
     Raises:
       InvalidInputError: They do not fit.
@@ -147,11 +157,21 @@ def check_example(data: Any, channels: int, classes: int) -> None:
     images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
     if labels is None:
         raise InvalidInputError(_NO_LABELS)
-    _require_images(*_type_of(images), channels)
-    _require_labels(*_type_of(labels), classes)
+    _require_images(*type_of(images), channels)
+    task.require(labels)
 
 
-def _type_of(value: Any) -> tuple[tf.TensorShape, tf.DType]:
+def require_labels(labels: Any, classes: int) -> None:
+    """Checks shape and type of labels of classes, or of their specification.
+
+    Raises:
+      InvalidInputError: They do not fit.
+    """
+    _require_labels(*type_of(labels), classes)
+
+
+def type_of(value: Any) -> tuple[tf.TensorShape, tf.DType]:
+    """Shape and type of an array, a tensor or a `tf.TensorSpec`."""
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         value = np.asarray(value)
     return tf.TensorShape(value.shape), tf.as_dtype(value.dtype)

@@ -9,6 +9,7 @@ from qfa_tf.layers import Mode
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration
 from qfa_tf.supernet.protocol import Supernet
+from qfa_tf.supernet.tasks import GivenTask
 from quantize_configs.errors import InvalidInputError, StateError
 
 
@@ -42,12 +43,37 @@ def calibrate(net: Supernet, dataset: Iterable, arch: Architecture, batches: int
 def evaluate(
     net: Supernet, arch: Architecture, dataset: Iterable, calibration: Calibration
 ) -> dict[str, float]:
-    """Accuracy and loss of one subnet; see `QFASupernet.evaluate_architecture`."""
+    """Metrics and loss of one subnet; see `QFASupernet.evaluate_architecture`."""
+    if isinstance(net.task, GivenTask):
+        return _evaluate_given(net, net.task, arch, dataset, calibration)
     right, losses = answers(net, arch, dataset, calibration)
     count = len(right)
     if not count:
         raise InvalidInputError("The evaluation data is empty. Give at least one batch.")
     return {"accuracy": float(right.sum()) / count, "loss": losses / count, "images": count}
+
+
+def _evaluate_given(
+    net: Supernet, task: GivenTask, arch: Architecture, dataset: Iterable, calibration: Calibration
+) -> dict[str, float]:
+    """Loss and metrics as they were given to `compile`."""
+    calibration.check(net.space, arch)
+    genome, meters = net.as_genome(arch), task.meters()
+    loss, count = 0.0, 0
+    for images, labels in dataset:
+        rows, _ = net.forward_of(Mode.FROZEN)(
+            net.check_images(images), genome, calibration.statistics
+        )
+        known = task.read(labels)
+        losses = task.losses(known, rows, tf.zeros_like(rows), 0.0, 0.0)
+        loss, count = loss + float(tf.reduce_sum(losses)), count + int(losses.shape[0])
+        truths, outputs = task.split_labels(known), net.heads.split(rows)
+        for output, meter in meters.values():
+            meter.update_state(truths[output], outputs[output])
+    if not count:
+        raise InvalidInputError("The evaluation data is empty. Give at least one batch.")
+    found = {name: float(meter.result()) for name, (_, meter) in meters.items()}
+    return {"loss": loss / count, **found, "images": count}
 
 
 def answers(

@@ -24,8 +24,9 @@ class ModelStart:
     """What a supernet keeps of the model that it was made from.
 
     Attributes:
-      logits: The model, without a softmax at its end.
-      teacher: From images as the supernet takes them, float32 [N, H, W, C], to logits [N, classes].
+      logits: The model, without a softmax at its ends.
+      teacher: From images as the supernet takes them, float32 [N, H, W, C], to the outputs side by
+        side [N, size], logits [N, classes] of a classifier.
       means: Normalization statistics of the model by entry of the layout.
     """
 
@@ -113,8 +114,9 @@ def _teacher(reading: ModelReading) -> Callable[[tf.Tensor], tf.Tensor]:
 
     def teacher(images: tf.Tensor) -> tf.Tensor:
         images = tf.image.resize(images, size) * (high - low) + low
-        logits = reading.logits(images, training=False)
-        return tf.reshape(logits, [tf.shape(images)[0], -1])
+        outputs = tf.nest.flatten(reading.logits(images, training=False))
+        rows = [tf.reshape(output, [tf.shape(images)[0], -1]) for output in outputs]
+        return rows[0] if len(rows) == 1 else tf.concat(rows, -1)
 
     return teacher
 

@@ -9,6 +9,8 @@ from qfa_tf.layers import ElasticSite, SiteChoice, SqueezeExcite, StatisticsLayo
 from qfa_tf.layers.arithmetic import FastArithmetic
 from qfa_tf.layers.precision import PrecisionBank
 from qfa_tf.space import SearchSpace
+from qfa_tf.supernet.heads import Heads
+from qfa_tf.supernet.tasks import Task
 
 
 class Supernet(Protocol):
@@ -34,6 +36,8 @@ class Supernet(Protocol):
     training_method: Any
     optimizer: Any
     validation: Any
+    heads: Heads
+    task: Task
     distribute_strategy: tf.distribute.Strategy
     weights: list[tf.Variable]
     trainable_weights: list[tf.Variable]
@@ -70,6 +74,11 @@ class Supernet(Protocol):
 
     def calibrate(self, dataset: Iterable, arch: Any, batches: int = ...) -> Any:
         """The `Calibration` of a subnet."""
+
+    def evaluate_architecture(
+        self, arch: Any, dataset: Iterable, calibration: Any
+    ) -> dict[str, float]:
+        """Loss and metrics of a calibrated subnet."""
 
     def compile(self, optimizer: Any = ..., training: Any = ..., **kwargs: Any) -> None:
         """Prepares `fit`."""

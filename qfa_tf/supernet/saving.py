@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from qfa_tf.supernet.protocol import Supernet
+from qfa_tf.supernet.tasks import GivenTask
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras_backend import keras
 
@@ -11,9 +12,12 @@ FORMAT = ".keras"
 
 
 def compile_config(net: Supernet) -> dict[str, Any] | None:
-    """What `compile` needs again; None where nothing was compiled, or a teacher is no data."""
+    """What `compile` needs again; None where nothing was compiled, or something is no data.
+
+    A teacher is none, nor are a loss and metrics.
+    """
     method = net.training_method
-    if method is None or method.recipe.teacher is not None:
+    if method is None or method.recipe.teacher is not None or isinstance(net.task, GivenTask):
         return None
     serialize = keras.saving.serialize_keras_object
     return {"optimizer": serialize(net.optimizer), "training": serialize(method.recipe)}

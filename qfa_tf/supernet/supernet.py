@@ -31,14 +31,16 @@ from qfa_tf.supernet import (
 from qfa_tf.supernet.calibration import Calibration
 from qfa_tf.supernet.choices import ChoiceTables
 from qfa_tf.supernet.forward import ForwardPass
+from qfa_tf.supernet.heads import Heads
 from qfa_tf.supernet.options import SupernetOptions
+from qfa_tf.supernet.tasks import Classes, GivenTask, Task
 from qfa_tf.supernet.validation import SubnetValidation
 from quantize_configs.errors import InvalidInputError, StateError
 from quantize_configs.keras_backend import keras, require_tf_keras
 from quantize_configs.options import options_of, with_options
 
 CALIBRATION_BATCHES = 30
-_BROUGHT = ("loss", "metrics", "weighted_metrics", "loss_weights", "steps_per_execution")
+_BROUGHT = ("weighted_metrics", "steps_per_execution")
 _NOT_COMPILED = "Call compile(optimizer=..., training=QFATraining(...)) before fit."
 
 
@@ -90,6 +92,8 @@ class QFASupernet(keras.Model):
             setattr(self, option, value)
         self.arithmetic = arithmetic_of(self.zero_point)
         self.layout = StatisticsLayout(space.network)
+        self.heads = Heads.of(space.network)
+        self.task: Task = Classes(space.num_classes)
         # None until compile; what uses them asks for that first.
         self.model_start: model_start.ModelStart | None = None
         self.training_method: Any = None
@@ -236,7 +240,7 @@ class QFASupernet(keras.Model):
     # One subnet.
 
     def call(self, images, genome=None, training=False, calibration: Calibration | None = None):
-        """Logits of one subnet.
+        """Logits of one subnet, or what its outputs are.
 
         Args:
           images: float [N, H, W, channels].
@@ -246,7 +250,8 @@ class QFASupernet(keras.Model):
             of the batch as well.
 
         Returns:
-          float32 [N, num_classes].
+          float32 [N, num_classes]; [N, height, width, channels] where the output is a map; a dict
+          by name of the output where there are several.
         """
         if genome is None:
             raise ValueError(
@@ -255,8 +260,9 @@ class QFASupernet(keras.Model):
         genome = self.as_genome(genome)
         images = self.check_images(images)
         if training or calibration is None:
-            return self.forward_of(Mode.TRAIN)(images, genome)[0]
-        return self.forward_of(Mode.FROZEN)(images, genome, calibration.statistics)[0]
+            return self.heads.unpack(self.forward_of(Mode.TRAIN)(images, genome)[0])
+        frozen = self.forward_of(Mode.FROZEN)
+        return self.heads.unpack(frozen(images, genome, calibration.statistics)[0])
 
     def as_genome(self, genome) -> tf.Tensor:
         """int32 [n_genes] from an Architecture, an array or a tensor, checked where possible."""
@@ -287,13 +293,12 @@ class QFASupernet(keras.Model):
           observer: Of sites and squeeze-excites, in an eager pass.
 
         Returns:
-          (logits [N, num_classes], statistics): the vector that was measured in CALIBRATE mode,
-          an empty one otherwise.
+          (rows [N, heads.size], statistics): the outputs side by side, logits [N, num_classes] of
+          a classifier; the vector that was measured in CALIBRATE mode, an empty one otherwise.
         """
         forward = ForwardPass(self, mode, genome, statistics, dropout_seed, observer)
         results, measured = forward.run(self._resize(images, genome))
-        (logits,) = results.values()
-        return tf.reshape(logits, [-1, self.space.num_classes]), measured
+        return self.heads.pack(results), measured
 
     def _resize(self, images, genome):
         resolution = self.space.lookup(self.space.network.resolution.name).read(genome)
@@ -333,19 +338,22 @@ class QFASupernet(keras.Model):
         """
         return model_start.model_calibration(self, self._start())
 
-    def answers_in_float(self, images, arch: Architecture, calibration: Calibration) -> tf.Tensor:
-        """Logits of one subnet without any quantizer, not even those of sites with fixed bits.
+    def answers_in_float(self, images, arch: Architecture, calibration: Calibration) -> Any:
+        """What `call` gives, without any quantizer, not even those of sites with fixed bits.
 
         Args:
           images: float [N, H, W, channels].
           arch: The subnet; its bits are of no account.
           calibration: Of that subnet.
         """
-        return model_start.answers_in_float(self, images, arch, calibration)
+        rows = model_start.answers_in_float(self, images, arch, calibration)
+        return self.heads.unpack(rows)
 
     @property
     def teacher(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """The model that this supernet was made from, from images to logits [N, classes].
+
+        Outputs of other shapes lie side by side in rows, see `Heads`.
 
         Raises:
           StateError: The supernet was not made by `from_model`.
@@ -363,15 +371,16 @@ class QFASupernet(keras.Model):
     def evaluate_architecture(
         self, arch: Architecture, dataset: Iterable, calibration: Calibration
     ) -> dict[str, float]:
-        """Accuracy and cross-entropy of one calibrated subnet.
+        """Accuracy and cross-entropy of one calibrated subnet, or what `compile` was given.
 
         Args:
           arch: The subnet.
-          dataset: Batches of (images, integer labels).
+          dataset: Batches of (images, integer labels), or labels as for `fit`.
           calibration: Result of `calibrate` for `arch`.
 
         Returns:
-          {"accuracy": share of images in [0, 1], "loss": mean cross-entropy, "images": count}.
+          {"accuracy": share of images in [0, 1], "loss": mean cross-entropy, "images": count}; with
+          a loss and metrics of `compile` these, by name, in place of the accuracy.
         """
         return measuring.evaluate(self, arch, dataset, calibration)
 
@@ -415,28 +424,50 @@ class QFASupernet(keras.Model):
 
     # Training.
 
-    def compile(self, optimizer="sgd", training=None, **kwargs) -> None:
+    def compile(
+        self, optimizer="sgd", training=None, loss=None, metrics=None, loss_weights=None, **kwargs
+    ) -> None:
         """Prepares `fit`.
+
+        Without a loss the net classifies: cross-entropy, label smoothing, accuracy. With one it
+        does what the loss says, for outputs of any shape; a teacher's part of the loss is the
+        squared difference of the outputs then (`GivenTask`).
 
         Args:
           optimizer: A `tf_keras` optimizer, or the name of one.
           training: `QFATraining` or `OQATraining`.
-          **kwargs: As for `keras.Model.compile`, except loss, metrics and steps_per_execution:
-            the training method brings them.
+          loss: Name, function or `keras.losses.Loss`; by name of the output where there are
+            several and they differ.
+          metrics: Names, functions or metrics of `tf_keras`, by name of the output where there are
+            several. `evaluate_architecture` measures them all, `fit` and `evaluate` those that are
+            a function of each image.
+          loss_weights: By name of the output.
+          **kwargs: As for `keras.Model.compile`, except steps_per_execution.
 
         Raises:
           TypeError: The optimizer is one of Keras 3.
-          InvalidInputError: There is no training method, or something that it brings is given.
+          InvalidInputError: There is no training method, something that it brings is given, or loss
+            and metrics are not known, name no output, or are missing where the outputs are no
+            logits of classes.
         """
         if not isinstance(optimizer, str):
             require_tf_keras(optimizer, "optimizer")
         brought = [name for name in _BROUGHT if kwargs.get(name)]
         if training is None or brought:
             raise InvalidInputError(
-                "A supernet is trained by a method, which brings its loss and metrics: "
+                "A supernet is trained by a method, which makes its steps: "
                 f"compile({optimizer!r}, training=QFATraining()). Received: "
                 + (f"{', '.join(brought)}." if brought else "no training.")
             )
+        if loss is not None:
+            self.task = GivenTask(self.heads, loss, metrics, loss_weights)
+        elif metrics or loss_weights or not self.heads.is_vector:
+            raise InvalidInputError(
+                "compile needs loss= for metrics, for several outputs and for maps, such as "
+                f"loss='mse'. The outputs of the net: {dict(self.heads.shapes)}."
+            )
+        else:
+            self.task = Classes(self.space.num_classes)
         super().compile(optimizer=optimizer, **kwargs)
         self.training_method = training.bind(self)
         self.fitting = fitting.Fitting()
@@ -513,7 +544,7 @@ class QFASupernet(keras.Model):
         return self.validation.sums(*self._read_batch(data))
 
     def _read_batch(self, data):
-        return inputs.read_batch(data, self.space.input_channels, self.space.num_classes)
+        return inputs.read_batch(data, self.space.input_channels, self.task)
 
     def save(self, filepath, overwrite=True, save_format=None, **kwargs) -> None:
         """Saves the supernet, its optimizer and its training in one `.keras` file.

@@ -9,7 +9,6 @@ from qfa_tf.layers import Mode
 from qfa_tf.space import Architecture, SearchSpace
 from qfa_tf.space.errors import GenomeError
 from qfa_tf.supernet.epoch_means import Logs, over_roles
-from qfa_tf.supernet.inputs import classes_of, shares_of
 from qfa_tf.supernet.protocol import Supernet
 
 CALIBRATION_BATCHES = 8
@@ -70,7 +69,7 @@ class SubnetValidation:
     def __init__(self, net: Supernet):
         self._net = net
         self.roles = tuple(validated_subnets(net, 0))
-        kinds = ("loss", "accuracy")
+        kinds = ("loss", *net.task.figures)
         self.names = (*kinds, *(f"{role}_{kind}" for role in self.roles for kind in kinds))
         shape = [len(self.roles)]
         with net.distribute_strategy.scope():
@@ -108,23 +107,20 @@ class SubnetValidation:
 
         Args:
           images: float32 [N, height, width, channels].
-          labels: int32 [N], or float32 [N, classes].
+          labels: As the task of the net reads them.
           weights: float32 [N], factors of the losses; None for ones.
         """
-        classes = self._net.space.num_classes
-        truth, shares = classes_of(labels), shares_of(labels, classes)
+        task = self._net.task
         result = {COUNT: tf.cast(tf.shape(images)[0], tf.float32)}
         for place, role in enumerate(self.roles):
-            logits, _ = self._net.forward_of(Mode.FROZEN)(
+            rows, _ = self._net.forward_of(Mode.FROZEN)(
                 images, self._genomes[place], self._statistics[place]
             )
-            losses = -tf.reduce_sum(shares * tf.nn.log_softmax(logits), -1)
+            losses = task.losses(labels, rows, tf.zeros_like(rows), 0.0, 0.0)
             losses = losses if weights is None else losses * weights
-            hits = tf.cast(tf.equal(tf.argmax(logits, -1, tf.int32), truth), tf.float32)
-            result |= {
-                f"{role}_loss": tf.reduce_sum(losses),
-                f"{role}_accuracy": tf.reduce_sum(hits),
-            }
+            result[f"{role}_loss"] = tf.reduce_sum(losses)
+            for name, values in zip(task.figures, task.measured(labels, rows), strict=True):
+                result[f"{role}_{name}"] = tf.reduce_sum(values)
         return result
 
     def reset(self) -> None:

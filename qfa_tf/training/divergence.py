@@ -97,13 +97,15 @@ def _find_in_shard(net, step, replica, images, labels) -> Divergence | None:
     number = tf.constant(step, tf.int64)
     if not np.isfinite(images.numpy()).all():
         return Divergence(step + 1, "an image of the batch")
-    known = tf.zeros([images.shape[0], space.num_classes])
+    known = tf.zeros([images.shape[0], net.heads.size])
     if method.recipe.distillation == "external":
         known = tf.cast(method.recipe.teacher(images), tf.float32)
         if not np.isfinite(known.numpy()).all():
             return Divergence(step + 1, "the output of the external teacher")
-    classes = labels if labels.shape.rank == 1 else tf.argmax(labels, -1)
-    classes = tf.cast(classes, tf.int32)
+    gradients_of, weights = method.weighted_gradients, [tf.ones(labels.shape[:1])]
+    if labels.shape.rank == 1:
+        gradients_of, weights = method.subnet_gradients, []
+        labels = tf.cast(labels, tf.int32)
     genomes = method.genomes(number)
     trained = method.roles_in_stage(int(method.stage_of(number)))
     position = 0
@@ -111,9 +113,9 @@ def _find_in_shard(net, step, replica, images, labels) -> Divergence | None:
         if role not in trained:
             continue
         seed = method.dropout_seed(number, row, replica)
-        arguments = (images, classes, genomes[row], known)
+        arguments = (images, labels, genomes[row], known)
         computed = tf.cast(images, method.recipe.compute_dtype)
-        loss, logits, gradients = method.subnet_gradients(*arguments, method.share(position), seed)
+        loss, logits, gradients = gradients_of(*arguments, method.share(position), seed, *weights)
         site, what = _find_in_gradients(net, loss, gradients)
         if what is not None or not np.isfinite(logits.numpy()).all():
             # A value may be lost on its way to the logits: the activation functions have bounds.

@@ -71,14 +71,14 @@ class BoundTraining:
             tf.TensorSpec([None, None, None, space.input_channels], tf.float32),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([space.n_genes], tf.int32),
-            tf.TensorSpec([None, space.num_classes], tf.float32),
+            tf.TensorSpec([None, net.heads.size], tf.float32),
             tf.TensorSpec([], tf.float32),
             tf.TensorSpec([2], tf.int64),
         ]
         self.subnet_gradients = tf.function(
             self._subnet_gradients, input_signature=signature, autograph=False
         )
-        signature[1] = tf.TensorSpec([None, space.num_classes], tf.float32)
+        signature[1] = tf.TensorSpec([None, None], tf.float32)
         self.weighted_gradients = tf.function(
             self._subnet_gradients,
             input_signature=[*signature, tf.TensorSpec([None], tf.float32)],
@@ -107,9 +107,7 @@ class BoundTraining:
         trained = self.roles_in_stage(int(self.stage_of(step)))
         at_rest = set(self.roles) - set(trained)
         return {
-            key: float(value)
-            for key, value in logs.items()
-            if key.rpartition("_")[0] not in at_rest
+            key: float(value) for key, value in logs.items() if key.partition("_")[0] not in at_rest
         }
 
     def genomes(self, step: tf.Tensor) -> tf.Tensor:
@@ -160,11 +158,12 @@ class BoundTraining:
 
         Args:
           images: float32 [N, height, width, channels].
-          labels: Integers [N], or shares of the classes, float32 [N, classes].
+          labels: As the task of the net reads them: integers [N], or rows float32 [N, any].
           weights: float32 [N], factors of the losses of the images; None for ones.
 
         Returns:
-          Loss and accuracy per role of subnet, NaN for roles at rest, and the norm of the gradient.
+          Loss and figures of the task, such as the accuracy, per role of subnet, NaN for roles at
+          rest, and the norm of the gradient.
         """
         net, recipe = self._net, self.recipe
         gradients_of = self.subnet_gradients
@@ -178,12 +177,12 @@ class BoundTraining:
         step = tf.cast(net.optimizer.iterations, tf.int64)
         genomes = self.genomes(step)
         rows, count = self._rows(self.stage_of(step))
-        logits = tf.zeros([tf.shape(images)[0], net.space.num_classes])
+        logits = tf.zeros([tf.shape(images)[0], net.heads.size])
         if recipe.distillation == "external" and recipe.teacher is not None:
             logits = tf.stop_gradient(tf.cast(recipe.teacher(images), tf.float32))
-            if not logits.shape.is_compatible_with([None, net.space.num_classes]):
+            if not logits.shape.is_compatible_with([None, net.heads.size]):
                 raise InvalidInputError(
-                    f"The teacher must give logits [N, {net.space.num_classes}], one for each "
+                    f"The teacher must give logits [N, {net.heads.size}], one for each "
                     f"class of the space. Received: {logits.shape.as_list()}."
                 )
         replica = tf.distribute.get_replica_context()
@@ -197,7 +196,8 @@ class BoundTraining:
             )
             total = [before + gradient for before, gradient in zip(total, gradients, strict=True)]
             teacher_logits = tf.where(is_teacher, logits, teacher_logits)
-            measured = tf.stack([loss, _accuracy(logits, labels)])
+            figures = net.task.measured(labels, logits)
+            measured = tf.stack([loss, *(tf.reduce_mean(values) for values in figures)])
             results = tf.tensor_scatter_nd_update(results, [[row]], [measured])
             return position + 1, total, teacher_logits, results
 
@@ -209,7 +209,7 @@ class BoundTraining:
                 tf.constant(0),
                 [tf.zeros(variable.shape) for variable in net.trainable_variables],
                 logits,
-                tf.fill([len(self.roles), 2], np.nan),
+                tf.fill([len(self.roles), 1 + len(net.task.figures)], np.nan),
             ),
             parallel_iterations=1,  # the next subnet needs what the last one left
         )
@@ -221,8 +221,9 @@ class BoundTraining:
         metrics, results = {"gradient_norm": norm / shares}, results / shares
         for role in dict.fromkeys(self.roles):
             members = [row for row, name in enumerate(self.roles) if name == role]
-            loss, accuracy = tf.unstack(tf.reduce_mean(tf.gather(results, members), 0))
-            metrics |= {f"{role}_loss": loss, f"{role}_accuracy": accuracy}
+            found = tf.unstack(tf.reduce_mean(tf.gather(results, members), 0))
+            names = ("loss", *net.task.figures)
+            metrics |= {f"{role}_{n}": value for n, value in zip(names, found, strict=True)}
         return metrics
 
     def share(self, position) -> tf.Tensor:
@@ -280,13 +281,9 @@ class BoundTraining:
         return loss, logits, gradients
 
     def _loss(self, labels, logits, teacher_logits, share, weights=None):
-        smoothing, classes = self.recipe.label_smoothing, self._net.space.num_classes
-        labels = labels if labels.shape.rank == 2 else tf.one_hot(labels, classes)
-        targets = labels * (1.0 - smoothing) + smoothing / classes
-        targets += share * tf.nn.softmax(teacher_logits)
-        # Not softmax_cross_entropy_with_logits, whose gradient assumes targets that sum to one.
-        losses = tf.reduce_sum(targets * tf.nn.log_softmax(logits), -1)
-        return -tf.reduce_mean(losses if weights is None else weights * losses)
+        smoothing = self.recipe.label_smoothing
+        losses = self._net.task.losses(labels, logits, teacher_logits, share, smoothing)
+        return tf.reduce_mean(losses if weights is None else weights * losses)
 
     def _apply(self, gradients, losses, batch):
         net, decay = self._net, self.recipe.weight_decay
@@ -302,9 +299,3 @@ class BoundTraining:
         # The norm is finite if all gradients are.
         self.guard.apply(net.optimizer, gradients, variables, all_finite([norm, losses]), batch)
         return norm
-
-
-def _accuracy(logits, labels):
-    labels = labels if labels.shape.rank == 1 else tf.argmax(labels, -1, tf.int32)
-    hits = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
-    return tf.reduce_mean(tf.cast(hits, tf.float32))

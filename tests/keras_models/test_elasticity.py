@@ -175,11 +175,21 @@ def model_of(*made_layers, shape=(SIZE, SIZE, 3)):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: model_of(layers.Conv2D(8, 3, dilation_rate=2, name="wide")), "'wide' has the dil"),
+        (
+            lambda: model_of(layers.Conv2D(8, 3, dilation_rate=(1, 2), name="wide")),
+            "'wide' has the dil",
+        ),
         (lambda: model_of(layers.Conv2D(8, (1, 3), name="flat")), "'flat' has the kernel"),
         (lambda: model_of(layers.Conv2D(8, 3, strides=(1, 2), name="odd")), "'odd' has the kernel"),
         (lambda: model_of(layers.DepthwiseConv2D(3, depth_multiplier=2, name="two")), "'two' has"),
-        (lambda: model_of(layers.Conv2D(8, 3), layers.LeakyReLU(name="leak")), "'leak' is a Leaky"),
+        (
+            lambda: model_of(layers.Conv2D(8, 3), layers.PReLU(shared_axes=[1, 2], name="leak")),
+            "'leak' is a PReLU",
+        ),
+        (
+            lambda: model_of(layers.Conv2D(8, 3), layers.ReLU(max_value=3.0, name="low")),
+            "'low' .*threshold or another limit",
+        ),
         (
             lambda: model_of(layers.Conv2D(8, 3), layers.Softmax(name="mid"), layers.Conv2D(2, 1)),
             "'mid' .*computes softmax",
@@ -203,11 +213,26 @@ def test_models_without_an_elastic_counterpart_are_refused_by_name(make, message
         SearchSpace.from_model(make())
 
 
-def test_models_with_several_inputs_or_outputs_are_refused():
-    x = keras.Input((SIZE, SIZE, 3))
-    outputs = [layers.Conv2D(4, 1, name=f"answer_{i}")(x) for i in range(2)]
-    with pytest.raises(QFAError, match="has 2 outputs; a supernet has one"):
-        SearchSpace.from_model(keras.Model(x, outputs))
+def test_models_with_several_inputs_are_refused():
+    pictures = [keras.Input((SIZE, SIZE, 3)) for _ in range(2)]
+    x = layers.Add()([layers.Conv2D(4, 1)(picture) for picture in pictures])
+    with pytest.raises(QFAError, match="has 2 inputs; a supernet has one"):
+        SearchSpace.from_model(keras.Model(pictures, x))
+
+
+def test_one_result_twice_is_refused():
+    picture = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(4, 1, name="answer")(picture)
+    with pytest.raises(QFAError, match="gives one result twice"):
+        SearchSpace.from_model(keras.Model(picture, [x, x]))
+
+
+def test_attention_is_refused_by_name():
+    picture = keras.Input((SIZE, SIZE, 3))
+    x = layers.Reshape((SIZE * SIZE, 4))(layers.Conv2D(4, 1)(picture))
+    x = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+    with pytest.raises(QFAError, match="'attention' is a MultiHeadAttention"):
+        SearchSpace.from_model(keras.Model(picture, layers.Dense(5)(x)))
 
 
 def test_other_models_are_refused():

@@ -302,8 +302,10 @@ def test_compile_as_in_keras():
     assert isinstance(net.optimizer, keras.optimizers.Adam)
     with pytest.raises(InvalidInputError, match=r"compile\('sgd', training=QFATraining\(\)\)"):
         net.compile("sgd")
-    with pytest.raises(InvalidInputError, match=r"brings its loss.*Received: loss, metrics"):
-        net.compile("sgd", training=RECIPE, loss="mse", metrics=["mae"])
+    with pytest.raises(InvalidInputError, match=r"makes its steps.*Received: weighted_metrics"):
+        net.compile("sgd", training=RECIPE, weighted_metrics=["mae"])
+    with pytest.raises(InvalidInputError, match="compile needs loss= for metrics"):
+        net.compile("sgd", training=RECIPE, metrics=["mae"])
     with pytest.raises(InvalidTypeError, match="Keras 3"):
         net.compile(keras_3.optimizers.SGD(), training=RECIPE)
 
