@@ -1,0 +1,88 @@
+"""Writes the tables of docs/own_network.md from benchmarks/results.
+
+    python scripts/write_own_network_tables.py [--check]
+
+With --check nothing is written; the status is 1 when the page is out of date.
+"""
+
+import csv
+from collections.abc import Iterator
+
+from page_part import ROOT, PagePart, run
+
+RESULTS = ROOT / "benchmarks" / "results"
+TITLES = {
+    "float": "float",
+    "tflite_8": "TFLite, 8 bits",
+    "compressed": "`qfa_tf.compress`",
+    "uniform_4": "QAT, 4 bits everywhere",
+    "uniform_3": "QAT, 3 bits everywhere",
+    "uniform_2": "QAT, 2 bits everywhere",
+    "mobilenet_v3": "MobileNetV3 from random weights",
+}
+
+
+def families() -> str:
+    """What the networks of tf_keras.applications keep of the contract."""
+    lines = [
+        "| network | pixels | sites | blocks | genes | float difference | traces | "
+        "values compared | mismatches | wrong costs | lost in JSON | measured |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in _rows("own_families"):
+        cells = (
+            row["family"],
+            row["pixels"],
+            row["sites"],
+            row["blocks"],
+            row["genes"],
+            row["float_difference"],
+            row["traces"],
+            f"{int(row['values']):,}",
+            row["mismatches"],
+            row["wrong_costs"],
+            row["json_differences"],
+            row["date"],
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def experiment() -> str:
+    """The ResNet-20 on Fashion-MNIST."""
+    found = {row["network"]: row for row in _rows("own_network")}
+    lines = [
+        "| network | steps | test accuracy (%) | 95 % interval | bytes of weights at their bits | "
+        "bytes of the file | mismatches | processor minutes |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, title in TITLES.items():
+        if name not in found:
+            continue
+        row = found[name]
+        interval = f"{row['low']} to {row['high']}"
+        file_bytes = f"{int(row['file_bytes']):,}" if row["file_bytes"] else ""
+        cells = (
+            title,
+            row["steps"] if row["steps"] != "0" else "",
+            row["test_accuracy"],
+            interval,
+            f"{int(row['weight_bytes']):,}",
+            file_bytes,
+            row["mismatches"],
+            row["processor_minutes"] if row["processor_minutes"] != "0.0" else "",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    path = RESULTS / f"{name}.csv"
+    if path.is_file():
+        with open(path, newline="", encoding="utf-8") as file:
+            yield from csv.DictReader(file)
+
+
+if __name__ == "__main__":
+    for name, content in (("families", families()), ("experiment", experiment())):
+        run(PagePart("docs/own_network.md", name), content, __doc__)
