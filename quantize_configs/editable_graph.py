@@ -77,8 +77,8 @@ def copied(layer: keras.layers.Layer, input_shape, **changes) -> keras.layers.La
 class EditableGraph:
     """The calls of a model by name, in topological order.
 
-    A model inside the model is taken apart. A layer without weights that is called several times
-    becomes several layers.
+    A model inside the model is taken apart. A layer that is called several times becomes several
+    layers with the same weights, because each call has grids of its own.
 
     Args:
       model: Functional or sequential model.
@@ -89,10 +89,10 @@ class EditableGraph:
       nodes: By name.
       outputs: Names of the tensors the model gives.
       changed: Whether the calls are not those of the model any more.
+      unshared: Names of the nodes that have a copy of the weights of another one.
 
     Raises:
-      UnsupportedLayerError: A layer with weights is called several times, or one has several
-        outputs.
+      UnsupportedLayerError: A layer has several outputs.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class EditableGraph:
     ):
         self._model = model
         self._kinds = kinds
-        self._called: set[int] = set()
         self._refuse = refuse
         self.nodes: dict[str, Node] = {}
         self.changed = False
+        self.unshared: list[str] = []
         self.outputs = self._add_model(model, None, "")
 
     def kind(self, name: str) -> LayerKind | None:
@@ -201,7 +201,6 @@ class EditableGraph:
                 sources = [] if node.is_input else [name_of(t) for t in node.keras_inputs]
                 if isinstance(layer, keras.Model):
                     self.changed = True
-                    self._mark_called(layer)
                     names[id(node)] = self._add_model(layer, sources, f"{prefix}{layer.name}.")
                     continue
                 name = self._free_name(layer.name, prefix)
@@ -226,7 +225,6 @@ class EditableGraph:
             )
             self._refuse(layer.name, UnsupportedLayerError(sentence))
             return Node(layer, sources, ())
-        self._mark_called(layer)
         is_list = bool(node.call_args) and isinstance(node.call_args[0], list | tuple)
         arguments, options = tf.nest.map_structure(
             lambda value: TensorName(name_of(value)) if hasattr(value, "_keras_history") else value,
@@ -238,16 +236,9 @@ class EditableGraph:
         if name != layer.name:
             found.changes["name"] = name
             self.changed = True
+        if layer.weights and any(other.layer is layer for other in self.nodes.values()):
+            self.unshared.append(name)
         return found
-
-    def _mark_called(self, layer) -> None:
-        if id(layer) in self._called and layer.weights:
-            sentence = (
-                f"Layer {layer.name!r} is called more than once, so its grids would have to "
-                "serve several tensors. Make one layer for each call."
-            )
-            self._refuse(layer.name, UnsupportedLayerError(sentence))
-        self._called.add(id(layer))
 
     # Putting it together.
 

@@ -64,8 +64,7 @@ def shares_grid(layer: keras.layers.Layer) -> bool:
 
 
 _NEAREST = {
-    "Conv1D": "a ZeroPadding1D and a Conv1D with padding='valid'",
-    "Conv2DTranspose": "an UpSampling2D and a Conv2D",
+    "Conv1DTranspose": "an UpSampling1D and a Conv1D",
     "Lambda": "operators such as x + y, or layers of Keras",
     "MultiHeadAttention": "convolutions and dense layers",
     "Resizing": "an UpSampling2D, or images that have the size",

@@ -12,6 +12,7 @@ from tensorflow_model_optimization.python.core.quantization.keras import (
 )
 
 from quantize_configs.activations import HardSigmoid, HardSwish, PointwiseFunction
+from quantize_configs.depth_to_space import DepthToSpace
 from quantize_configs.layer_configs import LayerQuantizeConfig
 from quantize_configs.layer_roles import Role, role_of
 from quantize_configs.layers.registry import LAYERS
@@ -64,6 +65,7 @@ def quantize_scope():
         HardSigmoid,
         HardSwish,
         PointwiseFunction,
+        DepthToSpace,
         Slice,
     )
     return tfmot.quantization.keras.quantize_scope({kind.__name__: kind for kind in kinds})

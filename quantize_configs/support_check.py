@@ -1,6 +1,7 @@
 """What of a float model cannot be quantized, or is computed in float, before any work."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from quantize_configs.editable_graph import EditableGraph
 from quantize_configs.errors import UnsupportedError
@@ -36,12 +37,15 @@ class SupportReport:
       refused: Layers that will not go through.
       in_float: (layer, function) of layers that are computed in float between two grids, exactly as
         in Keras; empty when something is refused.
+      unshared: Calls of a layer that is called before, which get a copy of its weights; training
+        after `quantize` trains each by itself.
     """
 
     model: str
     layers: int
     refused: tuple[Refusal, ...]
     in_float: tuple[tuple[str, str], ...]
+    unshared: tuple[str, ...] = ()
 
     @property
     def supported(self) -> bool:
@@ -58,10 +62,14 @@ class SupportReport:
         by_function: dict[str, list[str]] = {}
         for layer, function in self.in_float:
             by_function.setdefault(function, []).append(layer)
-        for function, names in by_function.items():
-            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
-            lines.append(f"in float  {function}: {shown}")
+        lines += [f"in float  {name}: {_shown(names)}" for name, names in by_function.items()]
+        if self.unshared:
+            lines.append(f"unshared  {_shown(self.unshared)}: a copy of the weights for each call")
         return "\n".join(lines)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
 
 
 def check_support(model: keras.Model) -> SupportReport:
@@ -85,7 +93,10 @@ def check_support(model: keras.Model) -> SupportReport:
 
     graph = EditableGraph(model, LAYERS, refuse)
     apply_rules(graph, refuse)
+    known = {item.layer for item in refused}
     for name, node in graph.nodes.items():
+        if name in known:
+            continue
         try:
             kind_of(node.layer)
         except UnsupportedLayerError as error:
@@ -99,7 +110,9 @@ def check_support(model: keras.Model) -> SupportReport:
             if call.role is Role.POINTWISE
         ]
     refused += size_refusals(model)
-    return SupportReport(model.name, len(graph.nodes), tuple(refused), tuple(in_float))
+    return SupportReport(
+        model.name, len(graph.nodes), tuple(refused), tuple(in_float), tuple(graph.unshared)
+    )
 
 
 def size_refusals(model: keras.Model) -> list[Refusal]:

@@ -18,6 +18,7 @@ NAMES = {
     "math.minimum": "minimum",
     "__operators__.getitem": "part",
     "concat": "concatenate",
+    "nn.depth_to_space": "depth_to_space",
     "reshape": "reshape",
     "math.reduce_mean": "mean",
     "math.reduce_max": "largest",

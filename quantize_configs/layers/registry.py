@@ -18,10 +18,20 @@ from quantize_configs.layers import (
     pooling,
     sequences,
     shaping,
+    transposed,
 )
 from quantize_configs.layers.kinds import LayerKind
 
-_FAMILIES = (functions, merging, shaping, pooling, sequences, convolution, normalization)
+_FAMILIES = (
+    functions,
+    merging,
+    shaping,
+    pooling,
+    sequences,
+    transposed,
+    convolution,
+    normalization,
+)
 
 LAYERS: dict[type[keras.layers.Layer], LayerKind] = {
     layer: kind for family in _FAMILIES for layer, kind in family.LAYERS.items()

@@ -15,7 +15,7 @@ def _convolution(layer: keras.layers.Conv1D, name: str) -> tuple[keras.layers.La
         layer.filters,
         (*layer.kernel_size, 1),
         (*layer.strides, 1),
-        layer.padding,
+        "valid" if layer.padding == "causal" else layer.padding,
         dilation_rate=(*layer.dilation_rate, 1),
         groups=layer.groups,
         activation=layer.activation,
@@ -73,17 +73,23 @@ def as_image_layer(graph: EditableGraph, name: str) -> None:
     node = graph.nodes[name]
     layer = node.layer
     build = _OF_IMAGES.get(type(layer))
-    if build is None or getattr(layer, "padding", None) == "causal":
+    if build is None:
         return
     (source,) = node.inputs
     length, channels = graph.nodes[source].shape[1:]
     sizes = (length, 1, channels)
     reshape = layers.Reshape(sizes, name=f"{name}.map")
     nodes: dict[str, Node] = {f"{name}.map": new(reshape, source, shape=(None, *sizes))}
+    inner = f"{name}.map"
+    if getattr(layer, "padding", None) == "causal":  # zeros before the first place only
+        before = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
+        inner = f"{name}.padding"
+        padding = layers.ZeroPadding2D(((before, 0), (0, 0)), name=inner)
+        nodes[inner] = new(padding, f"{name}.map", shape=(None, length + before, 1, channels))
     image_layer, weights = build(layer, name)
     is_flat = len(node.shape) == 2
     shape = node.shape if is_flat else (None, node.shape[1], 1, node.shape[2])
-    nodes[name] = new(image_layer, f"{name}.map", shape=shape, weights=weights)
+    nodes[name] = new(image_layer, inner, shape=shape, weights=weights)
     graph.replace_by(name, nodes)
     if not is_flat:
         back = layers.Reshape(node.shape[1:], name=f"{name}.sequence")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from quantize_configs.depth_to_space import DepthToSpace
 from quantize_configs.editable_graph import EditableGraph, Shape, new
 from quantize_configs.keras_backend import keras
 from quantize_configs.layers.kinds import (
@@ -57,6 +58,7 @@ LAYERS = {
     layers.Reshape: LayerKind(Role.PASSING),
     layers.Cropping2D: LayerKind(Role.PASSING),
     Slice: LayerKind(Role.PASSING),
+    DepthToSpace: LayerKind(Role.PASSING),
     **dict.fromkeys(WITHOUT_EFFECT, LayerKind(Role.PASSING)),
 }
 
@@ -72,26 +74,55 @@ def depth_of_blocks(graph: EditableGraph, name: str) -> None:
 
 
 def name_operators(graph: EditableGraph, name: str) -> None:
-    """`tf.reshape` becomes a layer where it keeps the images apart."""
+    """`tf.reshape` becomes a layer where it keeps the images apart; `tf.nn.depth_to_space` does."""
     node = graph.nodes[name]
-    if name_of(node) == "reshape" and len(node.inputs) == 1 and None not in node.shape[1:]:
+    if len(node.inputs) != 1 or None in node.shape[1:]:
+        return
+    operator = name_of(node)
+    if operator == "reshape":
         layer = layers.Reshape(node.shape[1:], name=name)
-        graph.replace(name, **{name: new(layer, *node.inputs, shape=node.shape)})
+    elif operator == "depth_to_space" and len(node.shape) == 4:
+        layer = DepthToSpace(operand(node, 1, "block_size"), name=name)
+    else:
+        return
+    graph.replace(name, **{name: new(layer, *node.inputs, shape=node.shape)})
 
 
 def name_parts(graph: EditableGraph, name: str) -> None:
-    """`x[:, 1:-1, :, :8]` becomes a layer where it leaves nothing out within a part."""
+    """`x[:, 1:-1, ::2, :8]` becomes a part of all axes, of whose pixels a pool skips some."""
     node = graph.nodes[name]
     if name_of(node) != "part" or len(node.inputs) != 1:
         return
-    bounds = _bounds(operand(node, 1, "slice_spec"), graph.nodes[node.inputs[0]].shape)
-    if bounds is not None:
-        layer = Slice(*bounds, name=name)
-        graph.replace(name, **{name: new(layer, *node.inputs, shape=node.shape)})
+    (source,) = node.inputs
+    shape = graph.nodes[source].shape
+    begin, end, steps = _bounds(name, operand(node, 1, "slice_spec"), shape)
+    sizes = tuple(last - first for first, last in zip(begin, end, strict=True))
+    parts: list[tuple[Any, dict[str, Any], Shape]] = [(Slice, {"begin": begin, "end": end}, sizes)]
+    if set(steps) != {1}:
+        sizes = tuple(-(-size // step) for size, step in zip(sizes, steps, strict=True))
+        parts.append((layers.MaxPooling2D, {"pool_size": 1, "strides": steps[:2]}, sizes))
+    if sizes != tuple(node.shape[1:]):  # an axis of which one place is taken is left out
+        target = node.shape[1:]
+        parts.append((layers.Reshape, {"target_shape": target}, target))
+    nodes = {}
+    for number, (kind, options, sizes) in enumerate(parts, 1):
+        added = name if number == len(parts) else f"{name}.part_{number}"
+        nodes[added] = new(kind(**options, name=added), source, shape=(None, *sizes))
+        source = added
+    graph.replace_by(name, nodes)
 
 
-def _bounds(key: Any, shape: Shape) -> tuple[list[int], list[int]] | None:
-    """(first places, places behind the last) of all axes but the batch; None for anything else."""
+def _bounds(name: str, key: Any, shape: Shape) -> tuple[list[int], list[int], list[int]]:
+    """First places, places behind the last and steps, of all axes but the batch.
+
+    Raises:
+      UnsupportedLayerError: It is another kind of part.
+    """
+    refusal = UnsupportedLayerError(
+        f"Layer {name!r} takes a part of a tensor that is not exported: of every axis but the "
+        "batch it may take one place or a range, of height and width of images with a positive "
+        "step. Take the part in another way, such as a convolution or a Reshape."
+    )
     parts = [_as_slice(part) for part in (key if isinstance(key, list | tuple) else (key,))]
     if Ellipsis in parts:
         place = parts.index(Ellipsis)
@@ -99,17 +130,20 @@ def _bounds(key: Any, shape: Shape) -> tuple[list[int], list[int]] | None:
         parts[place : place + 1] = [slice(None)] * missing
     parts += [slice(None)] * (len(shape) - len(parts))
     if len(parts) != len(shape) or parts[0] != slice(None) or None in shape[1:]:
-        return None
-    begin, end = [], []
-    for part, size in zip(parts[1:], shape[1:], strict=True):
-        if not isinstance(part, slice) or part.step not in (None, 1):
-            return None
-        first, last, _ = part.indices(size)
-        if first >= last:
-            return None
+        raise refusal
+    begin, end, steps = [], [], []
+    for axis, (part, size) in enumerate(zip(parts[1:], shape[1:], strict=True), 1):
+        if isinstance(part, int) and not isinstance(part, bool):
+            part = slice(part % size, part % size + 1)
+        if not isinstance(part, slice):
+            raise refusal
+        first, last, step = part.indices(size)
+        if step < 1 or first >= last or (step > 1 and not (len(shape) == 4 and axis < 3)):
+            raise refusal
         begin.append(first)
         end.append(last)
-    return begin, end
+        steps.append(step)
+    return begin, end, steps
 
 
 def _as_slice(part: Any) -> Any:

@@ -46,6 +46,11 @@ def nested(shape):
     return keras.Sequential([keras.Input(shape), *inner], name="inner")
 
 
+def kept(shape):
+    inner = [layers.Conv2D(6, 3, padding="same"), layers.BatchNormalization(), layers.ReLU()]
+    return keras.Sequential([keras.Input(shape), *inner], name="kept")
+
+
 def twice(layer, x):
     return layer(conv(layer(conv(x))))
 
@@ -100,6 +105,16 @@ CASES = {
     "Conv2D dilation": lambda x: conv(x, dilation_rate=2),
     "DepthwiseConv2D dilation": lambda x: layers.DepthwiseConv2D(3, dilation_rate=2)(x),
     "Conv2D with a layer as activation": lambda x: conv(x, activation=layers.LeakyReLU(0.1)),
+    "Conv2DTranspose": lambda x: layers.ReLU()(
+        layers.BatchNormalization()(layers.Conv2DTranspose(4, 3, 2, "same", use_bias=False)(x))
+    ),
+    "Conv2DTranspose valid": lambda x: layers.Conv2DTranspose(4, (5, 2), 3, activation="relu")(x),
+    "Conv2DTranspose without stride": lambda x: layers.Conv2DTranspose(4, 3)(x),
+    "Conv2DTranspose with a function": lambda x: layers.Conv2DTranspose(
+        4, 4, 2, "same", activation="sigmoid"
+    )(x),
+    "a convolution called twice": lambda x: twice(layers.Conv2D(6, 3, padding="same"), x),
+    "a model inside the model, called twice": lambda x: twice(kept(x.shape[1:]), x),
     # Normalizations, scales and offsets.
     "BatchNormalization alone": lambda x: layers.ReLU()(layers.BatchNormalization()(maxima(x))),
     "BatchNormalization behind relu": lambda x: layers.BatchNormalization()(
@@ -153,6 +168,7 @@ CASES = {
     "GlobalAveragePooling1D": lambda x: layers.GlobalAveragePooling1D()(
         layers.ZeroPadding1D(1)(layers.Cropping1D(2)(layers.UpSampling1D(2)(sequence(x))))
     ),
+    "causal Conv1D": lambda x: layers.Conv1D(5, 3, dilation_rate=2, padding="causal")(sequence(x)),
     "GlobalMaxPooling1D": lambda x: layers.GlobalMaxPooling1D()(sequence(x)),
     # Pools, shapes, and what does nothing.
     "AveragePooling2D same": lambda x: layers.AveragePooling2D(3, 2, "same")(x),
@@ -160,6 +176,9 @@ CASES = {
     "tf.reshape": lambda x: tf.reshape(x, [-1, 9 * 8 * 6]),
     "Cropping2D": lambda x: layers.Cropping2D(((1, 2), (0, 1)))(x),
     "slices": lambda x: layers.Add()([x[:, 1:, :-2, :3], conv(x)[:, :-1, 2:, 3:]]),
+    "slices with steps": lambda x: x[:, ::2, 1::3, 2:],
+    "one place": lambda x: x[:, 0] + x[:, 2, :, :],
+    "tf.nn.depth_to_space": lambda x: layers.ReLU()(tf.nn.depth_to_space(conv(x, width=8), 2)),
     "exchanged channels": lambda x: tf.concat([x[..., 3:], x[..., :3]], -1),
     "layers without effect": lambda x: functools.reduce(lambda y, layer: layer(y), idle(), x),
     "a model inside the model": lambda x: nested(x.shape[1:])(x),

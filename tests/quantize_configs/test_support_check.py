@@ -17,7 +17,7 @@ def test_everything_that_is_refused_is_listed():
     model = model_of(
         layers.Conv2D(4, 3, name="conv"),
         layers.UnitNormalization(name="unit"),
-        layers.Conv2DTranspose(4, 3, name="up"),
+        layers.Conv2DTranspose(4, 3, dilation_rate=2, name="up"),
         layers.ReLU(threshold=0.5, name="act"),
         shape=(None, 8, 3),
     )
@@ -25,7 +25,8 @@ def test_everything_that_is_refused_is_listed():
     assert not report.supported
     assert {item.layer for item in report.refused} == {"unit", "up", "act", "images"}
     reasons = {item.layer: item.reason for item in report.refused}
-    assert "UpSampling2D and a Conv2D" in reasons["up"]
+    assert "dilation_rate=(2, 2); exported is 1" in reasons["up"]
+    assert len(report.refused) == len(reasons)
     assert "only the batch may be open" in reasons["images"]
     assert all(item.reason in str(report) for item in report.refused)
     with pytest.raises(UnsupportedLayerError) as caught:
@@ -38,13 +39,40 @@ def test_open_sizes_are_refused_by_quantize():
         quantize(model_of(layers.Conv2D(4, 3), shape=(None, 8, 3)), BitPolicy())
 
 
-def test_shared_weights_and_several_results_are_listed():
+def test_several_results_are_listed():
+    images = keras.Input((8, 8, 4))
+    left, right = tf.split(layers.Conv2D(4, 3)(images), 2, axis=-1)
+    report = check_support(keras.Model(images, layers.Add()([left, right])))
+    assert any("makes several tensors" in item.reason for item in report.refused)
+
+
+def test_copies_of_shared_weights_are_said():
     images = keras.Input((8, 8, 4))
     shared = layers.Conv2D(4, 3, padding="same", name="shared")
-    left, right = tf.split(shared(shared(images)), 2, axis=-1)
-    report = check_support(keras.Model(images, layers.Add()([left, right])))
-    assert [item.layer for item in report.refused[:1]] == ["shared"]
-    assert any("makes several tensors" in item.reason for item in report.refused)
+    report = check_support(keras.Model(images, shared(layers.ReLU()(shared(images)))))
+    assert report.supported
+    assert report.unshared == ("shared.call_2",)
+    assert "unshared  shared.call_2: a copy of the weights for each call" in str(report)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda x: x[:, ::-1],
+        lambda x: x[:, :, :, ::2],
+        lambda x: x[:4],
+        lambda x: layers.Reshape((-1, 4))(x)[:, ::2],
+    ],
+    ids=["backwards", "of channels", "of the batch", "of a sequence"],
+)
+def test_other_parts_are_refused_by_a_sentence(part):
+    images = keras.Input((8, 8, 4))
+    model = keras.Model(images, part(layers.Conv2D(4, 3, padding="same")(images)))
+    (refusal,) = check_support(model).refused
+    assert "takes a part of a tensor that is not exported" in refusal.reason
+    with pytest.raises(UnsupportedLayerError) as caught:
+        quantize(model, BitPolicy())
+    assert str(caught.value) == refusal.reason
 
 
 def test_what_is_computed_in_float():

@@ -22,12 +22,6 @@ def branching(connect):
     return keras.Model(images, connect(images, layers.Conv2D(2, 3, name="conv")(images)))
 
 
-def shared():
-    images = keras.Input(SHAPE)
-    layer = layers.Conv2D(2, 3, padding="same", name="twice")
-    return keras.Model(images, layer(layer(images)))
-
-
 def conv(**options):
     return layers.Conv2D(2, 3, name="conv", **options)
 
@@ -41,7 +35,10 @@ def conv(**options):
         ),
         (lambda: chain(conv(), layers.Lambda(lambda x: x, name="magic")), "'magic' is a Lambda"),
         (lambda: branching(lambda images, x: tf.abs(x)), "is a TFOpLambda"),
-        (shared, "'twice' is called more than once"),
+        (
+            lambda: chain(layers.Conv2DTranspose(2, 3, (2, 1), name="up")),
+            r"'up' has strides=\(2, 1\); exported is equal strides",
+        ),
         (
             lambda: chain(conv(), layers.Softmax(axis=1, name="across")),
             "softmax 'across' must be over the last axis. Received: axis 1",

@@ -1,5 +1,6 @@
 """Padding and reshaping, and layers that do nothing at inference."""
 
+from quantize_configs.depth_to_space import DepthToSpace as DepthToSpaceLayer
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role
 from quantize_configs.layers.shaping import WITHOUT_EFFECT
@@ -9,7 +10,13 @@ from quantize_configs.tensor_grids import is_identity
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.functions import lower_function
 from tflite_tools.operators.settings import Padding, window_positions
-from tflite_tools.operators.shaping import Crop, Pad, Reshape, ResizeNearestNeighbor
+from tflite_tools.operators.shaping import (
+    Crop,
+    DepthToSpace,
+    Pad,
+    Reshape,
+    ResizeNearestNeighbor,
+)
 
 layers = keras.layers
 
@@ -66,6 +73,11 @@ def lower_slice(lowering: Lowering, call: LayerCall) -> None:
     lowering.pass_on(call, Crop(call.layer.begin, call.layer.end))
 
 
+def lower_depth_to_space(lowering: Lowering, call: LayerCall) -> None:
+    """DEPTH_TO_SPACE."""
+    lowering.pass_on(call, DepthToSpace(call.layer.block_size))
+
+
 def lower_reshape(lowering: Lowering, call: LayerCall) -> None:
     """RESHAPE."""
     lowering.pass_on(call, Reshape())
@@ -83,5 +95,6 @@ LOWERINGS = {
     layers.Reshape: lower_reshape,
     layers.Cropping2D: lower_cropping,
     Slice: lower_slice,
+    DepthToSpaceLayer: lower_depth_to_space,
     **dict.fromkeys(WITHOUT_EFFECT, drop),
 }

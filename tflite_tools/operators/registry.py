@@ -27,6 +27,7 @@ from tflite_tools.operators.pooling import AveragePool2D, MaxPool2D, Mean, Reduc
 from tflite_tools.operators.shaping import (
     Concatenation,
     Crop,
+    DepthToSpace,
     Pad,
     Reshape,
     ResizeBilinear,
@@ -50,6 +51,7 @@ OPERATORS: dict[str, type[Operator]] = {
     "PAD": Pad,
     "RESHAPE": Reshape,
     "STRIDED_SLICE": Crop,
+    "DEPTH_TO_SPACE": DepthToSpace,
     "RESIZE_NEAREST_NEIGHBOR": ResizeNearestNeighbor,
     # Go from grid to grid, or between a grid and floats.
     "QUANTIZE": Quantize,

@@ -43,6 +43,13 @@ def _repeat(node: Node) -> np.ndarray:
     return rows.repeat(width // rows.shape[2], axis=2)
 
 
+def _depth_to_space(node: Node) -> np.ndarray:
+    side = node.attributes.block_size
+    batch, height, width, channels = node.values[0].shape
+    blocks = node.values[0].reshape(batch, height, width, side, side, channels // side**2)
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, *node.output.shape[1:])
+
+
 @dataclasses.dataclass(frozen=True)
 class _Resize(Operator):
     """Enlarges [1,H,W,C] to a `size` of multiples, with pixels centred at half integers."""
@@ -228,3 +235,37 @@ class Crop(Operator):
     def read(cls, options: Any | None, settings: Sequence[np.ndarray]) -> Self:
         begin, end, _ = settings
         return cls(tuple(begin[1:].tolist()), tuple(end[1:].tolist()))
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthToSpace(Operator):
+    """DEPTH_TO_SPACE: `block_size`^2 channels become a square of pixels."""
+
+    block_size: int = 2
+    kind: ClassVar[str] = "DEPTH_TO_SPACE"
+    kernels: ClassVar[KernelTable] = {
+        Arithmetic.INT8: alike(_depth_to_space),
+        Arithmetic.FLOAT32: alike(_depth_to_space),
+    }
+
+    def __post_init__(self) -> None:
+        if self.block_size < 2:
+            raise InvalidInputError(
+                f"DepthToSpace: block_size is at least 2. Received: {self.block_size!r}."
+            )
+
+    def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
+        require_image(inputs[0])
+        batch, height, width, channels = inputs[0]
+        side = self.block_size
+        require(channels % side**2 == 0, f"needs a multiple of {side**2} channels, not {channels}")
+        return batch, height * side, width * side, channels // side**2
+
+    def options(self, schema: Any, inputs: Sequence[Tensor], output: Tensor) -> tuple[Any, int]:
+        options = schema.DepthToSpaceOptionsT()
+        options.blockSize = self.block_size
+        return options, 1
+
+    @classmethod
+    def read(cls, options: Any, settings: Sequence[np.ndarray]) -> Self:
+        return cls(int(options.blockSize))
