@@ -108,6 +108,9 @@ def test_compression_in_one_call_and_again(tmp_path):
     }
     found = qfa_tf.compress(model, data, **options)
     assert found.record.file_bytes <= 6000
+    equal = found.record.accuracy["equal_answers"]
+    assert found.record.verification["equal_answers"] == equal
+    assert 1 / 3 < equal <= 1
     assert found.record.verification["mismatches"] == 0
     terms = {term.constraint: term.predicted for term in found.record.budget}
     assert terms["tflite_bytes<=6000"] <= 6000

@@ -142,3 +142,23 @@ def test_labels_in_every_shape():
         assert report.keras_accuracy == report.litert_accuracy == 1.0
     with pytest.raises(InvalidInputError, match="labels must have the shape"):
         tflite_tools.verify(flatbuffer, quantized, OTHERS, labels=np.zeros((COUNT, 1, 1)))
+
+
+def test_answers_of_the_float_model():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(4, name="logits")])
+    quantized, flatbuffer = _converted(model, OTHERS)
+    expected = model.predict(OTHERS, verbose=0)
+    (outputs,) = tflite_tools.run(flatbuffer, [OTHERS]).outputs.values()
+    share = np.mean(outputs.argmax(-1) == expected.argmax(-1))
+    for answers in (expected, expected.argmax(-1)):
+        report = tflite_tools.verify(
+            flatbuffer, quantized, OTHERS, float_answers=answers, kernel_sets=XNNPACK
+        )
+        assert report.equal_answers == report.as_dict()["equal_answers"] == share > 0.8
+        assert f"the answer of the float model on {share:.2%} of {COUNT} images" in str(report)
+    wrong = (outputs.argmax(-1) + 1) % 4
+    report = tflite_tools.verify(
+        flatbuffer, quantized, OTHERS, float_answers=wrong, kernel_sets=XNNPACK
+    )
+    assert report.equal_answers == 0

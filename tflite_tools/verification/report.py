@@ -50,6 +50,8 @@ class OutputReport:
       largest_difference: Between the values of both.
       keras_accuracy: Of the Keras model; None without labels.
       litert_accuracy: Of LiteRT; None without labels.
+      equal_answers: Share of images on which LiteRT answers as the float model; None where that is
+        not known.
     """
 
     name: str
@@ -57,6 +59,7 @@ class OutputReport:
     largest_difference: float
     keras_accuracy: float | None = None
     litert_accuracy: float | None = None
+    equal_answers: float | None = None
 
     def __str__(self):
         text = f"{self.name}: top-1 agreement with Keras {self.top1_agreement:.2%}"
@@ -105,6 +108,12 @@ class VerificationReport:
         return self._labelled.litert_accuracy if self._labelled else None
 
     @property
+    def equal_answers(self) -> float | None:
+        """Share of images with the float model's answer, at the first output that knows it."""
+        known = (output.equal_answers for output in self.outputs)
+        return next((share for share in known if share is not None), None)
+
+    @property
     def _labelled(self) -> OutputReport | None:
         return next((one for one in self.outputs if one.keras_accuracy is not None), None)
 
@@ -126,6 +135,7 @@ class VerificationReport:
             "largest_output_difference",
             "keras_accuracy",
             "litert_accuracy",
+            "equal_answers",
             "mismatches",
             "elements",
         )
@@ -148,6 +158,10 @@ class VerificationReport:
             lines.append(
                 f"accuracy: Keras {self.keras_accuracy:.2%}, LiteRT {self.litert_accuracy:.2%}"
             )
+        if self.equal_answers is not None:
+            lines.append(
+                f"the answer of the float model on {self.equal_answers:.2%} of {self.images} images"
+            )
         if self.against_float is not None:
             lines += [output.sentence for output in self.against_float.outputs]
         lines.append(str(self.integers))
@@ -163,6 +177,7 @@ def verify(
     *,
     labels: Labels | None = None,
     float_model: "keras.Model | None" = None,
+    float_answers: Labels | None = None,
     kernel_sets=tuple(KernelSet),
     integer_images: int | None = None,
     num_threads: int = 1,
@@ -178,6 +193,8 @@ def verify(
         list in their order, or a dict by the names of their layers, None for those without.
       float_model: The model before `quantize`: the report says on how many images both give the
         same answer, and `against_float` where the quantized one loses what (see `compare_float`).
+      float_answers: What a float model answers to these images, where it was run before: its
+        outputs, or the numbers of their largest entries, in the form of `labels`.
       kernel_sets: Kernel sets to compare with the interpreter.
       integer_images: How many of the images the comparisons of all tensors use; by default up to
         32, fewer where one image makes more than half a million integers.
@@ -191,6 +208,7 @@ def verify(
     arrays = _checked_images(model, wrapped.graph.inputs, images)
     count = len(arrays[0])
     classes = _class_numbers(labels, wrapped.graph.outputs, count)
+    answers = _class_numbers(float_answers, wrapped.graph.outputs, count)
     graph, models = _checked_graph(flatbuffer, wrapped)
     pairs = {
         name: _model_input(graph, name, array)
@@ -219,7 +237,7 @@ def verify(
         tensor = graph.outputs[place]
         ours = _as_real(graph, tensor, np.concatenate([chunk[tensor] for chunk in received]))
         keras_outputs = np.concatenate([chunk[place] for chunk in chunks])
-        outputs.append(_compared(name, ours, keras_outputs, classes[place]))
+        outputs.append(_compared(name, ours, keras_outputs, classes[place], answers[place]))
     against_float = None
     if float_model is not None:
         by_input = dict(zip(wrapped.graph.inputs, arrays, strict=True))
@@ -228,15 +246,21 @@ def verify(
 
 
 def _compared(
-    name: str, ours: np.ndarray, theirs: np.ndarray, classes: np.ndarray | None
+    name: str,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    classes: np.ndarray | None,
+    answers: np.ndarray | None,
 ) -> OutputReport:
     """One output: LiteRT's values against those of Keras."""
     same = np.equal(*(values.reshape(len(values), -1).argmax(-1) for values in (ours, theirs)))
     accuracies: list[float | None] = [None, None]
     if classes is not None:
         accuracies = [float(np.mean(values.argmax(-1) == classes)) for values in (theirs, ours)]
+    equal = None if answers is None else float(np.mean(ours.argmax(-1) == answers))
     difference = float(np.max(np.abs(ours - theirs)))
-    return OutputReport(name, float(np.mean(same)), difference, *accuracies)
+    theirs_right, ours_right = accuracies
+    return OutputReport(name, float(np.mean(same)), difference, theirs_right, ours_right, equal)
 
 
 def _checked_images(model, names: Sequence[str], images: Images) -> list[np.ndarray]:

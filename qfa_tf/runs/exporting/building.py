@@ -5,15 +5,18 @@ import functools
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import rich.console
 from ml_collections import ConfigDict
 
 from qfa_tf.runs.checkpoints import restore
 from qfa_tf.runs.config import calibration_batch_size
+from qfa_tf.runs.errors import RunError
 from qfa_tf.runs.exporting.options import ExportOptions
 from qfa_tf.runs.exporting.promises import VERIFIED_BYTES, resized_images, verified_sample
 from qfa_tf.runs.measurement import Measurement, calibration_key
 from qfa_tf.runs.messages import say
+from qfa_tf.runs.training.teacher import float_teacher
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import Architecture
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 PIXEL_RANGE = (0.0, 1.0)
 """Of the images that training sees, see `qfa_tf.data`."""
+TEACHER_BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,9 +150,13 @@ class ModelBuilder:
                 f"Verifying on {len(sample):,} of the {len(test):,} test images, evenly spaced: "
                 f"as many as fit {VERIFIED_BYTES >> 20} MiB.",
             )
-        images = resized_images(sample.read_images(), draft.architecture)
+        images = sample.read_images()
         report = tflite_tools.verify(
-            draft.flatbuffer, draft.keras_model, images, labels=sample.labels
+            draft.flatbuffer,
+            draft.keras_model,
+            resized_images(images, draft.architecture),
+            labels=sample.labels,
+            float_answers=self._float_answers(images),
         )
         accuracy = {
             "split": "test",
@@ -158,6 +166,8 @@ class ModelBuilder:
             "keras": report.keras_accuracy,
             "litert": report.litert_accuracy,
         }
+        if report.equal_answers is not None:
+            accuracy["equal_answers"] = report.equal_answers
         flatbuffer = tflite_tools.with_task_metadata(
             tflite_tools.with_metadata(draft.flatbuffer, {"accuracy": accuracy}),
             name=draft.name,
@@ -167,6 +177,19 @@ class ModelBuilder:
             probabilities=self._options.softmax,
         )
         return VerifiedModel(flatbuffer, accuracy, report)
+
+    def _float_answers(self, images: np.ndarray) -> np.ndarray | None:
+        """What the Keras model that taught the supernet answers, int [N]; None without one."""
+        try:
+            model = float_teacher(self._workdir, self._data)
+        except RunError as error:
+            say(self._console, f"The answers of the float model are not known: {error}")
+            return None
+        if model is None:
+            return None
+        starts = range(0, len(images), TEACHER_BATCH)
+        parts = [np.asarray(model(images[s : s + TEACHER_BATCH])).argmax(-1) for s in starts]
+        return np.concatenate(parts)
 
 
 def _with_softmax(model: "keras.Model") -> "keras.Model":

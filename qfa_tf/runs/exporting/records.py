@@ -37,7 +37,8 @@ class ModelRecord:
       checkpoint_key: Identifies the weights.
       calibration_key: Identifies the calibration.
       conversion: Arguments of `tflite_tools.convert`.
-      accuracy: On the test split: "supernet", "keras" (extracted) and "litert".
+      accuracy: On the test split: "supernet", "keras" (extracted) and "litert"; "equal_answers" is
+        the share of images on which LiteRT answers as the external teacher of the training.
       verification: `VerificationReport.as_dict()`.
       file_bytes: Size of the flatbuffer.
       file_sha256: Digest of the flatbuffer.

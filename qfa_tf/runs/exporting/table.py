@@ -28,13 +28,14 @@ def print_models(
     for start in range(0, len(records), MODELS_PER_TABLE):
         part = records[start : start + MODELS_PER_TABLE]
         rows = [model_figures(record, benchmark) for record in part]
+        labels = list(dict.fromkeys(label for row in rows for label in row))
         images, split = part[0].accuracy["images"], part[0].accuracy["split"]
         table = rich.table.Table(title=f"Exported models, accuracy on {images} images of {split}")
         table.add_column("model", style="bold")
         for record in part:
             table.add_column(record.name, justify="left", overflow="fold")
-        for label in rows[0]:
-            table.add_row(label, *(row[label] for row in rows))
+        for label in labels:
+            table.add_row(label, *(row.get(label, "not known") for row in rows))
         console.print(table)
 
 
@@ -51,6 +52,9 @@ def model_figures(record: ModelRecord, benchmark: str) -> dict[str, str]:
         if report["partitions"] is not None:
             partitions = str(report["partitions"])
             partitions += "" if report["fully_delegated"] else ", not all operators"
+    equal = {}
+    if "equal_answers" in accuracy:
+        equal["answers of the float model (%)"] = f"{100 * accuracy['equal_answers']:.2f}"
     return {
         "architecture": architecture_text(record.architecture),
         "bits per site": bits_text(record.architecture),
@@ -60,6 +64,7 @@ def model_figures(record: ModelRecord, benchmark: str) -> dict[str, str]:
         "accuracy, supernet (%)": f"{100 * accuracy['supernet']:.2f}",
         "accuracy, extracted (%)": f"{100 * accuracy['keras']:.2f}",
         "accuracy, LiteRT (%)": f"{100 * accuracy['litert']:.2f}",
+        **equal,
         "top-1 agreement (%)": f"{100 * verification['top1_agreement']:.2f}",
         "mismatching integers": f"{verification['mismatches']:,} of {verification['elements']:,}",
         f"latency, {benchmark} (ms)": latency,

@@ -63,6 +63,22 @@ def build_teacher(
     return function
 
 
+def float_teacher(
+    workdir: Workdir, data: "DataSplits"
+) -> "Callable[[tf.Tensor], tf.Tensor] | None":
+    """The Keras model file that taught a run, from images to logits; None for any other run.
+
+    Raises:
+      ConfigError: It is not there any more, or does not fit the data.
+      WorkdirError: It is not the one that the run began with.
+    """
+    config = workdir.config()
+    path = pathlib.Path(config.training.teacher)
+    if config.training.distillation != "external" or Workdir(path).config_file.is_file():
+        return None
+    return build_teacher(config, workdir, data, writes=False)
+
+
 def _supernet_teacher(config, path: pathlib.Path, data):
     try:
         net, key = restore(Workdir(path))
