@@ -4,6 +4,7 @@ Forked after the imports, they start at once. This process must not have used Te
 """
 
 import contextlib
+import gc
 import os
 import signal
 import tempfile
@@ -22,6 +23,7 @@ class Forked:
     def __init__(self, function: Callable[..., Any], *arguments: Any):
         self._errors = tempfile.NamedTemporaryFile("w+", suffix=".txt")  # noqa: SIM115
         self.began = time.monotonic()
+        gc.freeze()  # garbage is looked for among what the process makes, not among the imports
         self.pid = os.fork()
         if self.pid == 0:
             status = 1
