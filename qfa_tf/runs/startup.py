@@ -12,8 +12,11 @@ def load_tensorflow() -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _without_stderr():
-        import qfa_tf.data
-        import qfa_tf.supernet  # noqa: F401
+        import tensorflow  # noqa: F401
+
+        # Packages load their names when they are asked for; these bring all the rest.
+        import qfa_tf.data.loading
+        import qfa_tf.supernet.supernet  # noqa: F401
     skip_graph_rewriting()
 
 
