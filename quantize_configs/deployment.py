@@ -11,11 +11,17 @@ too small to change k), in the direction in which Keras, too, rounds that one co
 
 The weights of layers that are stored as float16 become, times the folded gain, such numbers.
 
+The image behind a Rescaling is read on the grid of its bytes, code for code, where its first layer
+has 8 bits. Where no byte stands for zero, as with `x / 127.5 - 1`, the offset of the Rescaling
+moves by the fraction of a byte that is missing, and the bias of the first layer by as much in the
+other direction: the same sums but for what a padding adds at the edges. Offsets that differ by
+channel move to whole units of the bias of an integer convolution, 1/127 of a byte.
+
 The range of any other 8-bit tensor is often that of integer sums, and its scale a simple fraction
 of their unit, so that many sums would be ties. It is widened by a tiny part that moves them off.
 
 Afterwards the layers compute, outside training, with integers (`integer_sums`), and Keras gives the
-codes that LiteRT gives.
+codes that LiteRT gives, with the kernels that the model is prepared for.
 """
 
 import math
@@ -23,41 +29,61 @@ import math
 import numpy as np
 
 from quantize_configs import integer_sums, weight_containers
+from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bit_widths import WIDE_BITS
 from quantize_configs.float_folding import as_float16, channel_gain
 from quantize_configs.folding import fold_linear, fused_tail, normalization_as_affine
 from quantize_configs.grid_placement import TENSOR_BITS
 from quantize_configs.keras_backend import keras
+from quantize_configs.kernels.registry import DEFAULT, find_kernels
 from quantize_configs.layer_roles import Role
+from quantize_configs.model_graph import LayerCall
 from quantize_configs.quantized_model import (
     CONTAINER_ATTRIBUTE,
+    RUNTIME_ATTRIBUTE,
     forget_deployment,
     forget_traces,
 )
+from quantize_configs.tensor_grids import grid_holder, is_identity
 from quantize_configs.wrappers import WrappedModel
 
 CODES_OF_8_BITS = 255
+LARGEST_CODE = 127
 TIE_NUDGE = 2.0**-18
 WIDENING = 2.0**-14
+MOST_FINER, MOST_COARSER = 2.0, 1.1
+"""By which factors the grid of an image may differ from that of its bytes."""
+MOST_UNITS, TIE_DISTANCE = 8, 1e-4
+"""How far offsets of channels may move, and how far off the middle of two codes, in steps."""
+WHOLE = 1e-3
+"""How far from a whole number the byte may be that stands for zero."""
 
 
-def prepare_for_deployment(model: keras.Model, weight_container: str = "auto") -> None:
+def prepare_for_deployment(
+    model: keras.Model, weight_container: str = "auto", runtime: str = DEFAULT
+) -> None:
     """Adjusts 8-bit ranges and biases of a calibrated quantized model in place.
 
     Args:
       model: Result of `quantize`, trained and calibrated.
       weight_container: The one the model will be converted with (see `tflite_tools.convert`),
         which decides how fine the biases are. It stays with the model, and `convert` takes it.
+      runtime: Kernels that the file will run on, "xnnpack", "builtin" or "reference": whose
+        integers the model computes from now on. Ranges and biases fit all of them. It stays with
+        the model, too.
 
     Raises:
       UncalibratedError: A range is missing.
-      ValueError: Unknown container.
+      InvalidInputError: Unknown container or runtime.
     """
+    find_kernels(runtime)
     weight_containers.check_policy(weight_container)
     forget_deployment(model)
     wrapped = WrappedModel(model)
+    of_images = {_align_image(wrapped, name) for name in wrapped.graph.inputs}
     for name in wrapped.quantized_outputs():
-        _align_range(wrapped, name)
+        if name not in of_images:
+            _align_range(wrapped, name)
     for call in wrapped.graph.calls:
         if call.role is not Role.LINEAR:
             continue
@@ -65,14 +91,20 @@ def prepare_for_deployment(model: keras.Model, weight_container: str = "auto") -
             _align_bias(wrapped, call, weight_container)
         elif wrapped.float_bits(call.name) == WIDE_BITS:
             _round_to_float16(wrapped, call)
-    mark_prepared(model, weight_container)
+    mark_prepared(model, weight_container, runtime)
 
 
-def mark_prepared(model: keras.Model, weight_container: str) -> None:
+def mark_prepared(model: keras.Model, weight_container: str, runtime: str = DEFAULT) -> None:
     """Says that ranges and biases of a model are those of deployment; its layers sum integers."""
     setattr(model, CONTAINER_ATTRIBUTE, weight_container)
-    integer_sums.deploy(WrappedModel(model, frozen=True), weight_container)
+    setattr(model, RUNTIME_ATTRIBUTE, runtime)
+    integer_sums.deploy(WrappedModel(model, frozen=True), weight_container, runtime)
     forget_traces(model)
+
+
+def prepared_runtime(model: keras.Model) -> str | None:
+    """The `runtime` that a model was prepared for; None when it was not prepared."""
+    return None if prepared_container(model) is None else getattr(model, RUNTIME_ATTRIBUTE, DEFAULT)
 
 
 def prepared_container(model: keras.Model) -> str | None:
@@ -119,6 +151,94 @@ def _align_range(wrapped: WrappedModel, name: str) -> None:
     variables["range_high"].assign(low + CODES_OF_8_BITS * aligned)
 
 
+def _align_image(wrapped: WrappedModel, name: str) -> str | None:
+    """Adjusts a Rescaling of bytes so that integers can compute it.
+
+    Returns the layer whose 8-bit grid is that of the bytes now; None where none is.
+    """
+    rescaling = wrapped.graph.sole_reader(name)
+    if rescaling is None or not isinstance(rescaling.layer, keras.layers.Rescaling):
+        return None
+    layer, found = rescaling.layer, grid_holder(wrapped, rescaling.name)
+    if found is None:
+        return None
+    holder = found[0]
+    scale, offset = (
+        np.squeeze(np.asarray(value, np.float64)) for value in (layer.scale, layer.offset)
+    )
+    step, _, bits = wrapped.activation_grid(holder)
+    finest = np.max(np.abs(scale)) * CODES_OF_8_BITS / (2**bits - 1)
+    if not finest / MOST_FINER <= step <= finest * MOST_COARSER:
+        return None  # the grid is much finer or coarser than that of bytes: these are none
+    if scale.ndim or offset.ndim:
+        pairs = zip(*np.broadcast_arrays(scale, offset), strict=True)
+        layer.offset = [_whole_offset(one, other, step) for one, other in pairs]
+        return None
+    return _align_bytes(wrapped, rescaling, holder, float(scale), float(offset))
+
+
+def _whole_offset(scale: float, offset: float, step: float) -> float:
+    """The offset nearest to one of bytes that a sum of integers has, and that makes no ties.
+
+    A convolution adds whole units, 1/127 of a byte each; byte * scale + offset, in steps of the
+    grid, stays off the middle between two codes.
+    """
+    unit = scale / LARGEST_CODE
+    values = np.arange(CODES_OF_8_BITS + 1) * scale
+    near = round(offset / unit)
+    for distance in sorted(range(-MOST_UNITS, MOST_UNITS + 1), key=abs):
+        found = (near + distance) * unit
+        middles = np.abs((values + found) / step % 1.0 - 0.5)
+        if middles.min() > TIE_DISTANCE:
+            return float(found)
+    return float(near * unit)
+
+
+def _align_bytes(
+    wrapped: WrappedModel, rescaling: LayerCall, holder: str, scale: float, offset: float
+) -> str | None:
+    """Lets a byte stand for zero, and makes the grid of 8 bits that of the bytes."""
+    zero = -offset / scale if scale > 0 else math.nan
+    if not 0 <= zero <= CODES_OF_8_BITS:
+        return None
+    whole = round(zero)
+    if abs(zero - whole) > WHOLE and not _move_offset(wrapped, rescaling, -whole * scale):
+        return None
+    quantizer = wrapped.output_quantizer(holder)
+    if (
+        not isinstance(quantizer, BatchQuantizer)
+        or wrapped.activation_grid(holder)[2] != TENSOR_BITS
+    ):
+        return None
+    variables = wrapped.output_variables(holder)
+    variables["range_low"].assign(-whole * scale)
+    variables["range_high"].assign((CODES_OF_8_BITS - whole) * scale)
+    for role in quantizer.learned_values:
+        variables[role].assign(np.zeros(variables[role].shape, np.float32))
+    return holder
+
+
+def _move_offset(wrapped: WrappedModel, rescaling: LayerCall, offset: float) -> bool:
+    """Changes the offset of a Rescaling, and takes the difference out of the layer behind it.
+
+    Returns whether that was possible: one layer reads it, and has a bias or a normalization.
+    """
+    reader = wrapped.graph.final_reader(rescaling.name)
+    while reader is not None and is_identity(reader):
+        reader = wrapped.graph.final_reader(reader.name)
+    if reader is None or reader.role is not Role.LINEAR or wrapped.float_bits(reader.name):
+        return False
+    folded = fold_linear(wrapped, reader)
+    depthwise = isinstance(reader.layer, keras.layers.DepthwiseConv2D)
+    summed = (0, 1) if depthwise else tuple(range(folded.codes.ndim - 1))
+    sums = folded.codes.sum(axis=summed).reshape(-1) * folded.scales
+    difference = float(np.squeeze(rescaling.layer.offset)) - offset
+    if not _add_to_bias(wrapped, reader, difference * sums / folded.output_gain):
+        return False
+    rescaling.layer.offset = offset
+    return True
+
+
 def _round_to_float16(wrapped: WrappedModel, call) -> None:
     """Moves the weight of a layer so that, times the folded gain, it is a float16."""
     weight = wrapped.kernel(call.name)
@@ -133,14 +253,21 @@ def _align_bias(wrapped: WrappedModel, call, weight_container: str) -> None:
     container = weight_containers.choose(folded, weight_container)
     unit = weight_containers.bias_units(folded, container)
     rounding = ((folded.bias / unit).round() * unit - folded.bias) / folded.output_gain
+    _add_to_bias(wrapped, call, rounding)
+
+
+def _add_to_bias(wrapped: WrappedModel, call: LayerCall, added: np.ndarray) -> bool:
+    """Adds to what a linear layer and its normalization make, per channel; whether they can."""
     reader = wrapped.graph.sole_reader(call.name)
     if reader is not None and reader.role is Role.NORMALIZATION:
         layer = reader.layer
         if layer.center:
-            layer.beta.assign(layer.beta.numpy() + rounding)
+            layer.beta.assign(layer.beta.numpy() + added)
         else:
             gain, _ = normalization_as_affine(layer, 0.0)
-            shift = np.divide(rounding, gain, out=np.zeros_like(gain), where=gain != 0)
+            shift = np.divide(added, gain, out=np.zeros_like(gain), where=gain != 0)
             layer.moving_mean.assign(layer.moving_mean.numpy() - shift)
-    elif call.layer.use_bias:
-        call.layer.bias.assign(call.layer.bias.numpy() + rounding)
+        return True
+    if call.layer.use_bias:
+        call.layer.bias.assign(call.layer.bias.numpy() + added)
+    return bool(call.layer.use_bias)

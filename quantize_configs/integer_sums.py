@@ -1,20 +1,17 @@
-"""A deployed model outside training: sums of integer codes, rounded as XNNPACK rounds them.
+"""A deployed model outside training: sums of integer codes, rounded as a kernel set rounds them.
 
 Fake quantization adds floats. Each sum is off by some millionths, now and then one is rounded to
 the neighbouring code, and a deep network makes many differing codes of a few. Here the layers of a
 prepared model add the codes themselves. Codes and their sums are exact in float32 below 2^24; a
 layer whose sums may be larger adds parts of its channels, and these as int32. The result is
-rounded once, by the formulas of XNNPACK (src/microparams-init.c, src/operators/reduce-nd.c), onto
-the grid that the device writes.
+rounded by the formulas of a kernel set (`kernels`) onto the grid that the device writes.
 
 What has another type on the device (16-bit activations, layers in float, functions between two
 grids) is computed as in fake quantization.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,92 +20,63 @@ from quantize_configs import weight_containers
 from quantize_configs.folding import FoldedLinear, fold_linear
 from quantize_configs.grid_placement import TENSOR_BITS
 from quantize_configs.keras_backend import keras
+from quantize_configs.kernels.registry import find_kernels
+from quantize_configs.kernels.target import Function, Kernels, Sums, Target, codes_of
 from quantize_configs.layer_roles import Role, activation_of
 from quantize_configs.linear_products import products_of
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.quantized_model import LayerWrapper
-from quantize_configs.tensor_grids import Grid, read_grid, written_grid
+from quantize_configs.tensor_grids import (
+    Grid,
+    is_exact_move,
+    is_identity,
+    read_grid,
+    written_grid,
+)
 from quantize_configs.wrappers import WrappedModel
 
 EXACT_IN_FLOAT32 = 1 << 24
-INT8_LOW, INT8_HIGH = -128, 127
-LIMITS = {
-    "linear": (-math.inf, math.inf),
-    "relu": (0.0, math.inf),
-    "relu6": (0.0, 6.0),
-    "hard_sigmoid": (-1.0, 1.0),  # saturation of an 8-bit grid is its clamp at 0
-}
-"""Of the activations that integer operators fuse, as real values."""
-
-Function = Callable[[Any], tf.Tensor]
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """The INT8 tensor that an operator writes: its grid, with the top code at 127, and limits."""
-
-    grid: Grid
-    activation: str = "linear"
-
-    @property
-    def step(self) -> np.float32:
-        """Step of the grid."""
-        return np.float32(self.grid[0])
-
-    @property
-    def zero_point(self) -> int:
-        """Code of zero in the tensor."""
-        _, zero_point, bits = self.grid
-        return INT8_HIGH - (2**bits - 1) + zero_point
-
-    def values(self, codes: tf.Tensor) -> tf.Tensor:
-        """The real values of float32 codes, which count from the zero point, after the limits."""
-        low, high = (
-            np.rint(np.clip(np.float32(limit) / self.step + np.float32(self.zero_point), *_INT8))
-            for limit in LIMITS[self.activation]
-        )
-        zero_point = np.float32(self.zero_point)
-        return tf.clip_by_value(codes, low - zero_point, high - zero_point) * self.step
-
-
-_INT8 = (INT8_LOW, INT8_HIGH)
-
-
-def deploy(wrapped: WrappedModel, weight_container: str) -> None:
+def deploy(wrapped: WrappedModel, weight_container: str, runtime: str) -> None:
     """Makes all layers of a model compute, outside training, as the device does.
 
     Args:
       wrapped: A model whose ranges and biases are those of deployment.
       weight_container: See `prepare_for_deployment`.
+      runtime: The same.
     """
+    kernels = find_kernels(runtime)
     with tf.init_scope():
         for call in wrapped.graph.calls:
             if isinstance(call.owner, LayerWrapper):
                 call.owner.deployed = None
         for call in wrapped.graph.calls:
             if isinstance(call.owner, LayerWrapper):
-                _deploy_call(wrapped, call, weight_container)
+                _deploy_call(wrapped, call, weight_container, kernels)
 
 
-def _deploy_call(wrapped: WrappedModel, call: LayerCall, weight_container: str) -> None:
+def _deploy_call(
+    wrapped: WrappedModel, call: LayerCall, weight_container: str, kernels: Kernels
+) -> None:
     if call.role is Role.LINEAR:
         if wrapped.float_bits(call.name) is not None:
             return
         folded = fold_linear(wrapped, call)
-        target = _target(wrapped, folded.output, folded.activation)
+        target = _target(wrapped, folded.output, folded.activation, kernels)
         if target is None or folded.input_bits > TENSOR_BITS:
             return
         container = weight_containers.choose(folded, weight_container)
-        output, function = folded.output, _linear(folded, container, target)
+        output, function = folded.output, _linear(folded, container, target, kernels)
     elif maker := _ARITHMETIC.get(type(call.layer)):
         activation, output = _fused_activation(wrapped, call)
-        target = _target(wrapped, output, activation)
+        target = _target(wrapped, output, activation, kernels)
         sources = [read_grid(wrapped, name) for name in call.inputs]
         if target is None or any(source is None for source in sources):
             return
         if any(source[2] > TENSOR_BITS for source in sources if source):
             return
-        made = maker(call, [source for source in sources if source], target)
+        made = maker(kernels, call, [source for source in sources if source], target)
         if made is None:
             return
         function = made
@@ -119,11 +87,11 @@ def _deploy_call(wrapped: WrappedModel, call: LayerCall, weight_container: str) 
         follower.deployed = tf.identity
 
 
-def _target(wrapped: WrappedModel, name: str, activation: str) -> Target | None:
+def _target(wrapped: WrappedModel, name: str, activation: str, kernels: Kernels) -> Target | None:
     written = written_grid(wrapped, name)
     if written is None or written[0][2] > TENSOR_BITS:
         return None
-    return Target(written[0], activation)
+    return Target(written[0], activation, kernels.rounds_away)
 
 
 def _fused_activation(wrapped: WrappedModel, call: LayerCall) -> tuple[str, str]:
@@ -147,30 +115,34 @@ def _followers(wrapped: WrappedModel, name: str, output: str) -> list[LayerWrapp
     return found
 
 
-def _codes(x: tf.Tensor, step: float) -> tf.Tensor:
-    """Codes of values on a grid, counted from zero: float32."""
-    return tf.round(x / np.float32(step))
-
-
 # Operators with weights.
 
 
-def _linear(folded: FoldedLinear, container: str, target: Target) -> Function:
-    """rint(f32(sum) * (sx * sw[c] / sy)), as XNNPACK's requantization."""
+def _linear(folded: FoldedLinear, container: str, target: Target, kernels: Kernels) -> Function:
+    """Sums of integer codes, rounded as the kernel set rounds them."""
     factor = weight_containers.code_factor(folded, container)
     spread = weight_containers.input_factor(folded, container)
     scales = (folded.scales / factor).astype(np.float32)
     step = np.float32(folded.input_scale) / np.float32(spread)
     unit = np.float64(step) * scales.astype(np.float64)
     bias = tf.constant(np.round(folded.bias / unit).astype(np.int32))
-    multipliers = tf.constant(step * scales / target.step)
+    write = kernels.linear(Sums(_operator(folded, container), step, scales), target)
     products = _products(folded)
 
     def run(x: tf.Tensor) -> tf.Tensor:
-        sums = products(_codes(x, folded.input_scale)) * (factor * spread) + bias
-        return target.values(tf.round(tf.cast(sums, tf.float32) * multipliers))
+        return write(products(codes_of(x, folded.input_scale)) * (factor * spread) + bias)
 
     return run
+
+
+def _operator(folded: FoldedLinear, container: str) -> str:
+    """What the device runs for a layer, see `Sums`."""
+    layer = folded.call.layer
+    if isinstance(layer, keras.layers.Dense) or container != "int8":
+        return "fully_connected"
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return "depthwise"
+    return "grouped" if getattr(layer, "groups", 1) > 1 else "convolution"
 
 
 def _products(folded: FoldedLinear) -> Function:
@@ -220,56 +192,28 @@ def _parts(by_input: np.ndarray, most: int) -> tuple[int, ...]:
 # Operators without.
 
 
-def _add(call: LayerCall, sources: Sequence[Grid], target: Target) -> Function | None:
-    """Common fixed-point multipliers of about 20 bits, one rounding, half up."""
-    ratios = [np.float32(step) / target.step for step, _, _ in sources]
-    shift = 20 - (math.frexp(float(max(ratios)))[1] - 1)
-    if shift < 1:
-        return None
-    multipliers = [int(np.rint(np.ldexp(ratio, shift))) for ratio in ratios]
-
-    def run(inputs: Sequence[tf.Tensor]) -> tf.Tensor:
-        total = tf.constant(1 << (shift - 1))
-        for x, (step, _, _), multiplier in zip(inputs, sources, multipliers, strict=True):
-            total += tf.cast(_codes(x, step), tf.int32) * multiplier
-        return target.values(tf.cast(tf.bitwise.right_shift(total, shift), tf.float32))
-
-    return run
+def _add(
+    kernels: Kernels, call: LayerCall, sources: Sequence[Grid], target: Target
+) -> Function | None:
+    return kernels.add(sources, target)
 
 
-def _multiply(call: LayerCall, sources: Sequence[Grid], target: Target) -> Function | None:
-    """One float32 multiplier, ties to even."""
-    (left, _, _), (right, _, _) = sources
-    scale = np.float32(left) * np.float32(right) / target.step
-
-    def run(inputs: Sequence[tf.Tensor]) -> tf.Tensor:
-        product = _codes(inputs[0], left) * _codes(inputs[1], right)
-        return target.values(tf.round(product * scale))
-
-    return run
+def _multiply(
+    kernels: Kernels, call: LayerCall, sources: Sequence[Grid], target: Target
+) -> Function | None:
+    return kernels.multiply(sources, target)
 
 
-def _mean(call: LayerCall, sources: Sequence[Grid], target: Target) -> Function | None:
-    """Zero points are folded into one float32 offset before the rounding."""
-    ((step, zero_point, bits),) = sources
-    if bits != TENSOR_BITS:
-        return None
-    code_of_zero = zero_point + INT8_LOW
+def _mean(
+    kernels: Kernels, call: LayerCall, sources: Sequence[Grid], target: Target
+) -> Function | None:
     count = math.prod(call.owner.input_shape[1:3])
-    scale = (np.float32(step) / target.step) * (np.float32(1) / np.float32(count))
-    shift = np.float32(count) * np.float32(code_of_zero) * scale
-    offset = np.float32(target.zero_point) - shift
-    keepdims = bool(call.layer.keepdims)
-
-    def run(x: tf.Tensor) -> tf.Tensor:
-        codes = tf.cast(_codes(x, step), tf.int32) + code_of_zero
-        totals = tf.cast(tf.reduce_sum(codes, [1, 2], keepdims=keepdims), tf.float32)
-        return target.values(tf.round(totals * scale + offset) - target.zero_point)
-
-    return run
+    return kernels.mean(sources[0], count, bool(call.layer.keepdims), target)
 
 
-def _average(call: LayerCall, sources: Sequence[Grid], target: Target) -> Function | None:
+def _average(
+    kernels: Kernels, call: LayerCall, sources: Sequence[Grid], target: Target
+) -> Function | None:
     """A depthwise convolution of ones; windows of varying size are averaged in float."""
     layer = call.layer
     ((step, _, _),) = sources
@@ -279,19 +223,52 @@ def _average(call: LayerCall, sources: Sequence[Grid], target: Target) -> Functi
         return None
     channels = call.owner.input_shape[3]
     ones = tf.ones((*layer.pool_size, channels, 1))
-    scale = np.float32(1.0 / math.prod(layer.pool_size))
-    multiplier = np.float32(step) * scale / target.step
+    scales = np.full(channels, 1.0 / math.prod(layer.pool_size), np.float32)
+    write = kernels.linear(Sums("depthwise", np.float32(step), scales), target)
 
     def run(x: tf.Tensor) -> tf.Tensor:
-        sums = keras.backend.depthwise_conv2d(_codes(x, step), ones, layer.strides, "valid")
-        return target.values(tf.round(sums * multiplier))
+        sums = keras.backend.depthwise_conv2d(codes_of(x, step), ones, layer.strides, "valid")
+        return write(tf.cast(sums, tf.int32))
 
     return run
 
 
-_ARITHMETIC: dict[type, Callable[[LayerCall, Sequence[Grid], Target], Function | None]] = {
+def _concatenate(
+    kernels: Kernels, call: LayerCall, sources: Sequence[Grid], target: Target
+) -> Function | None:
+    """Parts come onto the grid of the result one by one."""
+    moves = [_move(kernels, source, target) for source in sources]
+    if not any(moves):
+        return None
+
+    def run(inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+        parts = [x if move is None else move(x) for x, move in zip(inputs, moves, strict=True)]
+        return call.layer.call(parts)
+
+    return run
+
+
+def _identity(
+    kernels: Kernels, call: LayerCall, sources: Sequence[Grid], target: Target
+) -> Function | None:
+    """A change of grid between two layers."""
+    if not is_identity(call) or not call.owner.quantize_config.output_quantizer:
+        return None
+    return _move(kernels, sources[0], target)
+
+
+def _move(kernels: Kernels, source: Grid, target: Target) -> Function | None:
+    """One QUANTIZE from grid to grid; None where Keras rounds as the device does."""
+    if kernels.move is None or source == target.grid or not is_exact_move(source, target.grid):
+        return None
+    return kernels.move(source, target)
+
+
+_ARITHMETIC: dict[type, Callable[[Kernels, LayerCall, Sequence[Grid], Target], Function | None]] = {
     keras.layers.Add: _add,
     keras.layers.Multiply: _multiply,
     keras.layers.GlobalAveragePooling2D: _mean,
     keras.layers.AveragePooling2D: _average,
+    keras.layers.Concatenate: _concatenate,
+    keras.layers.Activation: _identity,
 }

@@ -16,6 +16,7 @@ from quantize_configs.keras_backend import keras
 
 CONTAINER_ATTRIBUTE = "deployment_weight_container"
 CORRECTIONS_ATTRIBUTE = "bias_corrections"
+RUNTIME_ATTRIBUTE = "deployment_runtime"
 
 
 class LayerWrapper(QuantizeWrapperV2):

@@ -19,7 +19,13 @@ import numpy as np
 import tensorflow as tf
 
 from quantize_configs.bias_corrections import corrections_of, mark_untrained
-from quantize_configs.deployment import CONTAINER_ATTRIBUTE, mark_prepared, prepared_container
+from quantize_configs.deployment import (
+    CONTAINER_ATTRIBUTE,
+    RUNTIME_ATTRIBUTE,
+    mark_prepared,
+    prepared_container,
+    prepared_runtime,
+)
 from quantize_configs.errors import (
     DamagedFileError,
     ExistingFileError,
@@ -28,6 +34,7 @@ from quantize_configs.errors import (
 )
 from quantize_configs.files import FileWriteError
 from quantize_configs.keras_backend import keras, require_functional
+from quantize_configs.kernels.registry import DEFAULT
 from quantize_configs.quantized_model import QuantizedModel
 from quantize_configs.scheme import quantize_scope
 
@@ -60,6 +67,7 @@ def save_model(model: keras.Model, folder: str | os.PathLike) -> None:
             "schema_version": SCHEMA_VERSION,
             "model": json.loads(model.to_json()),
             CONTAINER_ATTRIBUTE: prepared_container(model),
+            RUNTIME_ATTRIBUTE: prepared_runtime(model),
         }
         (temporary / CONFIG_FILE).write_text(json.dumps(content, indent=1))
         values = {name: weight.numpy() for name, weight in named_weights(model).items()}
@@ -109,7 +117,9 @@ def load_model(folder: str | os.PathLike) -> keras.Model:
         with _reading(folder / CORRECTIONS_FILE) as offsets:
             mark_untrained(model, dict(offsets))
     if content.get(CONTAINER_ATTRIBUTE) is not None:
-        mark_prepared(model, content[CONTAINER_ATTRIBUTE])
+        mark_prepared(
+            model, content[CONTAINER_ATTRIBUTE], content.get(RUNTIME_ATTRIBUTE) or DEFAULT
+        )
     return model
 
 

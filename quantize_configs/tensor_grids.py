@@ -1,5 +1,6 @@
 """On which grid each tensor of a quantized model is written, and on which it is read."""
 
+from quantize_configs.bit_widths import WIDE_BITS
 from quantize_configs.layer_roles import Role, activation_of, shares_grid
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.wrappers import WrappedModel
@@ -8,16 +9,30 @@ Grid = tuple[float, int, int]
 """(step, zero point, bits), unsigned codes."""
 
 
+RATIO_TOLERANCE = 2.0**-17  # twice the nudge of quantize_configs.deployment
+LARGEST_RATIO = 128.0
+
+
+def is_exact_move(source: Grid, target: Grid) -> bool:
+    """Whether XNNPACK's QUANTIZE, which has 8 binary places, goes exactly from grid to grid."""
+    if WIDE_BITS in (source[2], target[2]):
+        return False
+    ratio = source[0] / target[0]
+    k = 256.0 * ratio
+    nearest = round(k)
+    return nearest >= 1 and ratio <= LARGEST_RATIO and abs(k - nearest) <= RATIO_TOLERANCE * nearest
+
+
 def is_identity(call: LayerCall) -> bool:
     """Whether a call changes nothing but, perhaps, the grid."""
     return call.role is Role.ACTIVATION and activation_of(call.layer) == "linear"
 
 
-def written_grid(wrapped: WrappedModel, name: str) -> tuple[Grid, list[str]] | None:
-    """Grid that a tensor is written on, and the names of all tensors that are this one.
+def grid_holder(wrapped: WrappedModel, name: str) -> tuple[str, list[str]] | None:
+    """The layer that holds the grid that a tensor is written on, and who is this very tensor.
 
-    The grid is that of the tensor itself, or the first one behind identity layers, layers that
-    pass grids on, and a Concatenate. None where there is none.
+    The layer itself, or the first one with a quantizer behind identity layers, layers that pass
+    grids on, and a Concatenate. None where there is none.
     """
     names, last, is_same = [name], name, True
     while not wrapped.output_quantizer(last):
@@ -28,7 +43,16 @@ def written_grid(wrapped: WrappedModel, name: str) -> tuple[Grid, list[str]] | N
         is_same = is_same and is_identity(reader)
         if is_same:
             names.append(last)
-    return wrapped.activation_grid(last), names
+    return last, names
+
+
+def written_grid(wrapped: WrappedModel, name: str) -> tuple[Grid, list[str]] | None:
+    """Grid that a tensor is written on, and the names of all tensors that are this one.
+
+    See `grid_holder`.
+    """
+    found = grid_holder(wrapped, name)
+    return None if found is None else (wrapped.activation_grid(found[0]), found[1])
 
 
 def read_grid(wrapped: WrappedModel, name: str) -> Grid | None:

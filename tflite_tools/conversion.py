@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from quantize_configs import weight_containers
 from quantize_configs.bit_widths import FLOAT_BITS
-from quantize_configs.deployment import prepared_container
+from quantize_configs.deployment import mark_prepared, prepared_container, prepared_runtime
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.kernels.registry import DEFAULT
 from quantize_configs.layer_roles import Role
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.flatbuffer.conversion_keys import BITS_KEY, LABELS_KEY, OPTIONS_KEY
@@ -26,6 +27,7 @@ def convert(
     input_type: str = "float32",
     output_type: str = "float32",
     pixel_range: tuple[float, float] | None = None,
+    runtime: str | None = None,
     labels: Sequence[str] | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> bytes:
@@ -42,8 +44,12 @@ def convert(
       input_type: "float32", as the Keras model takes it; "uint8", the bytes of an image, as phones
         have them; or "int8" (bytes minus 128 for an image, otherwise codes).
       output_type: "float32" or "int8".
-      pixel_range: What the bytes 0 and 255 stand for, for example (0.0, 1.0); not needed for a
-        model that begins with a Rescaling layer, which takes bytes.
+      pixel_range: What the bytes 0 and 255 are at the input of the model, for example (0.0, 1.0);
+        not needed for a model that begins with a Rescaling layer and takes bytes.
+      runtime: Kernels that the file will run on: "xnnpack" (phones, computers, browsers),
+        "builtin" or "reference" (LiteRT's other two sets). From here on the model computes the
+        integers of this set, and `verify` compares it with this set. By default the one that the
+        model was prepared for, "xnnpack" when it was not prepared.
       labels: Names of the classes, as many as the last axis of the first output has entries.
       metadata: Anything JSON can hold, stored in the file (`tflite_tools.inspect` reads it back).
 
@@ -57,7 +63,8 @@ def convert(
     """
     if weight_container is None:
         weight_container = prepared_container(model) or "auto"
-    options = ConversionOptions(weight_container, input_type, output_type, pixel_range)
+    runtime = runtime or prepared_runtime(model) or DEFAULT
+    options = ConversionOptions(weight_container, input_type, output_type, pixel_range, runtime)
     graph = graph_of(model, options, metadata)
     if labels is not None:
         graph.metadata[LABELS_KEY] = _checked_labels(graph, labels)
@@ -79,6 +86,8 @@ def graph_of(model, options: ConversionOptions, metadata: dict[str, Any] | None 
             "prepare_for_deployment(model, weight_container), or the same argument of "
             "QFASupernet.extract."
         )
+    if prepared is not None and prepared_runtime(model) != options.runtime:
+        mark_prepared(model, prepared, options.runtime)  # ranges and biases fit every kernel set
     wrapped = WrappedModel(model, frozen=True)
     graph = lower(wrapped, options)
     bits = {}
@@ -91,6 +100,7 @@ def graph_of(model, options: ConversionOptions, metadata: dict[str, Any] | None 
             bits[call.name] = [weight_bits, wrapped.activation_grid(call.inputs[0])[2]]
     graph.metadata = {
         **(metadata or {}),
+        **graph.metadata,
         OPTIONS_KEY: dataclasses.asdict(options),
         BITS_KEY: bits,
         "writer": _writer(),

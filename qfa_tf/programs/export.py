@@ -45,6 +45,13 @@ def define_flags() -> None:
         "output_type", "float32", ("float32", "int8"), "Type of the logits at the output."
     )
     flags.DEFINE_enum(
+        "runtime",
+        "xnnpack",
+        ("xnnpack", "builtin", "reference"),
+        "Kernels of LiteRT that the file will run on: their integers are what the simulation is "
+        "verified with.",
+    )
+    flags.DEFINE_enum(
         "float_sites",
         "int8",
         ("int8", "float32", "float16"),
@@ -95,6 +102,7 @@ def main():
             output_type=FLAGS.output_type,
             float_sites=FLAGS.float_sites,
             softmax=FLAGS.softmax,
+            runtime=FLAGS.runtime,
         ),
     )
 

@@ -16,10 +16,11 @@ from quantize_configs import (
     save_model,
 )
 from quantize_configs.activations import HardSigmoid
-from quantize_configs.deployment import prepared_container
+from quantize_configs.deployment import mark_prepared, prepared_container, prepared_runtime
 from quantize_configs.folding import fold_linear
 from quantize_configs.integer_sums import EXACT_IN_FLOAT32, _parts
 from quantize_configs.keras_backend import keras
+from quantize_configs.kernels.registry import KERNELS
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.flatbuffer.runtime import KernelSet
 from tflite_tools.lowering import ConversionOptions, lower
@@ -84,18 +85,24 @@ def eight_bits(trained) -> tuple[keras.Model, np.ndarray]:
     return _prepared(model, images), images
 
 
-def _prepared(model, images, bits=(8, 8), container="auto") -> keras.Model:
+def _prepared(model, images, bits=(8, 8), container="auto", runtime="xnnpack") -> keras.Model:
     quantized = quantize(model, BitPolicy(bits))
     calibrate(quantized, images)
-    prepare_for_deployment(quantized, container)
+    prepare_for_deployment(quantized, container, runtime)
     return quantized
 
 
-def _differing(quantized, images) -> dict[str, int]:
+def _interpreted(graph, images, kernel_set) -> dict[str, np.ndarray]:
+    """Every tensor, image by image, as on a device."""
+    each = [interpret(graph, [image[None]], kernel_set) for image in images]
+    return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+
+
+def _differing(quantized, images, kernel_set=KernelSet.XNNPACK) -> dict[str, int]:
     """Codes in which Keras and the interpreter differ, by tensor."""
     wrapped = WrappedModel(quantized, frozen=True)
     graph = lower(wrapped, ConversionOptions(prepared_container(quantized)))
-    expected = interpret(graph, [images], KernelSet.XNNPACK)
+    expected = _interpreted(graph, images, kernel_set)
     names = [name for name in graph.activation_names if name in wrapped.graph.by_name]
     names = [name for name in names if graph.tensor(name).quantization is not None]
     tensors = [wrapped.wrapper(name).output for name in names]
@@ -111,15 +118,47 @@ def _differing(quantized, images) -> dict[str, int]:
     return result
 
 
+@pytest.mark.parametrize("runtime", list(KERNELS))
 @pytest.mark.parametrize(
     ("bits", "container"), [((8, 8), "auto"), ((4, 8), "int8"), ((3, 4), "auto")]
 )
-def test_no_code_differs(trained, bits, container):
+def test_no_code_differs(trained, bits, container, runtime):
     model, images = trained
-    quantized = _prepared(model, images, bits, container)
-    differing = _differing(quantized, images)
+    quantized = _prepared(model, images, bits, container, runtime)
+    differing = _differing(quantized, images, KernelSet(runtime))
     assert len(differing) > 20
     assert {name: count for name, count in differing.items() if count} == {}
+
+
+def test_kernel_sets_differ(trained):
+    """Otherwise the choice would mean nothing, and the test above little."""
+    model, images = trained
+    quantized = _prepared(model, images, (3, 4), "auto", "reference")
+    assert sum(_differing(quantized, images, KernelSet.XNNPACK).values()) > 0
+
+
+@pytest.mark.parametrize("runtime", list(KERNELS))
+def test_verify_promises_the_kernels_of_the_file(trained, runtime):
+    model, images = trained
+    quantized = _prepared(model, images, (3, 4))
+    content = tflite_tools.convert(quantized, runtime=runtime)
+    assert prepared_runtime(quantized) == runtime
+    report = tflite_tools.verify(content, quantized, images)
+    assert (report.runtime, report.as_dict()["runtime"]) == (runtime, runtime)
+    assert report.mismatches == 0
+    assert report.layers.first_difference is None, str(report.layers)
+    assert report.largest_output_difference == 0
+    again = tflite_tools.convert(quantized)  # stays what it was prepared for
+    assert again == content
+
+
+def test_an_unknown_runtime_is_refused_with_the_known_ones(trained):
+    model, images = trained
+    known = r"runtime must be one of .*xnnpack.*builtin.*reference.* Received: 'npu'"
+    with pytest.raises(ValueError, match=known):
+        _prepared(model, images, runtime="npu")
+    with pytest.raises(ValueError, match=known):
+        ConversionOptions(runtime="npu")
 
 
 def test_long_sums_are_added_in_parts(eight_bits):
@@ -144,10 +183,13 @@ def test_verify_finds_keras_and_litert_equal(eight_bits):
 
 def test_a_saved_model_sums_integers_too(eight_bits, tmp_path):
     quantized, images = eight_bits
+    mark_prepared(quantized, "auto", "reference")
     save_model(quantized, tmp_path / "saved")
     loaded = load_model(tmp_path / "saved")
+    assert prepared_runtime(loaded) == "reference"
     assert WrappedModel(loaded).wrapper("stem").deployed is not None
     np.testing.assert_array_equal(loaded(images).numpy(), quantized(images).numpy())
+    mark_prepared(quantized, "auto")
 
 
 CHANGES = {

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from random_graphs import SINGLE_OPERATIONS, GraphBuilder
 
+from quantize_configs.kernels.multipliers import quantize_multiplier
 from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
-from tflite_tools.arithmetic.rounding import quantize_multiplier, scale_half_up, scale_once
+from tflite_tools.arithmetic.rounding import scale_half_up, scale_once
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.integer_graph.graph import DataType
 from tflite_tools.operators.convolution import FullyConnected

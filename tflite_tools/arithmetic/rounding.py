@@ -27,21 +27,6 @@ LIMITS = {
 }
 
 
-def quantize_multiplier(real: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """Splits positive multipliers into (q, exponent), both int64 of the shape of `real`.
-
-    `real` is float64. 2**30 <= q < 2**31, or q = 0 for multipliers below 2**-32.
-    """
-    mantissa, exponent = np.frexp(np.asarray(real, np.float64))
-    multiplier = np.floor(mantissa * (1 << 31) + 0.5).astype(np.int64)
-    exponent = exponent.astype(np.int64)
-    carry = multiplier == 1 << 31
-    multiplier = np.where(carry, 1 << 30, multiplier)
-    exponent = exponent + carry
-    vanishes = exponent < -31
-    return np.where(vanishes, 0, multiplier), np.where(vanishes, 0, exponent)
-
-
 def scale_half_up(values: Numbers, multiplier: Numbers, exponent: Numbers) -> np.ndarray:
     """Multiplies integers by q * 2**(e - 31), both roundings half up.
 

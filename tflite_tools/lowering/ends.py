@@ -1,24 +1,16 @@
 """The ends of a graph: its inputs and its outputs."""
 
-import numpy as np
-
 from quantize_configs.bit_widths import FLOAT_BITS, WIDE_BITS
 from quantize_configs.layer_roles import Role, UnsupportedLayerError, function_of
 from quantize_configs.model_graph import LayerCall
-from tflite_tools.integer_graph.graph import DataType, Quantization
+from tflite_tools.integer_graph.graph import DataType
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.float_flow import stays_float
 from tflite_tools.lowering.grids import Grid, Value
-from tflite_tools.operators.elementwise import Add
+from tflite_tools.lowering.images import lower_image, pixels_of
 from tflite_tools.operators.grids import Dequantize
 
 SOFTMAX_GRID = Grid(1.0 / 256.0, 0, 8)
-IMAGE_TYPES = {"uint8": DataType.UINT8, "int8": DataType.INT8}
-
-
-def is_rescaling(call: LayerCall) -> bool:
-    """Whether a call turns the bytes of an image into what the model reads."""
-    return call.role is Role.POINTWISE and function_of(call.layer) == "rescaling"
 
 
 def lower_input(lowering: Lowering, call: LayerCall) -> None:
@@ -34,9 +26,9 @@ def lower_input(lowering: Lowering, call: LayerCall) -> None:
         tensor = lowering.graph.add_input(call.name, shape, DataType.FLOAT32)
         lowering.values[call.name] = Value(tensor, None, False)
         return
-    pixels = _pixels(lowering, call)
+    pixels = pixels_of(lowering.wrapped.graph, lowering.options, call.name)
     if pixels is not None:
-        lowering.values[call.name] = _add_image(lowering, call.name, shape, *pixels)
+        lower_image(lowering, call, shape, pixels)
         return
     if lowering.options.input_type == "uint8":
         raise ValueError(
@@ -55,32 +47,6 @@ def lower_input(lowering: Lowering, call: LayerCall) -> None:
         )
     tensor = lowering.graph.add_input(call.name, shape, DataType.INT8, grid.quantization)
     lowering.register(names, lowering.mover.written(tensor, grid, nonnegative=False))
-
-
-def _pixels(lowering: Lowering, call: LayerCall) -> tuple[float, float] | None:
-    """(scale, offset) from bytes to what the model takes; None when it takes no bytes."""
-    reader = lowering.wrapped.graph.sole_reader(call.name)
-    if reader is not None and is_rescaling(reader):
-        return 1.0, 0.0
-    return lowering.options.pixels
-
-
-def _add_image(
-    lowering: Lowering, name: str, shape: tuple[int, ...], scale: float, offset: float
-) -> Value:
-    """A graph input of bytes (minus 128 as int8), and its real values."""
-    dtype = IMAGE_TYPES[lowering.options.input_type]
-    quantization = Quantization(np.float32(scale), dtype.limits[0])
-    image = lowering.graph.add_input(name, shape, dtype, quantization)
-    real = lowering.graph.add_tensor(f"{name}.float", shape, DataType.FLOAT32)
-    lowering.graph.add_operation(real, Dequantize(), [image], [real])
-    if offset:
-        values = np.array([offset], np.float32)
-        shift = lowering.graph.add_constant(f"{name}.offset", values, DataType.FLOAT32)
-        shifted = lowering.graph.add_tensor(f"{name}.shifted", shape, DataType.FLOAT32)
-        lowering.graph.add_operation(shifted, Add(), [real, shift], [shifted])
-        real = shifted
-    return Value(real, None, offset >= 0)
 
 
 def add_output(lowering: Lowering, name: str) -> None:

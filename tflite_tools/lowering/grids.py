@@ -5,14 +5,13 @@ import dataclasses
 import numpy as np
 
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.tensor_grids import is_exact_move
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
 from tflite_tools.operators.grids import Dequantize, Quantize
 
 WIDE_BITS = 16
 INT8_TOP = 127
 INT8_BOTTOM = -128
-RATIO_TOLERANCE = 2.0**-17  # twice the nudge of quantize_configs.deployment
-LARGEST_RATIO = 128.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,18 +165,10 @@ class GridMover:
         value = self.clamped(value)
         shape = graph.tensor(value.tensor).shape
         source = value.tensor
-        if value.grid is not None and not _is_exact_move(value.grid, grid):
+        if value.grid is not None and not is_exact_move(
+            dataclasses.astuple(value.grid), dataclasses.astuple(grid)
+        ):
             source = self.real(value, f"{name}.float")
         target = self.destination(name, shape, grid)
         graph.add_operation(name, Quantize(), [source], [target])
         return self.written(target, grid, value.nonnegative)
-
-
-def _is_exact_move(source: Grid, target: Grid) -> bool:
-    """Whether one QUANTIZE from grid to grid is exact."""
-    if source.is_wide or target.is_wide:
-        return False
-    ratio = source.step / target.step
-    k = 256.0 * ratio
-    nearest = round(k)
-    return nearest >= 1 and ratio <= LARGEST_RATIO and abs(k - nearest) <= RATIO_TOLERANCE * nearest

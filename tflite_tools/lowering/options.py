@@ -5,6 +5,7 @@ import math
 
 from quantize_configs import weight_containers
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.kernels.registry import DEFAULT, KERNELS
 
 INPUT_TYPES = ("float32", "int8", "uint8")
 OUTPUT_TYPES = ("float32", "int8")
@@ -20,9 +21,11 @@ class ConversionOptions:
       input_type: "float32" (the model quantizes its input), "uint8" (bytes of an image) or "int8":
         bytes minus 128 where the model begins with a Rescaling or `pixel_range` is given, otherwise
         codes of the grid of the first layer, which the caller computes.
-      pixel_range: What the bytes 0 and 255 of an image stand for in a model that does not begin
-        with a Rescaling, for example (0.0, 1.0) or (-1.0, 1.0).
+      pixel_range: What the bytes 0 and 255 of an image are at the input of the model, for example
+        (0.0, 1.0) or (-1.0, 1.0); without one, a model that begins with a Rescaling takes the bytes
+        themselves.
       output_type: "float32" or "int8".
+      runtime: Kernels that the file is made for: "xnnpack", "builtin" or "reference".
 
     Raises:
       InvalidInputError: A value is not among these.
@@ -32,12 +35,14 @@ class ConversionOptions:
     input_type: str = "float32"
     output_type: str = "float32"
     pixel_range: tuple[float, float] | None = None
+    runtime: str = DEFAULT
 
     def __post_init__(self):
         allowed = {
             "weight_container": weight_containers.POLICIES,
             "input_type": INPUT_TYPES,
             "output_type": OUTPUT_TYPES,
+            "runtime": tuple(KERNELS),
         }
         for field, values in allowed.items():
             if getattr(self, field) not in values:

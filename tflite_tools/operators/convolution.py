@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.kernels.multipliers import quantize_multiplier
 from tflite_tools.arithmetic import accumulators
 from tflite_tools.arithmetic.accumulators import Windows, shifted_worst_case
 from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.arithmetic.rounding import (
-    quantize_multiplier,
     round_half_away,
     saturate,
     scale_half_away,

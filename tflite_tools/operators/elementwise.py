@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from quantize_configs.kernels.multipliers import quantize_multiplier
 from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.arithmetic.rounding import (
-    quantize_multiplier,
     saturate,
     scale_half_away,
     scale_half_up,

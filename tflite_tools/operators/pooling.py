@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from quantize_configs.kernels.multipliers import quantize_multiplier
 from tflite_tools.arithmetic.accumulators import Windows
 from tflite_tools.arithmetic.kernel_sets import KernelSet
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.arithmetic.rounding import (
     INT8_MIN,
-    quantize_multiplier,
     saturate,
     scale_half_away,
     scale_half_up,

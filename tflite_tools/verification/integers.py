@@ -85,8 +85,8 @@ class IntegerReport:
       images: Number of images compared.
       num_threads: CPU threads of LiteRT.
       kernel_sets: One comparison for each kernel set.
-      float_operators: Operators of layers in float, and the functions that read their results as
-        they are, "KIND -> tensor".
+      float_operators: Operators of layers in float, the functions that read their results as they
+        are, and what is computed of an image before it is on a grid, "KIND -> tensor".
     """
 
     images: int
@@ -206,12 +206,16 @@ def _compare_kernel_set(
 
 
 def _float_operators(graph: IntegerGraph) -> tuple[str, ...]:
-    """The operators that layers in float add to a graph, without changes of type."""
+    """Operators of floats without changes of type: those of layers in float, and of an image."""
     found: dict[str, str] = {}
+    of_images = set(graph.inputs)
     for node in graph.operations:
         source, output = (graph.tensor(name) for name in (node.inputs[0], node.outputs[0]))
+        is_of_image = not of_images.isdisjoint(node.inputs)
+        if is_of_image and output.dtype is DataType.FLOAT32:
+            of_images.add(output.name)
         if DataType.FLOAT32 is source.dtype is output.dtype and (
-            node.is_linear or not found.keys().isdisjoint(node.inputs)
+            node.is_linear or is_of_image or not found.keys().isdisjoint(node.inputs)
         ):
             found[output.name] = f"{node.kind} -> {output.name}"
     return tuple(found.values())

@@ -182,6 +182,7 @@ def compare_outputs(
     wrapped: WrappedModel,
     inputs: Sequence[np.ndarray],
     images: Sequence[np.ndarray],
+    kernel_set: KernelSet = KernelSet.XNNPACK,
 ) -> tuple[LayerReport, list[np.ndarray]]:
     """The comparison of layers, and what Keras computes on the way.
 
@@ -190,11 +191,12 @@ def compare_outputs(
       wrapped: The model, frozen.
       inputs: Batch to compare for each input of the model, in the type that the flatbuffer takes.
       images: The same images first, and perhaps more, as Keras takes them.
+      kernel_set: Kernels of LiteRT.
 
     Returns:
       The report, and the outputs of the Keras model for all `images`.
     """
-    received = runtime.run(debug, inputs, KernelSet.XNNPACK).outputs
+    received = _received(debug, inputs, kernel_set)
     scales = runtime.quantizations(debug)
     names = [
         name
@@ -219,6 +221,19 @@ def compare_outputs(
         grid = grid_of(wrapped, name, received[name].dtype == np.int16)
         rows.append(_compared(wrapped, name, grid, real, expected[name].astype(np.float64)))
     return LayerReport(len(inputs[0]), tuple(rows)), outputs
+
+
+def _received(
+    debug: bytes, inputs: Sequence[np.ndarray], kernel_set: KernelSet
+) -> dict[str, np.ndarray]:
+    """Every tensor; of the built-in kernels, which look at the batch, image by image."""
+    if kernel_set is not KernelSet.BUILTIN:
+        return runtime.run(debug, inputs, kernel_set).outputs
+    images = [
+        runtime.run(debug, [array[number : number + 1] for array in inputs], kernel_set).outputs
+        for number in range(len(inputs[0]))
+    ]
+    return {name: np.concatenate([image[name] for image in images]) for name in images[0]}
 
 
 def _compared(wrapped, name, grid, real, expected) -> LayerComparison:

@@ -11,7 +11,7 @@ from quantize_configs.errors import InvalidInputError
 from quantize_configs.forward import forward_function
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.flatbuffer import runtime
-from tflite_tools.flatbuffer.conversion_keys import OPTIONS_KEY
+from tflite_tools.flatbuffer.conversion_keys import OPTIONS_KEY, PIXELS_KEY
 from tflite_tools.flatbuffer.metadata import read_metadata, with_metadata
 from tflite_tools.flatbuffer.runtime import KernelSet
 from tflite_tools.flatbuffer.task_metadata import without_task_metadata
@@ -42,7 +42,7 @@ class ForeignModelError(InvalidInputError):
 
 @dataclasses.dataclass(frozen=True)
 class OutputReport:
-    """One output of a model, LiteRT (XNNPACK) against Keras.
+    """One output of a model, LiteRT against Keras.
 
     Attributes:
       name: Of the layer that makes it.
@@ -75,10 +75,11 @@ class VerificationReport:
 
     Attributes:
       integers: LiteRT against the numpy interpreter, tensor by tensor, per kernel set.
-      layers: LiteRT (XNNPACK) against Keras, tensor by tensor.
+      layers: LiteRT against Keras, tensor by tensor.
       images: Number of images of the comparison with Keras.
       outputs: The outputs, in the order of the model.
       against_float: LiteRT against the float model; None when none was given.
+      runtime: Kernels of LiteRT in the comparison with Keras: those that the file was made for.
     """
 
     integers: IntegerReport
@@ -86,6 +87,7 @@ class VerificationReport:
     images: int
     outputs: tuple[OutputReport, ...]
     against_float: FloatReport | None = None
+    runtime: KernelSet = KernelSet.XNNPACK
 
     @property
     def top1_agreement(self) -> float:
@@ -133,6 +135,7 @@ class VerificationReport:
             "images",
             "top1_agreement",
             "largest_output_difference",
+            "runtime",
             "keras_accuracy",
             "litert_accuracy",
             "equal_answers",
@@ -150,7 +153,8 @@ class VerificationReport:
     def __str__(self):
         lines = [
             f"{self.mismatches} of {self.elements} integers differ from the reference",
-            f"top-1 agreement with Keras {self.top1_agreement:.2%} on {self.images} images",
+            f"top-1 agreement with Keras {self.top1_agreement:.2%} on {self.images} images"
+            + ("" if self.runtime is KernelSet.XNNPACK else f", {self.runtime} kernels"),
         ]
         if len(self.outputs) > 1:
             lines += [f"  {output}" for output in self.outputs]
@@ -221,15 +225,21 @@ def verify(
         integer_images = min(max(INTEGERS // sum(sizes), 1), MOST_INTEGER_IMAGES)
     observed = [array[:integer_images] for array in inputs]
     integers = compare_integers(graph, observed, kernel_sets, num_threads, models=models)
+    kernel_set = KernelSet(graph.metadata[OPTIONS_KEY].get("runtime", KernelSet.XNNPACK))
+    # Where the vector loops of these kernels end depends on the batch: one image, as on a device.
+    size = 1 if kernel_set is KernelSet.BUILTIN else BATCH_SIZE
+    deployed = models.deployed(kernel_set)
     received = [
-        runtime.run(
-            flatbuffer, [array[start : start + BATCH_SIZE] for array in inputs], KernelSet.XNNPACK
-        ).outputs
-        for start in range(0, count, BATCH_SIZE)
+        runtime.run(deployed, [array[start : start + size] for array in inputs], kernel_set).outputs
+        for start in range(0, count, size)
     ]
     first = max(BATCH_SIZE, integer_images)  # in one pass for both comparisons with Keras
     layers, parts = compare_outputs(
-        models.debug(), wrapped, observed, [array[:first] for array in arrays]
+        models.debug(kernel_set),
+        wrapped,
+        observed,
+        [array[:first] for array in arrays],
+        kernel_set,
     )
     chunks = [parts, *_keras_outputs(model, [array[first:] for array in arrays])]
     outputs = []
@@ -242,7 +252,7 @@ def verify(
     if float_model is not None:
         by_input = dict(zip(wrapped.graph.inputs, arrays, strict=True))
         against_float = compare_float(flatbuffer, float_model, by_input)
-    return VerificationReport(integers, layers, count, tuple(outputs), against_float)
+    return VerificationReport(integers, layers, count, tuple(outputs), against_float, kernel_set)
 
 
 def _compared(
@@ -311,7 +321,7 @@ def _checked_graph(flatbuffer, wrapped):
             "compare it with."
         )
     graph = lower(wrapped, ConversionOptions(**metadata[OPTIONS_KEY]))
-    graph.metadata = metadata
+    graph.metadata = metadata | graph.metadata
     models = EmittedModels(graph)
     emitted = models.deployed()
     # Packed again, because a file with more metadata is packed in another order.
@@ -345,15 +355,16 @@ def _model_input(graph, name: str, images: np.ndarray) -> tuple[np.ndarray, np.n
     tensor = graph.tensor(name)
     if tensor.quantization is None:
         return images, images
+    pixels = graph.metadata.get(PIXELS_KEY, {}).get(name)
+    if pixels is not None:
+        scale, offset = np.float32(pixels[0]), np.float32(pixels[1])
+        bytes_ = np.clip(np.rint((images - offset) * (np.float32(1) / scale)), 0, 255)
+        codes = (bytes_ + tensor.dtype.limits[0]).astype(tensor.dtype.numpy_type)
+        return codes, bytes_.astype(np.float32) * scale + offset
     scale, zero_point = np.float32(tensor.quantization.scale), tensor.quantization.zero_point
-    is_image = any(node.name == f"{name}.float" for node in graph.operations)
-    low = np.float32((graph.metadata[OPTIONS_KEY].get("pixel_range") or (0.0,))[0])
-    offset = low if is_image else np.float32(0)
-    codes = np.rint((images - offset) * (np.float32(1) / scale)) + np.float32(zero_point)
-    codes = np.clip(codes, *tensor.dtype.limits).astype(tensor.dtype.numpy_type)
-    if not is_image:  # Keras rounds to the same codes
-        return codes, images
-    return codes, (codes.astype(np.float32) - np.float32(zero_point)) * scale + offset
+    codes = np.rint(images * (np.float32(1) / scale)) + np.float32(zero_point)
+    # Keras rounds to the same codes.
+    return np.clip(codes, *tensor.dtype.limits).astype(tensor.dtype.numpy_type), images
 
 
 def _as_real(graph, name: str, outputs: np.ndarray) -> np.ndarray:

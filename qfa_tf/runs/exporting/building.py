@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from qfa_tf.runs.checkpoints import restore
 from qfa_tf.runs.config import calibration_batch_size
 from qfa_tf.runs.errors import RunError
-from qfa_tf.runs.exporting.options import ExportOptions
+from qfa_tf.runs.exporting.options import DEFAULT_RUNTIME, ExportOptions
 from qfa_tf.runs.exporting.promises import VERIFIED_BYTES, resized_images, verified_sample
 from qfa_tf.runs.measurement import Measurement, calibration_key
 from qfa_tf.runs.messages import say
@@ -111,6 +111,7 @@ class ModelBuilder:
           UnsupportedCombinationError: LiteRT cannot compute the subnet exactly.
         """
         import tflite_tools
+        from quantize_configs.deployment import mark_prepared
 
         net, checkpoint_key = self._restored
         options = self._options
@@ -121,6 +122,8 @@ class ModelBuilder:
             weight_container=options.weight_container,
             float_sites=options.float_sites,
         )
+        if options.runtime != DEFAULT_RUNTIME:
+            mark_prepared(keras_model, options.weight_container, options.runtime)
         if options.softmax:
             keras_model = _with_softmax(keras_model)
         flatbuffer = tflite_tools.convert(

@@ -5,6 +5,7 @@ import dataclasses
 from qfa_tf.space import FLOAT_BITS, SearchSpace
 
 DEFAULT_FLOAT_SITES = "int8"
+DEFAULT_RUNTIME = "xnnpack"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +18,7 @@ class ExportOptions:
       output_type: See `tflite_tools.convert`.
       float_sites: What sites become that the space keeps in float; see `QFASupernet.extract`.
       softmax: Whether the file answers with probabilities rather than logits.
+      runtime: Kernels that the file will run on; see `tflite_tools.convert`.
     """
 
     weight_container: str = "auto"
@@ -24,6 +26,7 @@ class ExportOptions:
     output_type: str = "float32"
     float_sites: str = DEFAULT_FLOAT_SITES
     softmax: bool = False
+    runtime: str = DEFAULT_RUNTIME
 
     @property
     def output_name(self) -> str:
@@ -32,11 +35,13 @@ class ExportOptions:
 
     @property
     def conversion(self) -> dict[str, str]:
-        """The arguments of `tflite_tools.convert`."""
+        """The arguments of `tflite_tools.convert`, the runtime where it is not the default."""
+        chosen = {} if self.runtime == DEFAULT_RUNTIME else {"runtime": self.runtime}
         return {
             "weight_container": self.weight_container,
             "input_type": self.input_type,
             "output_type": self.output_type,
+            **chosen,
         }
 
     def for_space(self, space: SearchSpace) -> "ExportOptions":
