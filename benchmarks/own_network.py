@@ -8,7 +8,7 @@ names some of them):
 
 - float: the network of He et al. (https://arxiv.org/abs/1512.03385, section 4.2) at 28 px, trained
   for `FLOAT_STEPS` steps of 32 images, and TFLite's full-integer file of it (tflite_8);
-- compressed: `qfa_tf.compress` with a quarter of those bytes, `STEPS` steps, with native kernels;
+- compressed: `qfa_tf.compress` with a quarter of those bytes, `STEPS` steps;
 - uniform_4, uniform_3, uniform_2: the float network through `quantize_configs.quantize` with so
   many bits for weights and inputs (8 at the ends), trained by as many steps with the same loss;
 - mobilenet_v3: a subnet of MobileNetV3 of about as many bytes as the compressed file, alone and
@@ -39,7 +39,6 @@ import tflite_tools
 from qfa_tf import CostModel, SearchSpace
 from qfa_tf.compression.baselines import baselines, litert_accuracy
 from qfa_tf.data import Augmentation, DataSplits, batches, load, training_batches
-from qfa_tf.runs import load_native_kernels
 from qfa_tf.runs.startup import skip_graph_rewriting
 from qfa_tf.search.intervals import wilson
 from quantize_configs import BitPolicy, calibrate, prepare_for_deployment, quantize
@@ -199,28 +198,27 @@ class Experiment:
 
     def train_float(self) -> None:
         """The float network and TFLite's file of it."""
-        path = self._model_file
+        path = self.model_file
         folder = self._folder / "float"
         if not path.exists():
             keras.utils.set_random_seed(SEED)
             model = resnet20()
             train(model, self._data, folder, FLOAT_RATE, FLOAT_STEPS)
             model.save(path)
-        accuracy, found = baselines(self._model(), self._data)
+        accuracy, found = baselines(self.model(), self._data)
         assert found is not None, "TFLite's converter takes a ResNet"
         minutes = json.loads((folder / "minutes.json").read_text())
-        weights = sum(int(np.prod(weight.shape)) for weight in _kernels(self._model()))
+        weights = sum(int(np.prod(weight.shape)) for weight in _kernels(self.model()))
         self._write("float", accuracy, 4 * weights, 0, FLOAT_STEPS, minutes)
         self._write("tflite_8", found[1], weights, found[0], 0, 0.0)
         write_text(self._folder / "tflite_8.json", json.dumps({"bytes": found[0]}))
 
     def compress(self) -> None:
         """Our subnet of a quarter of the bytes."""
-        load_native_kernels()
         meter = Meter(self._folder / "compressed.json")
         try:
             found = qfa_tf.compress(
-                str(self._model_file),
+                str(self.model_file),
                 DATA,
                 budget=f"{self._tflite_bytes / SHARE:.0f} B",
                 steps=STEPS,
@@ -247,7 +245,7 @@ class Experiment:
 
     def train_uniform(self, bits: int) -> None:
         """The float network with equal bits everywhere but at the ends."""
-        name, teacher = f"uniform_{bits}", self._model()
+        name, teacher = f"uniform_{bits}", self.model()
         ends = {"stem": (8, 8), "classifier": (8, 8)}
         model = quantize(teacher, BitPolicy((bits, bits), ends))
         train(model, self._data, self._folder / name, RATE, STEPS, teacher)
@@ -274,7 +272,6 @@ class Experiment:
 
     def train_mobilenet_v3(self) -> None:
         """A MobileNetV3 alone, of about the bytes of the compressed file."""
-        load_native_kernels()
         most = json.loads((self._folder / "compressed_bytes.json").read_text())
         space = SearchSpace.mobilenet_v3(
             0.25,
@@ -309,11 +306,13 @@ class Experiment:
         )
 
     @property
-    def _model_file(self) -> pathlib.Path:
+    def model_file(self) -> pathlib.Path:
+        """Where the float network is kept."""
         return self._folder / "resnet20.keras"
 
-    def _model(self) -> keras.Model:
-        return keras.models.load_model(self._model_file, compile=False)
+    def model(self) -> keras.Model:
+        """The float network."""
+        return keras.models.load_model(self.model_file, compile=False)
 
     @property
     def _tflite_bytes(self) -> int:
