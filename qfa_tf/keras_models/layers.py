@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from qfa_tf.keras_models.convolutions import read_convolution, read_dense, read_depthwise
+from qfa_tf.keras_models.slopes import read_prelu, write_leaky_relu
 from qfa_tf.keras_models.writer import NetworkWriter
 from qfa_tf.network import (
     Concatenation,
@@ -49,8 +50,7 @@ def _read_relu(writer: NetworkWriter, call: LayerCall) -> None:
     layer = call.layer
     maximum = None if layer.max_value is None else float(layer.max_value)
     if layer.negative_slope and not layer.threshold and maximum is None:
-        slope = float(layer.negative_slope)
-        writer.node(Function, call, activation="leaky_relu", slope=slope)
+        write_leaky_relu(writer, call, float(layer.negative_slope))
         return
     if layer.threshold or layer.negative_slope or maximum not in (None, 6.0):
         raise refuse(
@@ -60,7 +60,7 @@ def _read_relu(writer: NetworkWriter, call: LayerCall) -> None:
 
 
 def _read_leaky_relu(writer: NetworkWriter, call: LayerCall) -> None:
-    writer.node(Function, call, activation="leaky_relu", slope=float(call.layer.alpha))
+    write_leaky_relu(writer, call, float(call.layer.alpha))
 
 
 def _read_activation(writer: NetworkWriter, call: LayerCall) -> None:
@@ -206,6 +206,7 @@ READERS: dict[type[keras.layers.Layer], Reader] = {
     layers.Activation: _read_activation,
     layers.Softmax: _read_softmax,
     layers.LeakyReLU: _read_leaky_relu,
+    layers.PReLU: read_prelu,
     layers.ELU: lambda writer, call: _write_function(writer, call, "elu"),
     HardSwish: lambda writer, call: _write_function(writer, call, "hard_swish"),
     HardSigmoid: lambda writer, call: _write_function(writer, call, "hard_sigmoid"),

@@ -51,28 +51,42 @@ class NetworkWriter:
         inputs = inputs or self.sources(call)
         self._add(node_type(name=call.name, label=call.name, inputs=inputs, **options), call.name)
 
+    def inner(self, node_type: type[Node], name: str, call: LayerCall, /, **options: Any) -> str:
+        """Adds a node that is a part of a layer and reads what the layer reads; its name."""
+        self._nodes.append(node_type(name=name, label=name, inputs=(self.source(call),), **options))
+        return name
+
     def site(
-        self, call: LayerCall, name: str, parts: list[str], values: SiteValues, **options: Any
+        self,
+        call: LayerCall,
+        name: str,
+        parts: list[str],
+        values: SiteValues,
+        source: str = "",
+        **options: Any,
     ) -> None:
         """Adds a convolution with its values.
 
         Args:
           call: Of the convolution.
           name: Of the site.
-          parts: Names of the layers that belong to it, in order.
+          parts: Names of the layers that it ends with, in order; none where it is only a part of
+            one.
           values: Its values.
+          source: The node that it reads; that of the layer by default.
           **options: Fields of `Convolution`.
         """
         bits: dict[str, Any] = {role: f"{name}.{role}" for role in BITS_ROLES}
         self._choices += [Choice(bit, BITS[-1:], role) for role, bit in bits.items()]
         self.values[name] = values
-        inputs = (self.source(call),)
+        inputs = (source or self.source(call),)
         self._add(Convolution(name=name, label=name, inputs=inputs, **bits, **options), *parts)
 
     def _add(self, node: Node, *layers: str) -> None:
         self._nodes.append(node)
         self._node_of_layer |= dict.fromkeys(layers, node.name)
-        self._end_of_node[node.name] = layers[-1]
+        if layers:
+            self._end_of_node[node.name] = layers[-1]
 
     def same(self, call: LayerCall) -> None:
         """Notes that a layer gives what it reads."""

@@ -107,6 +107,8 @@ def dilated():
     y = layers.DepthwiseConv2D(3, padding="same", dilation_rate=3, name="holes")(y)
     y = layers.ReLU(negative_slope=0.3, name="holes_leak")(y)
     x = layers.Add(name="sum")([layers.Conv2D(16, 1, name="narrow")(y), x])
+    start = keras.initializers.RandomUniform(-0.5, 0.8)
+    x = layers.PReLU(start, shared_axes=[1, 2], name="slopes")(x)
     x = layers.Conv2D(16, 3, dilation_rate=2, activation="relu", name="valid")(x)
     x = layers.GlobalMaxPooling2D(name="pool")(x)
     return keras.Model(inputs, layers.Dense(5, name="answer")(x), name="dilated")

@@ -183,8 +183,8 @@ def model_of(*made_layers, shape=(SIZE, SIZE, 3)):
         (lambda: model_of(layers.Conv2D(8, 3, strides=(1, 2), name="odd")), "'odd' has the kernel"),
         (lambda: model_of(layers.DepthwiseConv2D(3, depth_multiplier=2, name="two")), "'two' has"),
         (
-            lambda: model_of(layers.Conv2D(8, 3), layers.PReLU(shared_axes=[1, 2], name="leak")),
-            "'leak' is a PReLU",
+            lambda: model_of(layers.Conv2D(8, 3), layers.PReLU(name="leak")),
+            "'leak' .*one for each channel",
         ),
         (
             lambda: model_of(layers.Conv2D(8, 3), layers.ReLU(max_value=3.0, name="low")),
@@ -254,3 +254,11 @@ def test_keras_3_models_are_read_as_well():
     space = SearchSpace.from_model(model)
     assert [site.name for site in space.sites] == ["first", "last"]
     assert space.lookup("first.width").choices == (8, 16)
+
+
+def test_slopes_of_channels_leave_their_width_elastic():
+    slopes = layers.PReLU(shared_axes=[1, 2], name="slopes")
+    model = model_of(layers.Conv2D(16, 3, name="first"), slopes, layers.Conv2D(5, 1, name="last"))
+    space = SearchSpace.from_model(model)
+    assert space.lookup("first.width").choices == (8, 16)
+    assert [site.name for site in space.sites] == ["first", "slopes.slope", "slopes.rest", "last"]

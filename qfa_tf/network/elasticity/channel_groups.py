@@ -29,7 +29,7 @@ class ChannelGroup:
       makers: The nodes whose outputs they are first, such as convolutions.
       nodes: All nodes that have them in their output.
       fixed: Why there can be no choice of them; empty where there can be one.
-      is_residual: Whether a sum is among the nodes.
+      is_residual: Whether a sum ties what several nodes make.
     """
 
     name: str
@@ -92,7 +92,6 @@ class ChannelGroups:
         for part in parts:
             group = self._members[self._root(part)]
             group.nodes.append(node.name)
-            group.is_residual |= isinstance(node, Sum)
         return parts
 
     def _tied(self, node: Node, rows: list[list[int]]) -> list[int]:
@@ -104,7 +103,9 @@ class ChannelGroups:
             return first
         for row in rows[1:]:
             for one, other in zip(first, row, strict=True):
+                is_tie = self._root(one) != self._root(other)
                 self._unite(one, other)
+                self._members[self._root(one)].is_residual |= is_tie and isinstance(node, Sum)
         return first
 
     def _check_twice(self, node: Concatenation) -> None:
