@@ -35,7 +35,6 @@ from quantize_configs.files import write_text
 from quantize_configs.keras_backend import keras
 from quantize_configs.wrappers import WrappedModel
 
-DESCRIBED = results_file.RESULTS / "own_families"
 CLASSES, BATCH, SUBNETS, BITS = 5, 4, 3, (4, 8)
 FAMILIES: dict[str, dict[str, Any]] = {
     "MobileNetV2": {"pixels": 32, "alpha": 0.35},
@@ -43,6 +42,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "DenseNet121": {"pixels": 32},
     "InceptionV3": {"pixels": 75},
     "EfficientNetB0": {"pixels": 32},
+    "RegNetX002": {"pixels": 32},
     "RegNetY002": {"pixels": 32},
     "Xception": {"pixels": 71},
 }
@@ -104,7 +104,9 @@ def measured(name: str) -> dict[str, Any]:
         mismatches += report.mismatches
         rows = cost.evaluate(space.encode(arch)[None])
         wrong_costs += (rows["macs"][0], rows["params"][0]) != count(subnet)
-    write_text(DESCRIBED / f"{name}.txt", f"{space.describe()}\n")
+    described = results_file.RESULTS / "own_families"
+    described.mkdir(exist_ok=True)
+    write_text(described / f"{name}.txt", f"{space.describe()}\n")
     low, high = cost.bounds("tflite_bytes", space.restrict())
     found = search(
         space,
@@ -162,7 +164,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
     args = parser.parse_args()
-    DESCRIBED.mkdir(exist_ok=True)
     use_native_kernels()
     skip_graph_rewriting()  # as the programs do
     for name in args.families:

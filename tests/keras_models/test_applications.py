@@ -1,65 +1,37 @@
-"""Small networks of tf_keras.applications as supernets: their function, and exact subnets."""
+"""The contract of a family over networks of tf_keras.applications; minutes for each."""
 
-import numpy as np
+import pathlib
+import sys
+
 import pytest
-import tensorflow as tf
-from small_models import enliven
 
-import tflite_tools
-from qfa_tf import QFASupernet, SearchSpace
-from quantize_configs.keras_backend import keras
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 
-SMALL = {"input_shape": (32, 32, 3)}
-MODELS = {
-    "MobileNetV2": {**SMALL, "alpha": 0.35},
-    "ResNet50V2": SMALL,
-    "DenseNet121": SMALL,
-    "EfficientNetB0": SMALL,
-    "RegNetX002": SMALL,
-    "RegNetY002": SMALL,
-    "InceptionV3": {"input_shape": (75, 75, 3)},
-    "Xception": {"input_shape": (71, 71, 3)},
-}
+import own_families
+import results_file
+
 BLOCKS = {
     "MobileNetV2": 10,
     "ResNet50V2": 9,
     "DenseNet121": 0,
+    "InceptionV3": 0,
     "EfficientNetB0": 9,
     "RegNetX002": 9,
     "RegNetY002": 9,
-    "InceptionV3": 0,
     "Xception": 8,
 }
 """Residual branches with an identity as their shortcut."""
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def model(request):
-    keras.utils.set_random_seed(0)
-    make = getattr(keras.applications, request.param)
-    found = make(weights=None, classes=5, **MODELS[request.param])
-    enliven(found)
-    return request.param, found
-
-
-def test_the_function_of_the_model_is_kept(model):
-    name, network = model
-    space = SearchSpace.from_model(network, weight_bits=(4, 8))
-    assert len(space.network.slots) == BLOCKS[name]
-    net = QFASupernet.from_model(network, space)
-    images = np.random.default_rng(1).random((2, *network.input_shape[1:]), np.float32)
-    calibration = net.calibration_of_model()
-    answers = net.answers_in_float(images, calibration.architecture, calibration)
-    np.testing.assert_allclose(net.teacher(images), answers, atol=1e-4)
-    gives_logits = name.startswith("RegNet")
-    expected = answers if gives_logits else tf.nn.softmax(answers)
-    np.testing.assert_allclose(network(images), expected, atol=1e-4)
-    if name in ("MobileNetV2", "RegNetY002"):
-        _export(net, images, space.sample(0))
-
-
-def _export(net, images, arch):
-    subnet = net.extract(arch, net.calibrate([images], arch))
-    report = tflite_tools.verify(tflite_tools.convert(subnet), subnet, images)
-    assert report.mismatches == 0, str(report)
+@pytest.mark.parametrize("name", own_families.FAMILIES)
+def test_networks_of_keras_fulfil_the_contract_of_a_family(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(results_file, "RESULTS", tmp_path)
+    row = own_families.measured(name)
+    assert row["blocks"] == BLOCKS[name]
+    assert float(row["float_difference"]) < 1e-4
+    assert row["loss_is_finite"]
+    assert row["traces"] == 1
+    assert (row["mismatches"], row["wrong_costs"], row["json_differences"]) == (0, 0, 0)
+    assert row["values"] > 0
+    assert row["found_within_budget"] > 0
