@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.bounds import StepsWithinWeights
 from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.fake_quantization import code_limits, fake_quantize, scale_gradient
 from quantize_configs.inherited_grids import inherited_step
 from quantize_configs.keras_backend import keras
 from quantize_configs.quantizer_options import LSQOptions
-from quantize_configs.weight_steps import weight_steps
+from quantize_configs.weight_steps import reduced_axes, weight_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,8 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
 
     with n the number of weights that share the step. One step per bit-width, of the whole tensor
     or, with `channel_axes`, of each channel.
+
+    Training keeps steps where the weights can use them (`StepsWithinWeights`).
 
     The steps start from the weight at the time `build` is called, or from whatever `initial_steps`
     is given later: at `2 mean|w| / sqrt(Qp)` in the paper, which suits few bits and training; at
@@ -112,6 +115,7 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
             dtype=tf.float32,
             initializer=keras.initializers.Constant(initial),
             trainable=True,
+            constraint=self._bounds(weight) if isinstance(weight, tf.Variable) else None,
         )
         return {"step": step}
 
@@ -169,6 +173,17 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
         step = self.bit_widths.parameter(weights["step"], bits, bank)
         qmin, qmax = code_limits(bits, signed=self.signed, narrow_bits=self.narrow_bits)
         return tf.abs(step), qmin, qmax
+
+    def _magnitudes(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and largest magnitude of the weights that share a step, in the shape of a step."""
+        axes = reduced_axes(values.shape.rank, self.channel_axes)
+        values, keep = tf.abs(values), bool(self.channel_axes)
+        return tf.reduce_mean(values, axes, keep), tf.reduce_max(values, axes, keep)
+
+    def _bounds(self, weight: tf.Variable) -> StepsWithinWeights:
+        codes = np.tile([self.limits(bits)[1] for bits in self.bit_widths.choices], self.banks)
+        codes = codes.reshape(-1, *[1] * len(self._step_shape(weight.shape)))
+        return StepsWithinWeights(lambda: self._magnitudes(weight), codes)
 
     def _step_shape(self, shape) -> list[int]:
         """1 along all axes of a weight but those of its channels; [] for one step per tensor."""

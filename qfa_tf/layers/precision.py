@@ -6,13 +6,13 @@ a handful of operators reads them for all sites at once.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from quantize_configs.bounds import bounds_of
+from quantize_configs.bounds import StepsWithinWeights, bounds_of
 from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
@@ -48,15 +48,23 @@ class PrecisionBank(keras.layers.Layer):
 
     Args:
       sites: The quantizers of every site, by name.
+      kernels: Function for the kernels of a site, by its name, one per kernel size with steps of
+        its own: what training keeps the steps fit for. Without it they are free, as in the paper.
 
     Attributes:
       learns_grids: Whether the grids of inputs are learned, and not found from their ranges.
       activation_roles: Names of the vectors with the learned parameters of inputs.
     """
 
-    def __init__(self, sites: Mapping[str, SiteQuantizers], **kwargs):
+    def __init__(
+        self,
+        sites: Mapping[str, SiteQuantizers],
+        kernels: Callable[[str], Sequence[tf.Tensor]] | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.sites = dict(sites)
+        self._kernels = kernels
         self._weights = _Tables({name: (site.weight, site) for name, site in sites.items()})
         self._activations = _Tables({name: (site.activation, site) for name, site in sites.items()})
         self.learns_grids = self._activations.needs_start
@@ -80,7 +88,7 @@ class PrecisionBank(keras.layers.Layer):
                 constraint=constraint,
             )
 
-        self.step = vector("step", self._weights.size, 1.0)
+        self.step = vector("step", self._weights.size, 1.0, constraint=self._step_bounds())
         size = self._activations.size
         for name, one in self._activation_values.items():
             bounds = bounds_of(one.largest_share, self._activations.limits)
@@ -88,6 +96,28 @@ class PrecisionBank(keras.layers.Layer):
         if self.learns_grids:
             self.activation_started = vector("activation_started", size, 0.0, False)
         super().build(input_shape)
+
+    def _step_bounds(self) -> StepsWithinWeights | None:
+        if self._kernels is None or not self._weights.names:
+            return None
+        kernels_of = self._kernels
+        counts = [
+            len(site.weight.bit_widths.choices)
+            for site in self.sites.values()
+            if site.weight is not None
+            for _ in site.kernel_sizes
+        ]
+        entries = np.repeat(np.arange(len(counts)), counts)  # of each step: which kernel
+
+        def magnitudes():
+            kernels = [tf.abs(one) for name in self._weights.names for one in kernels_of(name)]
+            measured = [(tf.reduce_mean(one), tf.reduce_max(one)) for one in kernels]
+            mean, largest = (
+                tf.gather(tf.stack(one), entries) for one in zip(*measured, strict=True)
+            )
+            return mean, largest
+
+        return StepsWithinWeights(magnitudes, self._weights.limits[:, 1])
 
     def read(
         self, weight_bits: tf.Tensor, activation_bits: tf.Tensor, kernel_sizes: tf.Tensor

@@ -223,14 +223,19 @@ class ElasticSite(keras.layers.Layer):
 
     def initial_steps(self) -> np.ndarray:
         """LSQ's first steps for the kernels as they are, float32, by kernel size and bits."""
-        kernels = [
-            self.transform(self.kernel, size) if len(self.kernel_sizes) > 1 else self.kernel
-            for size in self.bank_kernel_sizes
-        ]
         if self.weight_quantizer is None:
             raise StateError(f"The weights of {self.name!r} are in float and have no steps.")
-        steps = [self.weight_quantizer.initial_steps(kernel.numpy()) for kernel in kernels]
+        steps = [self.weight_quantizer.initial_steps(kernel.numpy()) for kernel in self.kernels()]
         return np.concatenate(steps)
+
+    def kernels(self) -> list[tf.Tensor]:
+        """The whole kernel in each of `bank_kernel_sizes`."""
+        return [
+            self.transform(self.kernel, size)
+            if len(self.kernel_sizes) > 1
+            else tf.convert_to_tensor(self.kernel)
+            for size in self.bank_kernel_sizes
+        ]
 
     @property
     def decayed_weights(self) -> list[tf.Variable]:

@@ -166,10 +166,14 @@ class QFASupernet(keras.Model):
         layers: dict[str, ElasticSite | SqueezeExcite] = {**self._sites, **excites}
         self._layer_of_node = MappingProxyType(layers)
         quantizers = {name: layer.quantizers for name, layer in self._sites.items()}
-        self.precision = PrecisionBank(quantizers, name="precision")
+        kernels = None if self.zero_point == "fractional" else self._kernels_of
+        self.precision = PrecisionBank(quantizers, kernels, name="precision")
         self.precision.build()
         self.reset_steps()
         self._choices = ChoiceTables(self.space, self.precision)
+
+    def _kernels_of(self, site: str) -> list[tf.Tensor]:
+        return self._sites[site].kernels()
 
     def _compile_modes(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """The forward pass of each mode; the signatures admit one trace for all subnets."""
