@@ -18,6 +18,7 @@ from qfa_tf.latency.measurement import TableSettings, measure_latency_table
 from qfa_tf.runs.errors import ConfigError, WorkdirError
 from qfa_tf.runs.functions import export, search_subnets, train
 from qfa_tf.runs.messages import new_console, say
+from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.workdir import Workdir
@@ -133,7 +134,9 @@ def compress(
         subnet is so small or so fast; the sentence has the attainable bound. Nothing was trained.
       UnsupportedError: A layer of the model has no elastic counterpart.
       RunError and others: See `train`, `search_subnets` and `export`.
+      MissingExtraError: What the search and the export need is not installed.
     """
+    require_packages("Compressing", "ai_edge_litert", "flatbuffers", "pymoo", "matplotlib")
     console = console or new_console()
     size, latency = parse_budget(budget)
     say(console, "Loading TensorFlow and the model.")

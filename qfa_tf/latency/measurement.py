@@ -16,6 +16,7 @@ from qfa_tf.cost.device_label import device_label
 from qfa_tf.cost.latency_table import MICROSECONDS_PER_MILLISECOND, occurrences
 from qfa_tf.latency.progress import TableProgress
 from qfa_tf.runs.messages import new_console, say
+from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.space import SearchSpace
 from tflite_tools.benchmarking.options import BenchmarkOptions, DeviceFiles
@@ -130,7 +131,9 @@ def measure_latency_table(
       LatencyTableError: The file is of another device, or damaged.
       DeviceError: The device cannot do it; what was measured is kept.
       FileWriteError: A file cannot be written.
+      MissingExtraError: LiteRT is not installed.
     """
+    require_packages("The latency table", "ai_edge_litert", "flatbuffers")
     console = console or new_console()
     say(console, f"Measuring the operators of {space.name} on {device}.")
     load_tensorflow()  # the models are written with the rules of the exporter

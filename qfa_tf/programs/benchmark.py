@@ -26,6 +26,7 @@ from absl import flags
 from qfa_tf import runs
 from qfa_tf.runs import command_line
 from qfa_tf.runs.messages import new_console
+from qfa_tf.runs.requirements import require_packages
 
 FLAGS = flags.FLAGS
 
@@ -168,6 +169,7 @@ def _table(files):
                 f"Space {space.name!r} has the bit-widths {offered}. Received: "
                 f"--max_bits={FLAGS.max_bits}."
             )
+    require_packages("The picture of the latency table", "matplotlib")
     path = pathlib.Path(FLAGS.table)
     table, prediction = measure_latency_table(
         path,

@@ -8,7 +8,15 @@ import tomllib
 
 import pytest
 
+from qfa_tf.compression import compress
+from qfa_tf.latency import measure_latency_table
 from qfa_tf.runs import SearchSettings, Workdir, WorkdirError, export_model, search_workdir, train
+from qfa_tf.runs.benchmarking.run import (
+    benchmark_flatbuffers,
+    compare_flatbuffers,
+    profile_flatbuffers,
+)
+from qfa_tf.runs.benchmarking.runtimes import compare_models
 from qfa_tf.runs.config import complete_config
 from qfa_tf.runs.requirements import EXTRAS, require_packages, require_space
 from qfa_tf.runs.training import memory
@@ -63,6 +71,25 @@ def test_a_search_misses_them_before_it_evaluates(run_copy, without, console, st
         search_workdir(run_copy, settings, console)
     assert run_copy.evaluations.read_bytes() == before
     assert not (run_copy.path / "searches").exists()
+
+
+@pytest.mark.parametrize(
+    ("function", "missing"),
+    [
+        (lambda: benchmark_flatbuffers(["x.tflite"], "out"), "ai_edge_litert"),
+        (lambda: profile_flatbuffers({}, pathlib.Path("out")), "ai_edge_litert"),
+        (lambda: profile_flatbuffers({}, pathlib.Path("out")), "matplotlib"),
+        (lambda: compare_flatbuffers({}, None), "ai_edge_litert"),
+        (lambda: compare_models({}, None, "all", pathlib.Path("out")), "ai_edge_litert"),
+        (lambda: measure_latency_table("table.json", None), "ai_edge_litert"),
+        (lambda: compress("m.keras", "digits", budget="1MB", steps=1, workdir="w"), "pymoo"),
+        (lambda: compress("m.keras", "digits", budget="1MB", steps=1, workdir="w"), "matplotlib"),
+    ],
+)
+def test_other_functions_miss_them_before_they_work(function, missing, without):
+    without(missing)
+    with pytest.raises(MissingExtraError, match=rf"qfa_tf\[{EXTRAS[missing][1]}\]"):
+        function()
 
 
 def test_an_export_misses_them_before_it_builds(run_copy, without, console):

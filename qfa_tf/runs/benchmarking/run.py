@@ -121,7 +121,9 @@ def benchmark_flatbuffers(
       RunError: There is no such file.
       DeviceError: The device cannot do it.
       FileWriteError: A file cannot be written.
+      MissingExtraError: LiteRT is not installed.
     """
+    require_packages("The benchmark", "ai_edge_litert", "flatbuffers")
     from tflite_tools.benchmarking.measurement import benchmark_all, open_device
 
     console = console or new_console()
@@ -160,7 +162,9 @@ def profile_flatbuffers(
     Raises:
       DeviceError: The device cannot do it.
       FileWriteError: A file cannot be written.
+      MissingExtraError: LiteRT or matplotlib is not installed.
     """
+    require_packages("The profile", "ai_edge_litert", "flatbuffers", "matplotlib")
     from tflite_tools.benchmarking.measurement import open_device
     from tflite_tools.benchmarking.profile_report import PROFILER
     from tflite_tools.benchmarking.profiling import profile
@@ -207,7 +211,9 @@ def compare_flatbuffers(
     Raises:
       DeviceError: The device cannot do it.
       RunError: A device that promises equal bits has others.
+      MissingExtraError: LiteRT is not installed.
     """
+    require_packages("The comparison", "ai_edge_litert", "flatbuffers")
     from tflite_tools.benchmarking.measurement import open_device
     from tflite_tools.verification.devices import compare_device
 

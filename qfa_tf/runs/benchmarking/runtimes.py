@@ -11,6 +11,7 @@ import rich.table
 from qfa_tf.runs.benchmarking.files import benchmark_path
 from qfa_tf.runs.exporting.records import read_record
 from qfa_tf.runs.messages import new_console, say
+from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.workdir import Workdir
 from quantize_configs.files import write_text
 from tflite_tools.runtimes.comparison import RuntimesReport, compare_runtimes
@@ -43,7 +44,9 @@ def compare_models(
     Raises:
       UnknownRuntimeError: There is no such runtime.
       FileWriteError: A file cannot be written.
+      MissingExtraError: LiteRT is not installed.
     """
+    require_packages("The comparison", "ai_edge_litert", "flatbuffers")
     console = console or new_console()
     say(console, f"Running {len(contents)} model(s) on these runtimes: {runtimes}.")
     reports = {}

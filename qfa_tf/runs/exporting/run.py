@@ -1,5 +1,6 @@
 """Exporting subnets of a workdir as verified `.tflite` files: what `apps/export.py` does."""
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -255,9 +256,11 @@ class _Export:
         for warning in warnings:
             say(self._console, f"Warning: {warning}", style="bold red")
         if warnings:
-            plot = path.with_suffix(".layers.png")
-            model.report.layers.plot(plot)
-            say(self._console, f"{model.report.layers}\nDifferences by tensor: {plot}")
+            say(self._console, str(model.report.layers))
+            with contextlib.suppress(ImportError):  # without matplotlib there is no picture
+                plot = path.with_suffix(".layers.png")
+                model.report.layers.plot(plot)
+                say(self._console, f"Differences by tensor: {plot}")
         for term in record.budget:
             say(self._console, f"Budget: {term}")
         if record.passed_over:
