@@ -51,11 +51,14 @@ def test_recipes(tmp_path):
         load_recipe("digitz")
 
 
-def test_every_recipe_can_be_read():
+def test_every_recipe_can_be_read(tmp_path):
     from qfa_tf.runs.config import validate_config
 
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+    arguments = {"fashion_mnist_oqa": ":w4", "imagenet_oqa": ":w4", "image_folder": f":{tmp_path}"}
     for name in recipe_names():
-        argument = {"fashion_mnist_oqa": ":w4", "imagenet_oqa": ":w4"}.get(name, "")
+        argument = arguments.get(name, "")
         if name != "fashion_mnist_study":
             validate_config(load_recipe(name + argument))
 

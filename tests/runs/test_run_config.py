@@ -8,6 +8,7 @@ from qfa_tf.runs import ConfigError, Workdir, read_config, train, validate_confi
 from qfa_tf.runs.building import build_augmentation, build_schedule, build_space, build_training
 from qfa_tf.runs.config import complete_config, differences, total_steps
 from qfa_tf.runs.config_fields import FIELDS, option_lines, option_rows
+from qfa_tf.runs.recipes import load_recipe
 from qfa_tf.runs.searching.settings import SearchSettings
 from qfa_tf.space import SearchSpace
 from quantize_configs.options import options_of
@@ -39,7 +40,10 @@ def recipes():
 
 
 @pytest.mark.parametrize("arguments", [*recipes()], ids=":".join)
-def test_recipes_are_valid(arguments):
+def test_recipes_are_valid(arguments, tmp_path, monkeypatch):
+    for number in range(3):  # of the recipe for a folder of images, which counts its classes
+        (tmp_path / "photos" / f"class_{number}").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     config = complete_config(recipe(*arguments))
     space = build_space(config)
     assert space.size() > (10**20 if len(space.weight_bits) > 1 else 10**4)
@@ -48,6 +52,17 @@ def test_recipes_are_valid(arguments):
     assert len(training.stages) == len(config.training.stage_steps)
     assert 0 <= float(rate(total_steps(config) - 1)) < 1e-3
     build_augmentation(config)
+
+
+def test_the_recipe_of_a_folder_has_a_class_for_each_folder(tmp_path):
+    with pytest.raises(ConfigError, match="photos needs a folder for each of two classes or more"):
+        load_recipe(f"image_folder:{tmp_path}/photos")
+    for part in ("train", "test"):
+        for name in ("cat", "dog", "owl", ".hidden"):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+    config = load_recipe(f"image_folder:{tmp_path}/photos")
+    assert config.data.name == f"folder:{tmp_path}/photos"
+    assert build_space(config).num_classes == 3
 
 
 def test_imagenet_recipe_is_the_published_one():
