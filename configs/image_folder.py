@@ -8,8 +8,8 @@ photos/CLASS/*.jpg or .png, or photos/train/CLASS/ and photos/test/CLASS/; see d
 classes are counted; the images have colours, or `--recipe.space.input_channels=1` must be given.
 The space is that of the preset mobilenet_v3_mobile with a quarter of the channels and more
 bit-widths. Small folders need `--recipe.training.batch_size=16`, and fewer steps
-(`--recipe.training.stage_steps`). No training of it has been recorded: what it reaches, and how many steps that takes,
-depends on the images.
+(`--recipe.training.stage_steps`). No training of it has been recorded: what it reaches, and in how
+many steps, depends on the images.
 """
 
 import json

@@ -131,8 +131,7 @@ def build_data(
         raise ConfigError(
             f"The data set {data.name!r} has {data.num_classes} classes and {channels} channels, "
             f"the space {space.name!r} {space.num_classes} and {space.input_channels}. Change "
-            "config.data.name or config.space; --recipe=image_folder:DIR has a space for the images of "
-            "a folder."
+            "config.data.name or config.space; --recipe=image_folder:DIR has a space for a folder."
         )
     if config.training.batch_size > len(data.train):
         raise ConfigError(

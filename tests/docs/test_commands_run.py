@@ -47,8 +47,14 @@ NOT_RUN = {
 """Reasons, and which commands they hold for."""
 SHORTER = {
     "apps/compress.py": {"--steps": "20", "--population": "4", "--generations": "2"},
+    "--recipe=image_folder:photos": {
+        "--recipe.training.stage_steps": "2,2,2",
+        "--recipe.training.steps_per_epoch": "2",
+        "--recipe.training.warmup_steps": "1",
+        "--recipe.training.batch_size": "16",
+    },
 }
-"""What programs are told besides, or instead: what the pages ask for takes an hour."""
+"""What commands with such a word are told besides, or instead: the pages ask for long work."""
 
 
 def reason(words):
@@ -87,7 +93,7 @@ def write_photos(folder):
 
 
 def shortened(words):
-    other = SHORTER.get(words[0], {})
+    other = next((flags for word, flags in SHORTER.items() if word in words), {})
     kept = [word for word in words if word.partition("=")[0] not in other]
     return [*kept, *(f"{flag}={value}" for flag, value in other.items())]
 
