@@ -6,6 +6,8 @@ import numpy as np
 
 SHARES = np.linspace(0.2, 1.0, 81)
 """Candidates for a step of least squared error, as shares of that which reaches the largest."""
+CACHED = 1 << 14
+"""Weights that are looked at together, so that they stay in the cache of a core."""
 
 
 class WeightQuantizer(Protocol):
@@ -61,21 +63,51 @@ def least_error_steps(
       bits: Bit-width.
       importance: Factor of each squared error, which broadcasts to `values`.
     """
-    axes, keep = reduced_axes(values.ndim, quantizer.channel_axes), bool(quantizer.channel_axes)
     qmin, qmax = quantizer.limits(bits)
     largest = largest_steps(values, quantizer, bits)
-    best, least = largest, None
+    if not values.size:
+        return largest
+    kept = sorted({axis % values.ndim for axis in quantizer.channel_axes})
+    first = tuple(range(len(kept)))
+    rows = np.moveaxis(values, kept, first).reshape(largest.size, -1)
+    factors = None
+    if importance is not None:
+        importance = np.moveaxis(np.broadcast_to(importance, values.shape), kept, first)
+        factors = importance.reshape(rows.shape)
+    best = np.empty(len(rows))
+    count = max(1, CACHED // rows.shape[1])
+    for start in range(0, len(rows), count):
+        part = slice(start, start + count)
+        best[part] = _least_error(
+            np.ascontiguousarray(rows[part], np.float64),
+            largest.reshape(-1)[part, None],
+            (qmin, qmax),
+            None if factors is None else factors[part],
+        )
+    return best.reshape(largest.shape)
+
+
+def _least_error(
+    rows: np.ndarray,
+    largest: np.ndarray,
+    limits: tuple[float, float],
+    factors: np.ndarray | None,
+) -> np.ndarray:
+    """The best step of each row, [rows], in memory that stays in the cache."""
+    best, least = largest[:, 0], np.full(len(rows), np.inf)
+    work = np.empty_like(rows)
     for share in SHARES[::-1]:
         steps = largest * share
-        divisor = np.where(steps > 0, steps, 1.0)
-        errors = (np.clip(np.rint(values / divisor), qmin, qmax) * steps - values) ** 2
-        if importance is not None:
-            errors = errors * importance
-        error = np.sum(errors, axes, keepdims=keep)
-        if least is None:
-            least = error
-            continue
-        best = np.where(error < least, steps, best)
+        np.divide(rows, np.where(steps > 0, steps, 1.0), out=work)
+        np.rint(work, out=work)
+        np.clip(work, *limits, out=work)
+        work *= steps
+        work -= rows
+        if factors is None:
+            error = np.einsum("ij,ij->i", work, work)
+        else:
+            error = np.einsum("ij,ij,ij->i", work, work, factors)
+        best = np.where(error < least, steps[:, 0], best)
         least = np.minimum(error, least)
     return best
 
