@@ -4,6 +4,7 @@ What they do is tested elsewhere; `test_commands_run.py` runs those that one com
 """
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -70,8 +71,18 @@ def test_there_are_commands():
     assert any(command.page == "README.md" for command in FOUND)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Recipes, and a folder of images for the one that counts their classes."""
+    path = tmp_path_factory.mktemp("commands")
+    (path / "configs").symlink_to(ROOT / "configs")
+    for name in ("a", "b"):
+        (path / "photos" / name).mkdir(parents=True)
+    return path
+
+
 @pytest.mark.parametrize("program", sorted(set(PROGRAMS.values())))
-def test_flags_and_values_are_taken(program):
+def test_flags_and_values_are_taken(program, folder):
     mine = [
         (command, flags)
         for command in FOUND
@@ -83,7 +94,8 @@ def test_flags_and_values_are_taken(program):
     done = subprocess.run(
         [sys.executable, "-c", _PARSER, program],
         input=json.dumps([flags for _, flags in mine]),
-        cwd=ROOT,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
