@@ -35,7 +35,7 @@ from quantize_configs.float_folding import as_float16, channel_gain
 from quantize_configs.folding import fold_linear, fused_tail, normalization_as_affine
 from quantize_configs.grid_placement import TENSOR_BITS
 from quantize_configs.keras_backend import keras
-from quantize_configs.kernels.registry import DEFAULT, find_kernels
+from quantize_configs.kernels.registry import DEFAULT, check_container, find_kernels
 from quantize_configs.layer_roles import Role
 from quantize_configs.model_graph import LayerCall
 from quantize_configs.quantized_model import (
@@ -68,9 +68,9 @@ def prepare_for_deployment(
       model: Result of `quantize`, trained and calibrated.
       weight_container: The one the model will be converted with (see `tflite_tools.convert`),
         which decides how fine the biases are. It stays with the model, and `convert` takes it.
-      runtime: Kernels that the file will run on, "xnnpack", "builtin" or "reference": whose
-        integers the model computes from now on. Ranges and biases fit all of them. It stays with
-        the model, too.
+      runtime: Kernels that the file will run on, "xnnpack", "builtin", "reference" or "micro",
+        whose integers the model computes from now on. Ranges and biases fit all of them. It stays
+        with the model, too.
 
     Raises:
       UncalibratedError: A range is missing.
@@ -78,6 +78,7 @@ def prepare_for_deployment(
     """
     find_kernels(runtime)
     weight_containers.check_policy(weight_container)
+    check_container(runtime, weight_container)
     forget_deployment(model)
     wrapped = WrappedModel(model)
     of_images = {_align_image(wrapped, name) for name in wrapped.graph.inputs}

@@ -9,7 +9,7 @@ from quantize_configs import weight_containers
 from quantize_configs.bit_widths import FLOAT_BITS
 from quantize_configs.deployment import mark_prepared, prepared_container, prepared_runtime
 from quantize_configs.errors import InvalidInputError
-from quantize_configs.kernels.registry import DEFAULT
+from quantize_configs.kernels.registry import DEFAULT, default_container
 from quantize_configs.layer_roles import Role
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.flatbuffer.conversion_keys import BITS_KEY, LABELS_KEY, OPTIONS_KEY
@@ -47,9 +47,9 @@ def convert(
       pixel_range: What the bytes 0 and 255 are at the input of the model, for example (0.0, 1.0);
         not needed for a model that begins with a Rescaling layer and takes bytes.
       runtime: Kernels that the file will run on: "xnnpack" (phones, computers, browsers),
-        "builtin" or "reference" (LiteRT's other two sets). From here on the model computes the
-        integers of this set, and `verify` compares it with this set. By default the one that the
-        model was prepared for, "xnnpack" when it was not prepared.
+        "builtin" or "reference" (LiteRT's other two sets), "micro" (microcontrollers). From here
+        on the model computes the integers of this set, and `verify` compares it with this set. By
+        default the one that the model was prepared for, "xnnpack" when it was not prepared.
       labels: Names of the classes, as many as the last axis of the first output has entries.
       metadata: Anything JSON can hold, stored in the file (`tflite_tools.inspect` reads it back).
 
@@ -61,9 +61,9 @@ def convert(
       UncalibratedError: An activation quantizer has no range.
       InvalidInputError: An option is not allowed, or the model was prepared for another container.
     """
-    if weight_container is None:
-        weight_container = prepared_container(model) or "auto"
     runtime = runtime or prepared_runtime(model) or DEFAULT
+    if weight_container is None:
+        weight_container = prepared_container(model) or default_container(runtime)
     options = ConversionOptions(weight_container, input_type, output_type, pixel_range, runtime)
     graph = graph_of(model, options, metadata)
     if labels is not None:

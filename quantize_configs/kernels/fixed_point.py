@@ -6,6 +6,7 @@ phone, which decides where a loop ends. (LiteRT tflite/kernels/internal: common.
 optimized/integer_ops, reference/integer_ops, reduce.h, requantize.h.)
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -166,6 +167,7 @@ _OF_REFERENCE = {
     "depthwise": _AWAY,
     "fully_connected": _one_rounding,
 }
+_OF_MICRO = {**_OF_REFERENCE, "fully_connected": _AWAY}
 
 BUILTIN = Kernels(
     functools.partial(_linear, _OF_BUILTIN),
@@ -183,3 +185,5 @@ REFERENCE = Kernels(
     functools.partial(_move, False),
     rounds_away=True,
 )
+MICRO = dataclasses.replace(REFERENCE, linear=functools.partial(_linear, _OF_MICRO))
+"""LiteRT for Microcontrollers: the reference kernels but for FULLY_CONNECTED."""

@@ -22,9 +22,11 @@ from quantize_configs.integer_sums import EXACT_IN_FLOAT32, _parts
 from quantize_configs.keras_backend import keras
 from quantize_configs.kernels.registry import KERNELS
 from quantize_configs.wrappers import WrappedModel
-from tflite_tools.flatbuffer.runtime import KernelSet
+from tflite_tools.arithmetic.kernel_sets import kernels_of
 from tflite_tools.lowering import ConversionOptions, lower
 from tflite_tools.reference.interpreter import interpret
+from tflite_tools.runtimes.registry import RUNTIMES
+from tflite_tools.runtimes.runtime import MissingRuntimeError
 from tflite_tools.verification.layers import grid_of
 
 layers = keras.layers
@@ -92,17 +94,18 @@ def _prepared(model, images, bits=(8, 8), container="auto", runtime="xnnpack") -
     return quantized
 
 
-def _interpreted(graph, images, kernel_set) -> dict[str, np.ndarray]:
+def _interpreted(graph, images, runtime) -> dict[str, np.ndarray]:
     """Every tensor, image by image, as on a device."""
-    each = [interpret(graph, [image[None]], kernel_set) for image in images]
+    kernel_set, processor = kernels_of(runtime)
+    each = [interpret(graph, [image[None]], kernel_set, processor=processor) for image in images]
     return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
 
 
-def _differing(quantized, images, kernel_set=KernelSet.XNNPACK) -> dict[str, int]:
+def _differing(quantized, images, runtime="xnnpack") -> dict[str, int]:
     """Codes in which Keras and the interpreter differ, by tensor."""
     wrapped = WrappedModel(quantized, frozen=True)
     graph = lower(wrapped, ConversionOptions(prepared_container(quantized)))
-    expected = _interpreted(graph, images, kernel_set)
+    expected = _interpreted(graph, images, runtime)
     names = [name for name in graph.activation_names if name in wrapped.graph.by_name]
     names = [name for name in names if graph.tensor(name).quantization is not None]
     tensors = [wrapped.wrapper(name).output for name in names]
@@ -124,8 +127,9 @@ def _differing(quantized, images, kernel_set=KernelSet.XNNPACK) -> dict[str, int
 )
 def test_no_code_differs(trained, bits, container, runtime):
     model, images = trained
+    container = "int8" if runtime == "micro" else container
     quantized = _prepared(model, images, bits, container, runtime)
-    differing = _differing(quantized, images, KernelSet(runtime))
+    differing = _differing(quantized, images, runtime)
     assert len(differing) > 20
     assert {name: count for name, count in differing.items() if count} == {}
 
@@ -133,14 +137,19 @@ def test_no_code_differs(trained, bits, container, runtime):
 def test_kernel_sets_differ(trained):
     """Otherwise the choice would mean nothing, and the test above little."""
     model, images = trained
-    quantized = _prepared(model, images, (3, 4), "auto", "reference")
-    assert sum(_differing(quantized, images, KernelSet.XNNPACK).values()) > 0
+    quantized = _prepared(model, images, (3, 4), "int8", "reference")
+    assert sum(_differing(quantized, images, "xnnpack").values()) > 0
 
 
 @pytest.mark.parametrize("runtime", list(KERNELS))
 def test_verify_promises_the_kernels_of_the_file(trained, runtime):
     model, images = trained
-    quantized = _prepared(model, images, (3, 4))
+    if runtime == "micro":
+        try:
+            RUNTIMES["micro"].launch()
+        except MissingRuntimeError as missing:
+            pytest.skip(str(missing))
+    quantized = _prepared(model, images, (3, 4), "int8")
     content = tflite_tools.convert(quantized, runtime=runtime)
     assert prepared_runtime(quantized) == runtime
     report = tflite_tools.verify(content, quantized, images)
@@ -159,6 +168,11 @@ def test_an_unknown_runtime_is_refused_with_the_known_ones(trained):
         _prepared(model, images, runtime="npu")
     with pytest.raises(ValueError, match=known):
         ConversionOptions(runtime="npu")
+    packed = r"'micro' reads no packed weights\. .* with weight_container='int8'\. Received: 'auto'"
+    with pytest.raises(ValueError, match=packed):
+        _prepared(model, images, runtime="micro")
+    with pytest.raises(ValueError, match=packed):
+        tflite_tools.convert(_prepared(model, images), runtime="micro")
 
 
 def test_long_sums_are_added_in_parts(eight_bits):

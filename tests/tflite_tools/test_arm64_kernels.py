@@ -45,7 +45,7 @@ def test_only_a_vector_and_a_large_matrix_round_twice(depth, rows, pixels):
         images = builder.inputs_for(1)
         found = [
             interpret(graph, images, KernelSet.BUILTIN, processor=processor)[graph.outputs[0]]
-            for processor in Processor
+            for processor in (Processor.X86_64, Processor.ARM64)
         ]
         differing += int(np.count_nonzero(found[0] != found[1]))
     assert (differing == 0) == ((depth, rows, pixels) == (8, 4, 1))

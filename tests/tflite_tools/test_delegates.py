@@ -9,10 +9,12 @@ from tflite_tools.benchmarking.delegates import (
     delegates,
     find_delegate,
 )
+from tflite_tools.benchmarking.seen import seen_combinations
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.integer_graph.graph import DataType
-from tflite_tools.operators.convolution import FullyConnected
+from tflite_tools.operators.convolution import Conv2D, FullyConnected
 from tflite_tools.operators.pooling import AveragePool2D
+from tflite_tools.support.table import rows
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,34 @@ def test_fallbacks(name, operators, two_bit_flatbuffer):
     assert ("fall back" in str(check)) == bool(operators)
     if name == "npu-mediatek":
         assert "no INT2 weights with INT8 activations" in str(check)
+
+
+def test_what_was_seen_comes_before_what_was_read():
+    builder = GraphBuilder(1)
+    x = builder.linear(Conv2D(), builder.input((4, 4, 8)), (8, 3, 3, 8), DataType.INT4)
+    check = check_delegate(emit(builder.finish(x)), "gpu")
+    (fallback,) = check.fallbacks
+    assert fallback.operator == "CONV_2D"
+    assert "left 3 of 3 case(s) when tried with ai-edge-litert" in fallback.reason
+    builder = GraphBuilder(1)
+    x = builder.input((4, 4, 8), DataType.INT16)
+    y = builder.linear(Conv2D(), x, (8, 3, 3, 8), bias_type=DataType.INT64)
+    (fallback,) = check_delegate(emit(builder.finish(y)), "gpu").fallbacks
+    assert "refused 3 case(s)" in fallback.reason
+
+
+@pytest.mark.parametrize("runtime", [one.runtime for one in delegates().values() if one.runtime])
+def test_every_combination_was_tried(runtime):
+    """Where an operator or a type is new: python benchmarks/delegates.py."""
+    tried = {combination for name, combination in seen_combinations() if name == runtime}
+    accepted = [row.combination for row in rows().values() if not row.refused]
+    assert tried == {" ".join(part or "-" for part in one) for one in accepted}
+    for (name, _), seen in seen_combinations().items():
+        if name == runtime:
+            assert seen.version
+            assert not seen.mismatches
+            assert seen.cases > 0
+            assert bool(seen.problem) == (seen.ran < seen.cases)
 
 
 def test_deprecated_and_unknown_ones_say_so(two_bit_flatbuffer):

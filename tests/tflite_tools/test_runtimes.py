@@ -19,9 +19,10 @@ from tflite_tools.operators.convolution import Conv2D, FullyConnected
 from tflite_tools.operators.functions import Logistic
 from tflite_tools.operators.grids import Dequantize, Quantize
 from tflite_tools.operators.pooling import Mean
-from tflite_tools.runtimes.processes import execute
+from tflite_tools.runtimes.processes import execute, execute_many
 from tflite_tools.runtimes.registry import RUNTIMES, UnknownRuntimeError
 from tflite_tools.runtimes.runtime import (
+    CrashedRuntimeError,
     Launch,
     MissingRuntimeError,
     RefusedModelError,
@@ -152,6 +153,32 @@ def test_what_goes_wrong_is_one_sentence_and_stops_no_other():
     table = str(report)
     assert all(name in table for name in FAULTS)
     json.loads(report.to_json())
+
+
+def test_many_models_share_a_process_that_is_started_anew_after_a_crash():
+    flatbuffer, images = network()
+    program = (
+        "for path in sys.argv[1:]:\n"
+        "    folder = Folder(path)\n"
+        "    folder.begin()\n"
+        "    given = [image[0] for image in folder.images()]\n"
+        "    print(f'ERROR: Node {given[0].max()}')\n"
+        "    sys.stdout.flush()\n"
+        "    if given[0].max() == 0:\n"
+        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    if given[0].max() == 1:\n"
+        "        folder.refuse('not this one')\n"
+        "        continue\n"
+        "    outputs = [[np.zeros((1, 5), np.float32)] for _ in given]\n"
+        "    folder.write_answer(outputs, runtime=str(os.getpid()))\n"
+    )
+    works = [(flatbuffer, [np.full_like(images, value)]) for value in (2, 3, 0, 1, 4)]
+    first, second, crash, refusal, last = execute_many(faulty("many", program), works, 30)
+    assert first.version == second.version != last.version
+    assert isinstance(crash, CrashedRuntimeError)
+    assert str(crash).endswith("SIGSEGV and no answer; it said: Node 0.")
+    assert isinstance(refusal, RefusedModelError)
+    assert str(refusal).endswith("does not run the model: Node 1; not this one")
 
 
 def test_a_hanging_runtime_leaves_no_process(tmp_path):

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from quantize_configs.errors import InvalidInputError
+from tflite_tools.benchmarking.seen import Seen, seen_combinations
 from tflite_tools.flatbuffer.runtime import KernelSet
 
 UNKNOWN = "unknown"
@@ -32,6 +33,7 @@ class Delegate:
       types: Rules (activation type, weight types, optional operators) that it accepts; empty for
         everything, None for "ask the runtime", "unknown" when nobody tells.
       source: Where this is from.
+      runtime: Runtime on which it was tried with every operator (see `seen`); empty where none was.
       kernel_set: CPU kernels, None for accelerators.
       run_model: Value of --accelerator of run_model; None where it has none.
       run_model_flags: Further flags of run_model.
@@ -48,6 +50,7 @@ class Delegate:
     flags: dict[str, list[str]]
     types: list[dict[str, Any]] | str | None
     source: str
+    runtime: str = ""
     kernel_set: str | None = None
     run_model: str | None = None
     run_model_flags: tuple[str, ...] = ()
@@ -193,6 +196,9 @@ def _reason(delegate: Delegate, layer) -> str:
     """Why a delegate does not take a layer; empty when it does."""
     if delegate.types is None:
         return "XNNPACK has no kernel for it" if layer.delegate == "built-in" else ""
+    seen = seen_combinations().get((delegate.runtime, _combination(layer)))
+    if seen is not None and (seen.accelerated is not None or not seen.ran):
+        return _seen_reason(seen)
     if not delegate.types or isinstance(delegate.types, str):
         return ""
     weights = layer.weight_type
@@ -204,3 +210,17 @@ def _reason(delegate: Delegate, layer) -> str:
     if layer.input_type not in kinds:
         return f"no {layer.input_type} activations"
     return f"no {weights} weights with {layer.input_type} activations"
+
+
+def _combination(layer) -> str:
+    """Operator and types of a layer, as `seen_combinations` names them."""
+    types = (layer.input_type, layer.weight_type, layer.output_type)
+    return " ".join((layer.operator, *(kind.lower() for kind in types)))
+
+
+def _seen_reason(seen: Seen) -> str:
+    """Why a delegate does not take what was tried; empty when it took every case."""
+    if seen.accelerated == seen.cases:
+        return ""
+    did = "refused" if not seen.ran else f"left {seen.cases - (seen.accelerated or 0)} of"
+    return f"{did} {seen.cases} case(s) when tried with {seen.version}"

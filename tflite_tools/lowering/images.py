@@ -18,7 +18,7 @@ from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role, function_of
 from quantize_configs.model_graph import LayerCall, ModelGraph
 from quantize_configs.tensor_grids import written_grid
-from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.kernel_sets import KernelSet, kernels_of
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.flatbuffer.conversion_keys import PIXELS_KEY
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
@@ -110,7 +110,7 @@ def lower_image(
     written = written_grid(lowering.wrapped, names[-1])
     if written is not None:
         grid, same = written
-        runtime = KernelSet(lowering.options.runtime)
+        runtime, _ = kernels_of(lowering.options.runtime)
         image = _Image(call.name, shape, dtype, read, given, Grid(*grid), runtime)
         if (added := image.added(lowering.graph)) is not None:
             value = Value(added[0], image.grid, bool(given.min() >= 0), added[1])

@@ -5,7 +5,7 @@ import math
 
 from quantize_configs import weight_containers
 from quantize_configs.errors import InvalidInputError
-from quantize_configs.kernels.registry import DEFAULT, KERNELS
+from quantize_configs.kernels.registry import DEFAULT, KERNELS, check_container
 
 INPUT_TYPES = ("float32", "int8", "uint8")
 OUTPUT_TYPES = ("float32", "int8")
@@ -25,7 +25,8 @@ class ConversionOptions:
         (0.0, 1.0) or (-1.0, 1.0); without one, a model that begins with a Rescaling takes the bytes
         themselves.
       output_type: "float32" or "int8".
-      runtime: Kernels that the file is made for: "xnnpack", "builtin" or "reference".
+      runtime: Kernels that the file is made for: "xnnpack", "builtin", "reference" or
+        "micro".
 
     Raises:
       InvalidInputError: A value is not among these.
@@ -49,6 +50,7 @@ class ConversionOptions:
                 raise InvalidInputError(
                     f"{field} must be one of {values}. Received: {getattr(self, field)!r}."
                 )
+        check_container(self.runtime, self.weight_container)
         if self.pixel_range is not None:
             object.__setattr__(self, "pixel_range", _checked_range(self.pixel_range))
 

@@ -120,6 +120,13 @@ def _one_rounding(node: Node) -> np.ndarray:
     return _written(node, round_half_away(products))
 
 
+def _reference_fully_connected(node: Node) -> np.ndarray:
+    """One rounding in float64; for microcontrollers two, as in convolutions."""
+    if node.processor is Processor.MICROCONTROLLER:
+        return _wide(half_away)(node)
+    return _one_rounding(node)
+
+
 def _builtin_conv_2d(node: Node) -> np.ndarray:
     """With groups, LiteRT runs its reference kernel."""
     return half_away(node) if _is_grouped(node) else product(node)
@@ -366,11 +373,11 @@ class FullyConnected(Linear):
         Arithmetic.INT8: {
             KernelSet.XNNPACK: xnnpack,
             KernelSet.BUILTIN: product,
-            KernelSet.REFERENCE: _one_rounding,
+            KernelSet.REFERENCE: _reference_fully_connected,
         },
         Arithmetic.INT16: {
             KernelSet.BUILTIN: _wide_fully_connected,
-            KernelSet.REFERENCE: _one_rounding,
+            KernelSet.REFERENCE: _reference_fully_connected,
         },
         Arithmetic.FLOAT32: _FLOAT,
     }

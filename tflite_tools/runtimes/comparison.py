@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -256,44 +256,63 @@ class _Comparison:
         except RuntimeProblem as problem:
             return None, str(problem)
         values = dict(zip(names, found, strict=True))
-        count = len(self._observed[0])
-        # One image at a time, as in the runtime: some kernels round by the size of the batch.
-        expected = [
-            self._expected(graph, kernel_set, runtime.processor, values, position)
-            for position in range(count)
-        ]
-        elements = mismatches = 0
-        first = None
-        for node in graph.operations:
-            name = node.outputs[0]
-            wanted = np.concatenate([image[name] for image in expected])
-            # Not `!=`: both sides of a float tensor are compared bit by bit.
-            differing = int(np.count_nonzero(_bits(values[name]) != _bits(wanted)))
-            elements, mismatches = elements + wanted.size, mismatches + differing
-            first = name if differing and first is None else first
-        return IntegerMatch(count, elements, mismatches, first), ""
+        return match_integers(graph, runtime, self._observed, values), ""
 
-    def _expected(
-        self,
-        graph: IntegerGraph,
-        kernel_set: KernelSet,
-        processor: Processor,
-        values: dict[str, np.ndarray],
-        position: int,
-    ) -> dict[str, np.ndarray]:
-        """Every tensor of one image, in NumPy."""
 
-        def taken(node: Node, kernels: KernelSet) -> np.ndarray:
-            """What another processor makes of a function that is not modelled."""
-            return values[node.output.name][position : position + 1]
+def match_integers(
+    graph: IntegerGraph,
+    runtime: Runtime,
+    inputs: Sequence[np.ndarray],
+    values: Mapping[str, np.ndarray],
+) -> IntegerMatch:
+    """Compares what a runtime computed with the NumPy arithmetic of its kernels.
 
-        return interpret(
-            graph,
-            [array[position : position + 1] for array in self._observed],
-            kernel_set,
-            processor=processor,
-            run_alone=None if processor is Processor.here() else taken,
-        )
+    Args:
+      graph: The model.
+      runtime: One with a kernel set.
+      inputs: [N, ...] for each input of the graph.
+      values: [N, ...] of every tensor that an operation makes, by name.
+    """
+    assert runtime.kernel_set is not None
+    count = len(inputs[0])
+    # One image at a time, as in the runtime: some kernels round by the size of the batch.
+    expected = [
+        _expected(graph, runtime.kernel_set, runtime.processor, inputs, values, position)
+        for position in range(count)
+    ]
+    elements = mismatches = 0
+    first = None
+    for node in graph.operations:
+        name = node.outputs[0]
+        wanted = np.concatenate([image[name] for image in expected])
+        # Not `!=`: both sides of a float tensor are compared bit by bit.
+        differing = int(np.count_nonzero(_bits(values[name]) != _bits(wanted)))
+        elements, mismatches = elements + wanted.size, mismatches + differing
+        first = name if differing and first is None else first
+    return IntegerMatch(count, elements, mismatches, first)
+
+
+def _expected(
+    graph: IntegerGraph,
+    kernel_set: KernelSet,
+    processor: Processor,
+    inputs: Sequence[np.ndarray],
+    values: Mapping[str, np.ndarray],
+    position: int,
+) -> dict[str, np.ndarray]:
+    """Every tensor of one image, in NumPy."""
+
+    def taken(node: Node, kernels: KernelSet) -> np.ndarray:
+        """What another processor makes of a function that is not modelled."""
+        return values[node.output.name][position : position + 1]
+
+    return interpret(
+        graph,
+        [array[position : position + 1] for array in inputs],
+        kernel_set,
+        processor=processor,
+        run_alone=None if processor is Processor.here() else taken,
+    )
 
 
 def table_row(row: dict, images: int) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import importlib.util
 
+from tflite_tools.arithmetic import kernel_sets
+from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.runtimes.processes import worker_launch
 from tflite_tools.runtimes.runtime import Launch, Runtime, require_installed
 
@@ -13,5 +15,11 @@ def _launch() -> Launch:
 
 
 MICRO = (
-    Runtime(name="micro", title="LiteRT for Microcontrollers, portable kernels", launch=_launch),
+    Runtime(
+        name=kernel_sets.MICRO,
+        title="LiteRT for Microcontrollers, portable kernels",
+        launch=_launch,
+        kernel_set=KernelSet.REFERENCE,
+        processor=Processor.MICROCONTROLLER,
+    ),
 )

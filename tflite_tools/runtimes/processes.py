@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import pathlib
 import re
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +20,13 @@ from tflite_tools.runtimes.runtime import (
     Launch,
     RefusedModelError,
     Runtime,
+    RuntimeProblem,
     WrongOutputsError,
 )
-from tflite_tools.runtimes.workers.folder import Folder
+from tflite_tools.runtimes.workers.folder import Folder, log_parts
+
+Work = tuple[bytes, Sequence[np.ndarray]]
+"""Bytes of a .tflite file, and [N, ...] for each of its inputs."""
 
 DEFAULT_LIMIT = 600.0
 """Seconds that one run may take."""
@@ -58,25 +64,80 @@ def execute(
       HungRuntimeError: It did not finish within the limit.
       WrongOutputsError: Its outputs are not those of the model.
     """
+    (outcome,) = execute_many(runtime, [(flatbuffer, inputs)], limit)
+    if isinstance(outcome, RuntimeProblem):
+        raise outcome
+    return outcome
+
+
+def execute_many(
+    runtime: Runtime, works: Sequence[Work], limit: float = DEFAULT_LIMIT
+) -> list[Execution | RuntimeProblem]:
+    """`execute` for many models in one process, which is started anew where it ends too early.
+
+    Args:
+      runtime: From `registry.find_runtime`.
+      works: (bytes of a .tflite file, its inputs) of each model.
+      limit: Seconds for each model.
+
+    Returns:
+      For each model what `execute` returns or raises.
+
+    Raises:
+      MissingRuntimeError: The runtime is not installed.
+    """
+    outcomes: list[Execution | RuntimeProblem] = []
+    while len(outcomes) < len(works):
+        outcomes += _in_one_process(runtime, works[len(outcomes) :], limit)
+    return outcomes
+
+
+def _in_one_process(
+    runtime: Runtime, works: Sequence[Work], limit: float
+) -> list[Execution | RuntimeProblem]:
+    """What came of the models up to the first one that ended the process."""
     launch = runtime.launch()
     with tempfile.TemporaryDirectory(prefix="qfa_tf-") as path:
-        folder = Folder(path)
-        folder.write_work(flatbuffer, inputs)
-        code, log = _ended(runtime, launch, folder, limit)
-        answer = folder.answer()
-        if answer is None:
-            ending = f"with the signal {_signal_name(-code)}" if code < 0 else f"with code {code}"
-            raise CrashedRuntimeError(
-                f"The process of the runtime {runtime.name!r} ended {ending} and no answer"
-                f"{_told(log)}."
-            )
-        if "refusal" in answer:
-            raise RefusedModelError(
-                f"The runtime {runtime.name!r} does not run the model: "
-                f"{_reason(answer['refusal'], log)}"
-            )
-        outputs = folder.outputs()
-    check_outputs(runtime, outputs, flatbuffer, len(inputs[0]))
+        folders = [Folder(pathlib.Path(path) / str(number)) for number in range(len(works))]
+        for folder, work in zip(folders, works, strict=True):
+            folder.path.mkdir()
+            folder.write_work(*work)
+        paths = [str(folder.path) for folder in folders]
+        code, log = _ended(launch, paths, pathlib.Path(path) / "log.txt", limit * len(works))
+        outcomes: list[Execution | RuntimeProblem] = []
+        for folder, work, told in zip(folders, works, log_parts(log, paths), strict=True):
+            answer = folder.answer()
+            if answer is None:
+                return [*outcomes, _ending(runtime, code, told, limit)]
+            outcomes.append(_outcome(runtime, folder, answer, work, told))
+        return outcomes
+
+
+def _ending(runtime: Runtime, code: int | None, log: str, limit: float) -> RuntimeProblem:
+    """Why a process gave no answer; `code` is None where it was stopped."""
+    if code is None:
+        return HungRuntimeError(
+            f"The runtime {runtime.name!r} did not finish within {limit:g} s and was stopped. "
+            "Give fewer images, or a larger limit."
+        )
+    ending = f"with the signal {_signal_name(-code)}" if code < 0 else f"with code {code}"
+    return CrashedRuntimeError(
+        f"The process of the runtime {runtime.name!r} ended {ending} and no answer{_told(log)}."
+    )
+
+
+def _outcome(
+    runtime: Runtime, folder: Folder, answer: dict[str, Any], work: Work, log: str
+) -> Execution | RuntimeProblem:
+    flatbuffer, inputs = work
+    if "refusal" in answer:
+        reason = _reason(answer["refusal"], log)
+        return RefusedModelError(f"The runtime {runtime.name!r} does not run the model: {reason}")
+    outputs = folder.outputs()
+    try:
+        check_outputs(runtime, outputs, flatbuffer, len(inputs[0]))
+    except WrongOutputsError as error:
+        return error
     return _execution(runtime, answer, outputs, log, flatbuffer)
 
 
@@ -92,25 +153,23 @@ def worker_launch(module: str, *arguments: str, **environment: str) -> Launch:
     return Launch(command, {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment})
 
 
-def _ended(runtime, launch: Launch, folder: Folder, limit: float) -> tuple[int, str]:
-    """(exit code, what was said) of a worker."""
-    log = folder.path / "log.txt"
+def _ended(
+    launch: Launch, paths: Sequence[str], log: pathlib.Path, limit: float
+) -> tuple[int | None, str]:
+    """(exit code, what was said) of a worker; the code is None where the limit ended it."""
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [*launch.command, str(folder.path)],
+            [*launch.command, *paths],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
             env={**os.environ, **launch.environment},
             start_new_session=True,
         )
+        code = None
         try:
-            code = process.wait(limit)
-        except subprocess.TimeoutExpired:
-            raise HungRuntimeError(
-                f"The runtime {runtime.name!r} did not finish within {limit:g} s and was stopped. "
-                "Give fewer images, or a larger limit."
-            ) from None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(limit)
         finally:
             _end_session(process)
     return code, log.read_text("utf-8", "replace")

@@ -16,12 +16,13 @@ from quantize_configs.errors import InvalidInputError
 from quantize_configs.files import replacing
 from quantize_configs.forward import observed_forward
 from quantize_configs.keras_backend import keras
+from quantize_configs.kernels.registry import DEFAULT
 from quantize_configs.layer_roles import Role
 from quantize_configs.tensor_grids import read_grid
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.emitter import with_all_outputs
-from tflite_tools.flatbuffer.runtime import KernelSet
+from tflite_tools.verification.promised_kernels import run_on_promised
 
 if TYPE_CHECKING:
     import pathlib
@@ -182,7 +183,7 @@ def compare_outputs(
     wrapped: WrappedModel,
     inputs: Sequence[np.ndarray],
     images: Sequence[np.ndarray],
-    kernel_set: KernelSet = KernelSet.XNNPACK,
+    promised: str = DEFAULT,
 ) -> tuple[LayerReport, list[np.ndarray]]:
     """The comparison of layers, and what Keras computes on the way.
 
@@ -191,12 +192,12 @@ def compare_outputs(
       wrapped: The model, frozen.
       inputs: Batch to compare for each input of the model, in the type that the flatbuffer takes.
       images: The same images first, and perhaps more, as Keras takes them.
-      kernel_set: Kernels of LiteRT.
+      promised: Kernels to run the file on, see `run_on_promised`.
 
     Returns:
       The report, and the outputs of the Keras model for all `images`.
     """
-    received = _received(debug, inputs, kernel_set)
+    received = run_on_promised(promised, debug, inputs)
     scales = runtime.quantizations(debug)
     names = [
         name
@@ -221,19 +222,6 @@ def compare_outputs(
         grid = grid_of(wrapped, name, received[name].dtype == np.int16)
         rows.append(_compared(wrapped, name, grid, real, expected[name].astype(np.float64)))
     return LayerReport(len(inputs[0]), tuple(rows)), outputs
-
-
-def _received(
-    debug: bytes, inputs: Sequence[np.ndarray], kernel_set: KernelSet
-) -> dict[str, np.ndarray]:
-    """Every tensor; of the built-in kernels, which look at the batch, image by image."""
-    if kernel_set is not KernelSet.BUILTIN:
-        return runtime.run(debug, inputs, kernel_set).outputs
-    images = [
-        runtime.run(debug, [array[number : number + 1] for array in inputs], kernel_set).outputs
-        for number in range(len(inputs[0]))
-    ]
-    return {name: np.concatenate([image[name] for image in images]) for name in images[0]}
 
 
 def _compared(wrapped, name, grid, real, expected) -> LayerComparison:

@@ -9,11 +9,11 @@ import numpy as np
 
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.forward import forward_function
+from quantize_configs.kernels.registry import DEFAULT
 from quantize_configs.wrappers import WrappedModel
-from tflite_tools.flatbuffer import runtime
+from tflite_tools.arithmetic.kernel_sets import KernelSet, kernels_of
 from tflite_tools.flatbuffer.conversion_keys import OPTIONS_KEY, PIXELS_KEY
 from tflite_tools.flatbuffer.metadata import read_metadata, with_metadata
-from tflite_tools.flatbuffer.runtime import KernelSet
 from tflite_tools.flatbuffer.task_metadata import without_task_metadata
 from tflite_tools.lowering import ConversionOptions, lower
 from tflite_tools.verification.arguments import by_name
@@ -21,6 +21,7 @@ from tflite_tools.verification.emitted_models import EmittedModels
 from tflite_tools.verification.float_comparison import FloatReport, compare_float
 from tflite_tools.verification.integers import IntegerReport, compare_integers
 from tflite_tools.verification.layers import LayerReport, compare_outputs
+from tflite_tools.verification.promised_kernels import BATCH_SIZE, run_on_promised
 
 if TYPE_CHECKING:
     from quantize_configs.keras_backend import keras
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Images = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 Labels = np.ndarray | Sequence[Any] | Mapping[str, Any]
 
-BATCH_SIZE = 100
 MOST_INTEGER_IMAGES = 32
 INTEGERS = 16_000_000
 """About how many integers are compared for each kernel set by default."""
@@ -87,7 +87,7 @@ class VerificationReport:
     images: int
     outputs: tuple[OutputReport, ...]
     against_float: FloatReport | None = None
-    runtime: KernelSet = KernelSet.XNNPACK
+    runtime: str = DEFAULT
 
     @property
     def top1_agreement(self) -> float:
@@ -154,7 +154,7 @@ class VerificationReport:
         lines = [
             f"{self.mismatches} of {self.elements} integers differ from the reference",
             f"top-1 agreement with Keras {self.top1_agreement:.2%} on {self.images} images"
-            + ("" if self.runtime is KernelSet.XNNPACK else f", {self.runtime} kernels"),
+            + ("" if self.runtime == DEFAULT else f", {self.runtime} kernels"),
         ]
         if len(self.outputs) > 1:
             lines += [f"  {output}" for output in self.outputs]
@@ -225,34 +225,29 @@ def verify(
         integer_images = min(max(INTEGERS // sum(sizes), 1), MOST_INTEGER_IMAGES)
     observed = [array[:integer_images] for array in inputs]
     integers = compare_integers(graph, observed, kernel_sets, num_threads, models=models)
-    kernel_set = KernelSet(graph.metadata[OPTIONS_KEY].get("runtime", KernelSet.XNNPACK))
-    # Where the vector loops of these kernels end depends on the batch: one image, as on a device.
-    size = 1 if kernel_set is KernelSet.BUILTIN else BATCH_SIZE
-    deployed = models.deployed(kernel_set)
-    received = [
-        runtime.run(deployed, [array[start : start + size] for array in inputs], kernel_set).outputs
-        for start in range(0, count, size)
-    ]
+    promised = graph.metadata[OPTIONS_KEY].get("runtime", DEFAULT)
+    kernel_set, _ = kernels_of(promised)
+    received = run_on_promised(promised, models.deployed(kernel_set), inputs)
     first = max(BATCH_SIZE, integer_images)  # in one pass for both comparisons with Keras
     layers, parts = compare_outputs(
         models.debug(kernel_set),
         wrapped,
         observed,
         [array[:first] for array in arrays],
-        kernel_set,
+        promised,
     )
     chunks = [parts, *_keras_outputs(model, [array[first:] for array in arrays])]
     outputs = []
     for place, name in enumerate(wrapped.graph.outputs):
         tensor = graph.outputs[place]
-        ours = _as_real(graph, tensor, np.concatenate([chunk[tensor] for chunk in received]))
+        ours = _as_real(graph, tensor, received[tensor])
         keras_outputs = np.concatenate([chunk[place] for chunk in chunks])
         outputs.append(_compared(name, ours, keras_outputs, classes[place], answers[place]))
     against_float = None
     if float_model is not None:
         by_input = dict(zip(wrapped.graph.inputs, arrays, strict=True))
         against_float = compare_float(flatbuffer, float_model, by_input)
-    return VerificationReport(integers, layers, count, tuple(outputs), against_float, kernel_set)
+    return VerificationReport(integers, layers, count, tuple(outputs), against_float, promised)
 
 
 def _compared(

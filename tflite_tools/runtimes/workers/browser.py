@@ -1,4 +1,4 @@
-"""LiteRT.js in headless Chromium: `... browser ACCELERATOR PACKAGES CHROMIUM FOLDER`.
+"""LiteRT.js in headless Chromium: `... browser ACCELERATOR PACKAGES CHROMIUM FOLDER...`.
 
 Serves a page, the model and the images to the browser on this computer and waits for the answer.
 """
@@ -26,9 +26,15 @@ _FLAGS = {
 _STEP_SECONDS = 1.0
 
 
-def main(accelerator: str, packages: str, chromium: str, path: str) -> None:
-    """Runs the images of a folder one by one, on "wasm" or "webgpu"."""
-    folder = Folder(path)
+def main(accelerator: str, packages: str, chromium: str, *paths: str) -> None:
+    """Runs the images of each folder one by one, on "wasm" or "webgpu"."""
+    for path in paths:
+        run(accelerator, packages, chromium, Folder(path))
+
+
+def run(accelerator: str, packages: str, chromium: str, folder: Folder) -> None:
+    """Runs the images of a folder."""
+    folder.begin()
     work = _work(folder, accelerator)
     server, answers = _server(folder, pathlib.Path(packages), work)
     threading.Thread(target=server.serve_forever, daemon=True).start()

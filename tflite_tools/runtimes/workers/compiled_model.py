@@ -1,4 +1,4 @@
-"""LiteRT's CompiledModel on its GPU accelerator: `... compiled_model FOLDER`."""
+"""LiteRT's CompiledModel on its GPU accelerator: `... compiled_model FOLDER...`."""
 
 import importlib.metadata
 import sys
@@ -10,12 +10,18 @@ from tflite_tools.flatbuffer.runtime import load
 from tflite_tools.runtimes.workers.folder import Folder
 
 
-def main(path: str) -> None:
-    """Runs the images of a folder one by one."""
+def main(*paths: str) -> None:
+    """Runs the images of each folder one by one."""
+    for path in paths:
+        run(Folder(path))
+
+
+def run(folder: Folder) -> None:
+    """Runs the images of a folder."""
     from ai_edge_litert.compiled_model import CompiledModel
     from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 
-    folder = Folder(path)
+    folder.begin()
     content = folder.model()
     details = load(content).get_output_details()
     try:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 MODEL, ANSWER = "model.tflite", "answer.json"
+_MARK = "qfa_tf begins: "
 
 
 class Folder:
@@ -29,6 +30,10 @@ class Folder:
     def model(self) -> bytes:
         """Bytes of the .tflite file."""
         return (self.path / MODEL).read_bytes()
+
+    def begin(self) -> None:
+        """Says in the log that what follows is about this folder."""
+        print(f"{_MARK}{self.path}", flush=True)
 
     def images(self) -> Iterator[list[np.ndarray]]:
         """For each image, the arrays [1, ...] of all inputs."""
@@ -65,3 +70,14 @@ class Folder:
         temporary = self.path / f"{ANSWER}.part"
         temporary.write_text(json.dumps(content), "utf-8")
         temporary.replace(self.path / ANSWER)
+
+
+def log_parts(log: str, paths: Sequence[str]) -> list[str]:
+    """What a log says of each folder; all of it where there is one."""
+    if len(paths) == 1:
+        return ["\n".join(line for line in log.splitlines() if not line.startswith(_MARK))]
+    told = dict.fromkeys(paths, "")
+    for part in log.split(_MARK)[1:]:
+        path, _, rest = part.partition("\n")
+        told[path] = rest
+    return [told[path] for path in paths]

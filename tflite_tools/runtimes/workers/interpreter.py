@@ -1,4 +1,4 @@
-"""LiteRT's Interpreter: `python -m tflite_tools.runtimes.workers.interpreter KERNEL_SET FOLDER`."""
+"""LiteRT's Interpreter: `... interpreter KERNEL_SET FOLDER...`."""
 
 import importlib.metadata
 import platform
@@ -10,9 +10,15 @@ from tflite_tools.flatbuffer.runtime import FlatbufferError, describe, load
 from tflite_tools.runtimes.workers.folder import Folder
 
 
-def main(kernel_set: str, path: str) -> None:
-    """Runs the images of a folder one by one, on one thread."""
-    folder = Folder(path)
+def main(kernel_set: str, *paths: str) -> None:
+    """Runs the images of each folder one by one, on one thread."""
+    for path in paths:
+        run(kernel_set, Folder(path))
+
+
+def run(kernel_set: str, folder: Folder) -> None:
+    """Runs the images of a folder."""
+    folder.begin()
     try:
         interpreter = load(folder.model(), KernelSet(kernel_set))
         interpreter.allocate_tensors()

@@ -1,4 +1,4 @@
-"""LiteRT for Microcontrollers on this computer: `... micro FOLDER`."""
+"""LiteRT for Microcontrollers on this computer: `... micro FOLDER...`."""
 
 import importlib.metadata
 import sys
@@ -10,11 +10,17 @@ from tflite_tools.runtimes.workers.folder import Folder
 _ARENA_BYTES = 1 << 28
 
 
-def main(path: str) -> None:
-    """Runs the images of a folder one by one, with the portable kernels."""
+def main(*paths: str) -> None:
+    """Runs the images of each folder one by one, with the portable kernels."""
+    for path in paths:
+        run(Folder(path))
+
+
+def run(folder: Folder) -> None:
+    """Runs the images of a folder."""
     from tflite_micro import runtime
 
-    folder = Folder(path)
+    folder.begin()
     try:
         interpreter = runtime.Interpreter.from_bytes(folder.model(), arena_size=_ARENA_BYTES)
     except (ValueError, RuntimeError) as error:
