@@ -47,9 +47,9 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "runtime",
         "xnnpack",
-        ("xnnpack", "builtin", "reference"),
+        ("xnnpack", "builtin", "reference", "micro"),
         "Kernels of LiteRT that the file will run on: their integers are what the simulation is "
-        "verified with.",
+        "verified with; micro needs --weight_container=int8.",
     )
     flags.DEFINE_enum(
         "float_sites",
