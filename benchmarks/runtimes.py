@@ -4,8 +4,8 @@
     python benchmarks/runtimes.py                # only the tables, from results/runtimes
 
 The networks: a subnet with mixed bits of the quickstart's supernet (`--pretrained=digits`), one of
-the phone-sized `fashion_mnist`, and a Keras model with a Rescaling in front, quantized to 8 bits. Each
-report is also what `python apps/benchmark.py --workdir=WORKDIR --runtimes=all` leaves in
+the phone-sized `fashion_mnist`, and a Keras model with a Rescaling in front, quantized to 8 bits.
+Each report is also what `python apps/benchmark.py --workdir=WORKDIR --runtimes=all` leaves in
 WORKDIR/benchmarks/MODEL/runtimes.json: copy such a file to benchmarks/results/runtimes/NAME.json
 for a table of a model of your own.
 """
