@@ -6,7 +6,8 @@
     python benchmarks/reliability.py disk                            # mounts a tmpfs, so as root
 
 Every task adds or replaces its row in benchmarks/results/reliability.csv and ends with status 1
-where something was lost. docs/reliability.md says what the columns mean.
+where something was lost. SIGTERM ends the kills; what was found by then is kept.
+docs/reliability.md says what the columns mean.
 
 A task that kills runs a tiny supernet of scikit-learn's digits in processes that are forked after
 the imports and killed (SIGKILL) after a random part of the time that an uninterrupted run takes;
@@ -43,6 +44,8 @@ KILLS = tuple(PROGRAMS)
 RESULTS = "reliability"
 REFUSED, BUSY = 3, 4
 """Exit statuses of processes that ended with a sentence."""
+STOP: list[int] = []
+"""Signals to end the kills and keep what was found."""
 
 
 def kill_at_random(
@@ -62,17 +65,17 @@ def kill_at_random(
     run = folder / "run"
     shutil.copytree(before, run)
     done, end = 0, time.monotonic() + 60 * minutes
-    while done < kills and time.monotonic() < end:
+    while done < kills and time.monotonic() < end and not STOP:
         process = Forked(program.run, run)
         status = process.wait(rng.uniform(0.0, 1.0) * seconds)
         if status is None:
             process.kill()
             done += 1
+            print(f"{name}: {done} kills, {dict(counts)}", flush=True)
             continue
         counts.update(_judged(name, status, process, run, wanted))
         shutil.rmtree(run)
         shutil.copytree(before, run)
-        print(f"{name}: {done} kills, {dict(counts)}", flush=True)
     process = Forked(program.run, run)
     counts.update(_judged(name, process.wait(), process, run, wanted))
     return {
@@ -296,6 +299,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scratch", help="where the runs stand; the temporary folder by default")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: STOP.append(number))
     lost = 0
     for task in args.tasks:
         with tempfile.TemporaryDirectory(dir=args.scratch) as scratch:

@@ -517,6 +517,20 @@ class QFASupernet(keras.Model):
         self.validation.reset()
         return self.fitting.evaluate(super().evaluate, *args, **kwargs)
 
+    def predict(self, *args, **kwargs):
+        """Refused: only a subnet has answers.
+
+        Raises:
+          InvalidInputError: Always; it says what answers instead.
+        """
+        raise InvalidInputError(
+            "A supernet has no answers of its own. Take those of a subnet: "
+            "net.extract(arch, net.calibrate(training_images, arch)).predict(images); or, without "
+            "extracting it, net(images, genome=arch, calibration=calibration)."
+        )
+
+    predict_on_batch = predict
+
     def make_train_function(self, force=False):
         """That of Keras, with what `TrainingDriver` does around every step.
 

@@ -317,6 +317,9 @@ def test_calls_that_come_too_early():
         net.fit(IMAGES, LABELS)
     with pytest.raises(StateError, match="Call compile"):
         net.evaluate(IMAGES, LABELS)
+    for ask in (net.predict, net.predict_on_batch):
+        with pytest.raises(InvalidInputError, match=r"net\.extract\(arch, .*\.predict\(images\)"):
+            ask(IMAGES)
     net = compiled()
     with pytest.raises(InvalidInputError, match="calibration_data=images"):
         net.evaluate(IMAGES, LABELS, verbose=0)
