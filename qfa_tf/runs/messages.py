@@ -1,6 +1,7 @@
 """Where programs tell what they do, and sentences that are printed as they are."""
 
 import importlib.util
+import sys
 
 import rich.console
 
@@ -10,8 +11,10 @@ def new_console() -> rich.console.Console:
 
     Without the package ipywidgets rich answers every progress bar of a notebook with a warning.
     """
-    widgets = importlib.util.find_spec("ipywidgets") is not None
-    return rich.console.Console(force_jupyter=None if widgets else False)
+    if "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is None:
+        # Kernels ask for colours, which rich takes for a terminal that redraws lines.
+        return rich.console.Console(force_jupyter=False, force_terminal=False)
+    return rich.console.Console()
 
 
 def say(console: rich.console.Console, text: str, style: str | None = None) -> None:
