@@ -62,7 +62,7 @@ def test_the_reference_has_every_public_name(tmp_path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_were_run_to_their_end(path):
     assert path.stat().st_size < LONGEST
-    assert "site-packages" not in path.read_text(encoding="utf-8")  # a warning, and a folder of ours
+    assert "site-packages" not in path.read_text(encoding="utf-8")  # of warnings
     cells = [
         cell
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
