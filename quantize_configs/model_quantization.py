@@ -131,8 +131,7 @@ def quantize(
         frozenset(float_layers),
         take_layers,
     )
-    if not take_layers:
-        mark_untrained(quantized)
+    mark_untrained(quantized)
     return quantized
 
 

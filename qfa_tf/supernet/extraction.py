@@ -38,6 +38,7 @@ from quantize_configs.errors import UnsupportedError
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.model_quantization import TENSOR_BITS, quantize
+from quantize_configs.quantized_model import mark_trained
 from quantize_configs.wrappers import WrappedModel
 
 layers = keras.layers
@@ -93,6 +94,7 @@ def extract(
     for one in excites:
         _fill_squeeze_excite(net, wrapped, one.node.name, deployment_grids)
     _fill_ranges(net, wrapped, calibration, range_entries(parts))
+    mark_trained(model)  # what it has now was trained in the supernet
     if deployment_grids:
         prepare_for_deployment(model, weight_container)
     return model
