@@ -136,6 +136,21 @@ def of_tflite(model: keras.Model, calibration: np.ndarray) -> Deployed:
     return converter.convert(), None
 
 
+def of_litert_quantizer(model: keras.Model, calibration: np.ndarray) -> Deployed:
+    """Full integers of litert-quantizer, from TFLite's float file."""
+    from litert_quantizer import quantizer, recipe
+
+    content = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    (signature,) = tflite_tools.inspect(content, delegation=False).signatures
+    loaded = Interpreter(model_content=content)
+    (name,) = loaded.get_signature_list()[signature]["inputs"]
+    tool = quantizer.Quantizer(content)
+    tool.load_quantization_recipe(recipe.static_wi8_ai8())
+    data = {signature: [{name: image[None]} for image in calibration]}
+    made = tool.quantize(tool.calibrate(data), enable_progress_bar=False)
+    return bytes(made.quantized_model), None
+
+
 def ours(policy_of: Callable, **options) -> Callable[[keras.Model, np.ndarray], Deployed]:
     """`quantize`, `calibrate` with options, `convert`."""
 
@@ -172,9 +187,9 @@ def half_the_bytes(model, calibration) -> BitPolicy:
 
 WAYS = {
     "TFLite full integer": of_tflite,
+    "litert-quantizer 8/8": of_litert_quantizer,
+    "8/8, biases as they are": ours(eight_bits, correct_bias=False),
     "8/8": ours(eight_bits),
-    "8/8, biases corrected": ours(eight_bits, correct_bias=True),
-    "8/8, rounding learned": ours(eight_bits, learn_rounding=True),
     "4/8": ours(four_bits),
     "4/8, rounding learned": ours(four_bits, learn_rounding=True),
     "half the bytes, rounding learned": ours(half_the_bytes, learn_rounding=True),

@@ -14,6 +14,7 @@ reference on one image.
 import argparse
 import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -92,8 +93,8 @@ def classifier(shape: tuple[int, ...]) -> keras.Model:
     return keras.Model(image, layers.Dense(CLASSES)(x), name="classifier")
 
 
-def rows(name: str, epochs: int) -> list[dict[str, object]]:
-    """All ways on one data set."""
+def rows(name: str, epochs: int) -> Iterator[dict[str, object]]:
+    """All ways on one data set, as soon as they are measured."""
     keras.utils.set_random_seed(0)
     (train, train_labels), (test, test_labels) = DATA[name]()
     model = classifier(train.shape[1:])
@@ -105,7 +106,6 @@ def rows(name: str, epochs: int) -> list[dict[str, object]]:
     )
     model.fit(train, train_labels, 64, epochs, verbose=0, callbacks=[rate])
     expected = model.predict(test, verbose=0).argmax(1)
-    found = []
     for bits, pair in BITS.items():
         for way, (count, options) in WAYS.items():
             quantized = quantize(model, BitPolicy(pair))
@@ -123,8 +123,7 @@ def rows(name: str, epochs: int) -> list[dict[str, object]]:
                 "mismatches": f"{report.mismatches} of {report.elements}",
             }
             print(row, flush=True)
-            found.append(row)
-    return found
+            yield row
 
 
 def main() -> None:
