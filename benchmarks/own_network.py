@@ -158,7 +158,7 @@ def train(
         data.train, BATCH, seed=SEED, first_step=first, augmentation=Augmentation(flip=True)
     )
     answers = tf.function(teacher) if teacher is not None else None
-    bar = rich.progress.track(range(first, steps), folder.name, total=steps, completed=first)
+    bar = rich.progress.track(range(first, steps), folder.name)
     losses = []
     for step, (images, labels) in zip(bar, stream, strict=False):
         targets = tf.one_hot(labels, CLASSES)
