@@ -45,7 +45,7 @@ def improve(
 
     Args:
       model: Result of `quantize` whose ranges are known; modified in place.
-      images: For each input of the model, float32 [N, ...].
+      images: For each input of the model, [N, ...] of any type.
       learn_rounding: Whether steps and codes of weights with fewer than 8 bits change too. The
         float weights are then replaced by what their codes stand for.
       progress: Called with (layers done, layers, name) after each layer with a weight.
@@ -59,12 +59,15 @@ def improve(
     ours: dict[str, np.ndarray] = {}
     offsets: dict[str, np.ndarray] = {}
     unread = {call.name: len(wrapped.graph.readers(call.name)) for call in calls}
-    names = [tensor._keras_history.layer.name for tensor in model.inputs]
+    given = {
+        tensor._keras_history.layer.name: np.asarray(values, tensor.dtype.as_numpy_dtype)
+        for tensor, values in zip(model.inputs, images, strict=True)  # as Keras casts them
+    }
     count = sum(call.role is Role.LINEAR for call in calls)
     done = 0
     for call in calls:
         if call.role is Role.INPUT:
-            ours[call.name] = exact[call.name] = images[names.index(call.name)]
+            ours[call.name] = exact[call.name] = given[call.name]
         elif call.role is Role.LINEAR and wrapped.is_quantized(call.name):
             source = call.inputs[0]
             exact[call.name], ours[call.name], offset = _improve_layer(

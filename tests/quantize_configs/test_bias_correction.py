@@ -109,6 +109,16 @@ def test_prepared_models_are_corrected_anew(model):
         assert second[name] == pytest.approx(value, rel=0.05)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.uint8])
+def test_images_of_any_type_are_taken(model, dtype):
+    images = (8 * IMAGES).astype(dtype)
+    quantized, expected = (quantize(model, POLICY) for _ in range(2))
+    calibrate(quantized, images)
+    calibrate(expected, images.astype(np.float32))
+    for name, weight in named_weights(expected).items():
+        np.testing.assert_array_equal(named_weights(quantized)[name], weight, err_msg=name)
+
+
 def fit(quantized, model):
     quantized.compile("sgd", "mse")
     quantized.fit(IMAGES, np.ones((48, 3), np.float32), verbose=0)
