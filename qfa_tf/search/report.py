@@ -150,7 +150,18 @@ def _files(details: ReportDetails) -> list[str]:
         )
         for point in details.exported
     ]
-    return [*parts, "<h2>Files</h2>", _markup_table(head, rows)]
+    return [*parts, "<h2>Files</h2>", _markup_table(head, rows), *_runtimes(details.exported)]
+
+
+def _runtimes(exported: Sequence[ExportedPoint]) -> list[str]:
+    """What became of each file on the runtimes that it was compared on."""
+    parts = []
+    for point in exported:
+        if point.runtimes:
+            title = f"{point.name} on every runtime, {point.runtime_images:,} images"
+            rows = [tuple(row.values()) for row in point.runtimes]
+            parts += [f"<h3>{html.escape(title)}</h3>", _table(list(point.runtimes[0]), rows)]
+    return parts
 
 
 def _link(name: str, address: str) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qfa_tf.search.intervals import with_interval
 from qfa_tf.search.result import Reference, SearchResult
@@ -29,6 +29,8 @@ class ExportedPoint:
       file_bytes: Of the file.
       latency: Such as "host-1: 0.024 ms"; empty where nothing was measured.
       links: Names and relative addresses of its files.
+      runtimes: A row of texts for each runtime that it was compared on, by titles of columns.
+      runtime_images: How many images that was done with.
     """
 
     name: str
@@ -39,6 +41,8 @@ class ExportedPoint:
     file_bytes: int
     latency: str = ""
     links: tuple[tuple[str, str], ...] = ()
+    runtimes: Sequence[Mapping[str, str]] = ()
+    runtime_images: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

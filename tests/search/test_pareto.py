@@ -164,6 +164,7 @@ def test_report_with_other_searches_and_files(result, tmp_path):
     point = ExportedPoint(
         "model <a>", cost, 0.9, 200, "test", 12345, "host-1: 0.024 ms",
         (("model.tflite", "../../models/a b.tflite"),),
+        [{"runtime": "micro", "loads": "refuses", "notes": "no <INT4>"}], 150,
     )  # fmt: skip
     details = ReportDetails(
         name="phone_a", others=[Series("phone_b", other)], exported=[point],
@@ -181,6 +182,8 @@ def test_report_with_other_searches_and_files(result, tmp_path):
     assert "90.00 % (85.1 to 93.4) on test" in text
     assert "12,345" in text
     assert "host-1: 0.024 ms" in text
+    assert "<h3>model &lt;a&gt; on every runtime, 150 images</h3>" in text
+    assert "<td>micro</td><td>refuses</td><td>no &lt;INT4&gt;</td>" in text
     # A search of predictions has no intervals.
     predicted = dataclasses.replace(result, split="search_validation, predicted")
     write_report(predicted, path)

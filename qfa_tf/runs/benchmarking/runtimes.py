@@ -12,6 +12,8 @@ from qfa_tf.runs.benchmarking.files import benchmark_path
 from qfa_tf.runs.exporting.records import read_record
 from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.requirements import require_packages
+from qfa_tf.runs.searching.folder import search_folder
+from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.runs.workdir import Workdir
 from quantize_configs.files import write_text
 from tflite_tools.runtimes.comparison import RuntimesReport, compare_runtimes
@@ -37,7 +39,8 @@ def compare_models(
       images_of: From name and flatbuffer to images (as the model takes them) and labels or None.
       runtimes: Names with commas, or "all".
       output: Folder of the reports.
-      workdir: Whose models they are, to store the table in their records as well.
+      workdir: Whose models they are, to store the table in their records and in the pages of the
+        searches that chose them.
       limit: Seconds for one run of a runtime.
       console: For progress and the table.
 
@@ -65,6 +68,8 @@ def compare_models(
         if workdir is not None:
             record = read_record(workdir, name)
             dataclasses.replace(record, runtimes=report.as_dict()).write(workdir)
+            if record.search is not None:
+                refresh_page(workdir, search_folder(workdir, record.search))
         print_report(name, report, console)
         say(console, f"Wrote {path}")
         reports[name] = report

@@ -13,6 +13,7 @@ from qfa_tf.search.report import ReportDetails, Unseen
 from qfa_tf.search.report_chart import ExportedPoint, Series
 from qfa_tf.search.sensitivity import Change
 from quantize_configs.files import write_text
+from tflite_tools.runtimes.comparison import table_row
 
 SCHEMA_VERSION = 1
 _KEPT = ("seconds", "data", "next_command")
@@ -114,6 +115,7 @@ def _completed(
 def _point(
     workdir: Workdir, folder: SearchFolder, record: ModelRecord, cost: float
 ) -> ExportedPoint:
+    images = record.runtimes.get("images", 0)
     paths = [model_path(workdir, record.name), record_path(workdir, record.name)]
     return ExportedPoint(
         name=record.name,
@@ -126,4 +128,6 @@ def _point(
             f"{key}: {report['median_ms']:.3f} ms" for key, report in record.benchmarks.items()
         ),
         links=tuple((path.name, os.path.relpath(path, folder.path)) for path in paths),
+        runtimes=[table_row(row, images) for row in record.runtimes.get("runtimes", ())],
+        runtime_images=images,
     )
