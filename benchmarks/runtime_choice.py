@@ -3,8 +3,8 @@
     python benchmarks/runtime_choice.py
 
 Ten subnets with mixed bits of the supernet for digits that comes along, with a byte per weight.
-Each is converted for each kernel set and run on each with the test images: accuracy of LiteRT and of
-Keras, equal answers, largest difference of a logit. Replaces benchmarks/results/runtime_choice.csv
+Each is converted for each kernel set and run on each with the test images: accuracy of LiteRT and
+of Keras, equal answers, largest difference of a logit. Replaces results/runtime_choice.csv
 (a row for each network, choice and kernel set) and prints means over the networks.
 """
 
