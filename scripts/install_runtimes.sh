@@ -2,13 +2,15 @@
 # Installs what the runtimes of `python apps/benchmark.py --runtimes=...` need, by Debian's apt, pip
 # and npm. What is there already is kept.
 #
-#   sh scripts/install_runtimes.sh [micro] [gpu] [browser] [arm64] [mediapipe]      default: all
+#   sh scripts/install_runtimes.sh [micro] [gpu] [browser] [arm64] [mediapipe] [explorer]
+#                                                                             default: all
 #
 # micro    the package tflite-micro, into the Python of PYTHON (default python3)
 # gpu      a loader of Vulkan, and the software Vulkan of Debian's chromium, for machines without card
 # browser  chromium, and LiteRT.js
 # arm64    an ARM64 Python with LiteRT under qemu-user-static, about 400 MB
 # mediapipe  MediaPipe Tasks in an environment of its own, to see how it reads exported files
+# explorer Model Explorer in an environment of its own (660 MB), to see how it reads them
 #
 # Everything but system packages goes into QFA_TF_RUNTIMES (default ~/.cache/qfa_tf/runtimes).
 set -eu
@@ -79,15 +81,20 @@ install_mediapipe() {
     "$place/mediapipe/bin/python" -m pip install --quiet "mediapipe>=1.2,<2"
 }
 
+install_explorer() {
+    [ -x "$place/explorer/bin/python" ] || "$python" -m venv "$place/explorer"
+    "$place/explorer/bin/python" -m pip install --quiet "ai-edge-model-explorer>=0.1.34,<0.2"
+}
+
 [ $# -gt 0 ] || set -- micro gpu browser arm64 mediapipe
 for part in "$@"; do
     case $part in
-    micro | gpu | browser | arm64 | mediapipe)
+    micro | gpu | browser | arm64 | mediapipe | explorer)
         "install_$part"
         echo "$part is installed."
         ;;
     *)
-        echo "A part is micro, gpu, browser, arm64 or mediapipe. Received: $part." >&2
+        echo "A part is micro, gpu, browser, arm64, mediapipe or explorer. Received: $part." >&2
         exit 2
         ;;
     esac

@@ -7,6 +7,7 @@ from .conversion import convert
 from .errors import QFAError
 from .flatbuffer.inspection import Inspection, inspect
 from .flatbuffer.metadata import with_metadata
+from .flatbuffer.overlays import write_overlays
 from .flatbuffer.runtime import FlatbufferError, KernelSet, run
 from .flatbuffer.task_metadata import with_task_metadata
 from .integer_graph.graph import IntegerGraph
@@ -51,5 +52,6 @@ __all__ = [
     "verify",
     "with_metadata",
     "with_task_metadata",
+    "write_overlays",
     "write_page",
 ]

@@ -66,6 +66,12 @@ def define_flags() -> None:
         "Also write a folder with a page that runs the model in a browser: dropped images, the "
         "camera, some test images; needs LiteRT.js (sh scripts/install_runtimes.sh browser).",
     )
+    flags.DEFINE_bool(
+        "overlays",
+        False,
+        "Also write a folder with the bits, bytes and differences of every layer, which Model "
+        "Explorer (pip install ai-edge-model-explorer) shows over the graph.",
+    )
     flags.DEFINE_string(
         "inspect", None, "Only print what is in this .tflite file, of any converter."
     )
@@ -96,6 +102,7 @@ def main():
         **command_line.subnet_arguments(),
         name=FLAGS.name,
         page=FLAGS.page,
+        overlays=FLAGS.overlays,
         options=runs.ExportOptions(
             weight_container=FLAGS.weight_container,
             input_type=FLAGS.input_type,

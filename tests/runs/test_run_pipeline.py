@@ -95,7 +95,12 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
         search_workdir(run_copy, settings_of(run_copy), console)
     assert folder.pareto_json.read_bytes() == pareto
 
-    record = export_model(run_copy, console=console)
+    record = export_model(run_copy, overlays=True, console=console)
+    explorer = run_copy.models / f"{record.name}.explorer"
+    kinds = ("weight_bits", "activation_bits", "constant_bytes", "percent_of_codes_off_keras")
+    assert {path.name for path in explorer.iterdir()} == {
+        f"{record.name}.{kind}.json" for kind in kinds
+    }
     assert record.architecture == result.architecture(result.chosen)
     assert record.source == "chosen"
     assert record.accuracy["split"] == "test"

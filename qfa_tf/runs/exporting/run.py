@@ -52,6 +52,7 @@ def export_model(
     name: str | None = None,
     options: ExportOptions | None = None,
     page: bool = False,
+    overlays: bool = False,
     console: rich.console.Console | None = None,
     **which: Unpack[SubnetArguments],
 ) -> ModelRecord:
@@ -67,6 +68,7 @@ def export_model(
       name: Of the files; by default the space and a digest of the model.
       options: How it becomes a file.
       page: Whether to write a page beside it that runs it in a browser.
+      overlays: Whether to write numbers per layer for Model Explorer into a folder beside it.
       console: For progress.
       **which: The subnet; see `SubnetArguments`.
 
@@ -97,7 +99,24 @@ def export_model(
         record = export.first_within_budget(selection.member, selection.source)
     if page:
         write_model_page(workdir, record, data, PIXEL_RANGE, console)
+    if overlays:
+        _write_overlays(workdir, record, console)
     return record
+
+
+def _write_overlays(workdir: Workdir, record: ModelRecord, console: rich.console.Console) -> None:
+    """Bits, bytes and differences of every layer, as Model Explorer reads them."""
+    from tflite_tools.flatbuffer.overlays import write_overlays
+
+    path = model_path(workdir, record.name)
+    folder = path.with_suffix(".explorer")
+    folder.mkdir(exist_ok=True)
+    layers = record.verification["layers"]["layers"]
+    differing = {layer["name"]: 100 * layer["differing"] for layer in layers}
+    others = {"percent_of_codes_off_keras": differing}
+    written = write_overlays(path.read_bytes(), folder, record.name, others)
+    paths = " ".join(map(str, written))
+    say(console, f"Next: model-explorer {path} --node_data_paths={paths.replace(' ', ',')}")
 
 
 def _fitting(
