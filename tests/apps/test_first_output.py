@@ -74,7 +74,7 @@ def test_a_line_comes_before_tensorflow(words, run, tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert done.returncode == REACHED, done.stderr
