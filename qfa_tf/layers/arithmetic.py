@@ -188,7 +188,8 @@ def fused_gradient(upstream, x, scale, reserved, epsilon: float):
     """
     mean, variance, third = reserved
     mutex = tf.raw_ops.MutexV2(container="", shared_name="qfa_tf_normalization_gradient")
-    lock = tf.raw_ops.MutexLock(mutex=mutex)
+    with tf.control_dependencies([upstream]):  # who holds the lock must not wait for another one
+        lock = tf.raw_ops.MutexLock(mutex=mutex)
     with tf.control_dependencies([lock]):
         upstream = tf.identity(upstream)
     to_x, to_scale, to_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
