@@ -28,7 +28,7 @@ _RUN = "--workdir={run}"
 _SUBNET = "--architecture={run}/subnet.json"
 PROGRAMS = [
     ["train", "--recipe=digits", "--workdir={new}"],
-    ["train", "--recipe=digits", "--workdir={new}", "--native_kernels"],
+    ["train", "--recipe=digits", "--workdir={new}", "--native_kernels=on"],
     ["import_checkpoint", "--pretrained=digits", "--workdir={new}"],
     [
         "compress",
