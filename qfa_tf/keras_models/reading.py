@@ -56,6 +56,7 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
     model = as_tf_keras(model)
     require_functional(model)
     _require_image(model)
+    _refuse_rewritten(model)
     plain = as_quantizable(model)
     graph = ModelGraph(plain)
     writer = NetworkWriter(graph, pixel_range)
@@ -73,11 +74,22 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
 
 def unsupported(call: LayerCall) -> UnsupportedLayerError:
     """The refusal of a layer that no reader takes."""
+    return _no_counterpart(call.name, type(call.layer))
+
+
+def _no_counterpart(name: str, kind: type) -> UnsupportedLayerError:
     known = ", ".join(sorted(kind.__name__ for kind in READERS))
     return UnsupportedLayerError(
-        f"Layer {call.name!r} is a {type(call.layer).__name__}, which no supernet has. A model "
-        f"becomes a supernet when all its layers are some of: {known}."
+        f"Layer {name!r} is a {kind.__name__}, which no supernet has. A model becomes a supernet "
+        f"when all its layers are some of: {known}."
     )
+
+
+def _refuse_rewritten(model: keras.Model) -> None:
+    """Refuses by their own names layers that quantization writes as several others."""
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.Conv2DTranspose):
+            raise _no_counterpart(layer.name, type(layer))
 
 
 def _require_image(model: keras.Model) -> None:

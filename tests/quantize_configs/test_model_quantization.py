@@ -40,7 +40,7 @@ class Trained:
         self.float_model = small_nets.functional()
         self.model = quantize(self.float_model, small_nets.POLICY, **PAPERS)
         self.before = {weight.name: weight.numpy() for weight in self.model.trainable_weights}
-        self.losses = small_nets.compile_and_fit(self.model, epochs=6)
+        self.losses = small_nets.compile_and_fit(self.model, epochs=9)
         self.after = {weight.name: weight.numpy() for weight in self.model.trainable_weights}
         self.wrapped = WrappedModel(self.model)
         dataset = tf.data.Dataset.from_tensor_slices(small_nets.task()).batch(48)
