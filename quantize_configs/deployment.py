@@ -29,7 +29,6 @@ import math
 import numpy as np
 
 from quantize_configs import integer_sums, weight_containers
-from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bit_widths import WIDE_BITS
 from quantize_configs.float_folding import as_float16, channel_gain
 from quantize_configs.folding import fold_linear, fused_tail, normalization_as_affine
@@ -206,10 +205,9 @@ def _align_bytes(
     if abs(zero - whole) > WHOLE and not _move_offset(wrapped, rescaling, -whole * scale):
         return None
     quantizer = wrapped.output_quantizer(holder)
-    if (
-        not isinstance(quantizer, BatchQuantizer)
-        or wrapped.activation_grid(holder)[2] != TENSOR_BITS
-    ):
+    if quantizer is None or not quantizer.needs_range:
+        return None
+    if wrapped.activation_grid(holder)[2] != TENSOR_BITS:
         return None
     variables = wrapped.output_variables(holder)
     variables["range_low"].assign(-whole * scale)
