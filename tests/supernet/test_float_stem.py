@@ -76,7 +76,11 @@ def test_kept_in_float_in_one_partition(kept):
     assert report.top1_agreement >= 0.995, str(report)
     xnnpack, *_ = report.integers.kernel_sets
     assert (xnnpack.partitions, xnnpack.fallbacks) == (1, ())
-    floats = ("CONV_2D -> stem.norm", "HARD_SWISH -> stem.activation.result")
+    floats = (
+        "PAD -> stem.padding",
+        "CONV_2D -> stem.norm",
+        "HARD_SWISH -> stem.activation.result",
+    )
     assert report.integers.float_operators == floats
     assert report.as_dict()["integers"]["float_operators"] == floats
     assert all(f"  in float: {operator}\n" in str(report) for operator in floats)
