@@ -35,6 +35,14 @@ class WithinBounds(keras.constraints.Constraint):
         return {"bounds": self.bounds.tolist()}
 
 
+def magnitudes_of(
+    values: tf.Tensor, axes: Sequence[int] | None = None, keep: bool = False
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and largest magnitude of weights, over some axes or all."""
+    values = tf.abs(values)
+    return tf.reduce_mean(values, axes, keep), tf.reduce_max(values, axes, keep)
+
+
 class StepsWithinWeights(keras.constraints.Constraint):
     """Keeps the steps of weight grids where the weights can use them.
 

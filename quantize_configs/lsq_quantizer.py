@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from quantize_configs.bounds import StepsWithinWeights
+from quantize_configs.bounds import StepsWithinWeights, magnitudes_of
 from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.fake_quantization import code_limits, fake_quantize, scale_gradient
 from quantize_configs.inherited_grids import inherited_step
@@ -174,16 +174,11 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
         qmin, qmax = code_limits(bits, signed=self.signed, narrow_bits=self.narrow_bits)
         return tf.abs(step), qmin, qmax
 
-    def _magnitudes(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and largest magnitude of the weights that share a step, in the shape of a step."""
-        axes = reduced_axes(values.shape.rank, self.channel_axes)
-        values, keep = tf.abs(values), bool(self.channel_axes)
-        return tf.reduce_mean(values, axes, keep), tf.reduce_max(values, axes, keep)
-
     def _bounds(self, weight: tf.Variable) -> StepsWithinWeights:
         codes = np.tile([self.limits(bits)[1] for bits in self.bit_widths.choices], self.banks)
         codes = codes.reshape(-1, *[1] * len(self._step_shape(weight.shape)))
-        return StepsWithinWeights(lambda: self._magnitudes(weight), codes)
+        axes, keep = reduced_axes(weight.shape.rank, self.channel_axes), bool(self.channel_axes)
+        return StepsWithinWeights(lambda: magnitudes_of(weight, axes, keep), codes)
 
     def _step_shape(self, shape) -> list[int]:
         """1 along all axes of a weight but those of its channels; [] for one step per tensor."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from quantize_configs.bounds import StepsWithinWeights, bounds_of
+from quantize_configs.bounds import StepsWithinWeights, bounds_of, magnitudes_of
 from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
@@ -110,8 +110,8 @@ class PrecisionBank(keras.layers.Layer):
         entries = np.repeat(np.arange(len(counts)), counts)  # of each step: which kernel
 
         def magnitudes():
-            kernels = [tf.abs(one) for name in self._weights.names for one in kernels_of(name)]
-            measured = [(tf.reduce_mean(one), tf.reduce_max(one)) for one in kernels]
+            kernels = [one for name in self._weights.names for one in kernels_of(name)]
+            measured = [magnitudes_of(one) for one in kernels]
             mean, largest = (
                 tf.gather(tf.stack(one), entries) for one in zip(*measured, strict=True)
             )

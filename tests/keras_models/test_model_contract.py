@@ -1,5 +1,8 @@
 """What every model that became a supernet fulfils: function, training, costs, export, search."""
 
+import pathlib
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,14 +10,15 @@ from small_models import MODELS, made
 
 import tflite_tools
 from qfa_tf import CostModel, QFASupernet, QFATraining, SearchSpace, TrainingStage
-from qfa_tf.search import Evaluation, ExactNSGA2, search
+from qfa_tf.search import ExactNSGA2, search
 from qfa_tf.search.diagram import draw
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.supernet import resize
 from quantize_configs.keras_backend import keras
-from quantize_configs.wrappers import WrappedModel
 
-KINDS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
+
+from own_families import Planted, count
 
 
 @pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
@@ -92,29 +96,6 @@ def test_subnets_are_deployed_exactly(seed, space, trained, images):
     assert (rows["macs"][0], rows["params"][0]) == count(subnet)
     assert sum(row.macs for row in per_site) == rows["macs"][0]
     assert draw(space, arch, per_site).count("<title>") == len(per_site)
-
-
-def count(model):
-    """(multiply-accumulates, parameters with a bias per channel) of the linear layers."""
-    wrapped = WrappedModel(model)
-    macs = parameters = 0
-    for call in wrapped.graph.calls:
-        if isinstance(call.layer, KINDS):
-            *size, channels = call.layer.output_shape[1:]
-            weights = int(np.prod(wrapped.weight(call.name).shape))
-            macs += weights * int(np.prod(size))
-            parameters += weights + channels
-    return macs, parameters
-
-
-class Planted:
-    """Accuracy as a function of the genome, without a network."""
-
-    checkpoint_key, calibration_key, split = "planted", "planted", "search_validation"
-    calibration_images, images = 0, 1
-
-    def evaluate(self, genomes, *, images=None, to_beat=None):
-        return [Evaluation(float(genome.sum() % 97) / 97, 1.0, 1) for genome in genomes]
 
 
 def test_search_keeps_a_budget(space):

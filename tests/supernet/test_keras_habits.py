@@ -1,31 +1,25 @@
 """A supernet is fitted, evaluated, saved and shown as any Keras model."""
 
+import pathlib
+import sys
+
 import keras as keras_3
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from qfa_tf import OQATraining, QFASupernet, QFATraining, SearchSpace, TrainingStage
-from qfa_tf.space import Head, Stage, Stem
+from qfa_tf import OQATraining, QFASupernet, QFATraining, TrainingStage
 from qfa_tf.supernet.epoch_means import StepMeans
 from qfa_tf.supernet.validation import validated_subnets
 from quantize_configs.errors import InvalidInputError, InvalidTypeError, StateError
 from quantize_configs.keras_backend import keras
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
+
+from small_recipe import small_space
+
 CLASSES = 4
-SPACE = SearchSpace(
-    name="habits",
-    resolutions=(8,),
-    stem=Stem(4, 3, 1, "relu6"),
-    stages=(Stage(8, 2, (1,), (3,), (2, 3), "relu6"),),
-    head=Head(16, None, "relu"),
-    weight_bits=(4, 8),
-    activation_bits=(4, 8),
-    fixed_bits={"stem": (8, 8), "classifier": (8, 8)},
-    input_channels=1,
-    num_classes=CLASSES,
-    width_divisor=4,
-)
+SPACE = small_space(CLASSES, "habits")
 RECIPE = QFATraining(random_subnets=1, distillation="none")
 
 
