@@ -61,7 +61,7 @@ def subnet(name: str, data: str, resolution: int) -> Model:
     from qfa_tf import QFASupernet
     from qfa_tf.data import load
     from qfa_tf.runs.exporting.promises import resized_images
-    from tflite_tools.verification.devices import as_inputs
+    from tflite_tools.verification.model_inputs import as_inputs
 
     net = QFASupernet.from_pretrained(name)
     splits = load(data, resolution)

@@ -16,6 +16,7 @@ from .errors import (
     UnavailableError,
     UnsupportedError,
 )
+from .float_counterpart import float_counterpart
 from .keras3_bridge import as_tf_keras, to_keras3
 from .layer_configs import LayerQuantizeConfig
 from .layer_roles import UnsupportedLayerError
@@ -59,6 +60,7 @@ __all__ = [
     "calibrate",
     "check_support",
     "distill",
+    "float_counterpart",
     "load_model",
     "prepare_for_deployment",
     "quantize",

@@ -13,6 +13,7 @@ from qfa_tf.search.diagram import draw, legend
 from qfa_tf.search.intervals import with_interval
 from qfa_tf.search.predicting_evaluator import PREDICTED
 from qfa_tf.search.report_chart import COLOURS, ExportedPoint, Series, draw_chart
+from qfa_tf.search.report_losses import losses
 from qfa_tf.search.report_page import SCRIPT, STYLE
 from qfa_tf.search.result import Candidate, Reference, SearchResult
 from qfa_tf.search.sensitivity import Change
@@ -150,7 +151,13 @@ def _files(details: ReportDetails) -> list[str]:
         )
         for point in details.exported
     ]
-    return [*parts, "<h2>Files</h2>", _markup_table(head, rows), *_runtimes(details.exported)]
+    return [
+        *parts,
+        "<h2>Files</h2>",
+        _markup_table(head, rows),
+        *_runtimes(details.exported),
+        *_losses(details.exported),
+    ]
 
 
 def _runtimes(exported: Sequence[ExportedPoint]) -> list[str]:
@@ -162,6 +169,16 @@ def _runtimes(exported: Sequence[ExportedPoint]) -> list[str]:
             rows = [tuple(row.values()) for row in point.runtimes]
             parts += [f"<h3>{html.escape(title)}</h3>", _table(list(point.runtimes[0]), rows)]
     return parts
+
+
+def _losses(exported: Sequence[ExportedPoint]) -> list[str]:
+    """What the bits of each file cost, tensor by tensor."""
+    return [
+        part
+        for point in exported
+        if point.against_float is not None
+        for part in losses(point.name, point.against_float)
+    ]
 
 
 def _link(name: str, address: str) -> str:

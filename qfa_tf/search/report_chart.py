@@ -4,6 +4,7 @@ import dataclasses
 import html
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from qfa_tf.search.intervals import with_interval
 from qfa_tf.search.result import Reference, SearchResult
@@ -31,6 +32,8 @@ class ExportedPoint:
       links: Names and relative addresses of its files.
       runtimes: A row of texts for each runtime that it was compared on, by titles of columns.
       runtime_images: How many images that was done with.
+      against_float: `FloatReport.as_dict()` against its own weights in float; None where they were
+        not compared.
     """
 
     name: str
@@ -43,6 +46,7 @@ class ExportedPoint:
     links: tuple[tuple[str, str], ...] = ()
     runtimes: Sequence[Mapping[str, str]] = ()
     runtime_images: int = 0
+    against_float: Mapping[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from quantize_configs.deployment import _move_offset
 from quantize_configs.keras_backend import keras
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.lowering.images import Pixels
-from tflite_tools.verification.devices import as_inputs
+from tflite_tools.verification.model_inputs import as_inputs
 
 layers = keras.layers
 SHAPE = (8, 8, 3)

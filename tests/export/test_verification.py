@@ -123,6 +123,23 @@ def test_fewer_bits_are_farther_from_the_float_model(two_of_each):
         assert before.sqnr > after.sqnr + 6
 
 
+def test_files_of_bytes_against_the_float_model():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((6, 6, 2), name="image"), layers.Conv2D(4, 3), layers.Flatten()]
+    )
+    images = np.round(RNG.random((8, 6, 6, 2)) * 255).astype(np.float32) / np.float32(255)
+    quantized = quantize(model, BitPolicy((8, 8)))
+    calibrate(quantized, images)
+    prepare_for_deployment(quantized)
+    reports = [
+        tflite_tools.compare_float(tflite_tools.convert(quantized, **options), model, images)
+        for options in ({}, {"input_type": "uint8", "pixel_range": (0.0, 1.0)})
+    ]
+    assert reports[1].outputs[0].sqnr > 35
+    assert reports[1].outputs[0].sqnr == pytest.approx(reports[0].outputs[0].sqnr, abs=3)
+
+
 def test_another_float_model_is_refused(two_of_each):
     _, _, flatbuffer = two_of_each
     other = keras.Sequential([keras.Input((2,)), layers.Dense(1)])

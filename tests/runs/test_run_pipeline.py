@@ -105,6 +105,12 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
     assert record.source == "chosen"
     assert record.accuracy["split"] == "test"
     assert record.verification["mismatches"] == 0
+    against_float = record.verification["against_float"]
+    (output,) = against_float["outputs"]
+    page = folder.report.read_text()
+    assert f"{record.name}: what its bits cost" in page
+    assert f"the same answer on {output['equal_answers']:.2%}" in page
+    assert all(f">{layer['name']}</text>" in page for layer in against_float["layers"])
     assert record.file_bytes == (run_copy.models / f"{record.name}.tflite").stat().st_size
     costs = CostModel(tiny_space).evaluate(np.array([result.chosen.genome]))
     assert record.cost == {metric: values[0] for metric, values in costs.items()}

@@ -11,8 +11,6 @@ from tflite_tools.devices.benchmark_output import CLASSIC
 from tflite_tools.devices.device import Device
 from tflite_tools.devices.errors import DeviceNotFoundError, DeviceOutputError
 from tflite_tools.flatbuffer import runtime
-from tflite_tools.flatbuffer.conversion_keys import PIXELS_KEY
-from tflite_tools.flatbuffer.metadata import read_metadata
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,29 +219,6 @@ def _check_v2(device, delegate, given, wanted) -> None:
 
 def _bits(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
-
-
-def as_inputs(flatbuffer: bytes, images: np.ndarray) -> np.ndarray:
-    """Real images as a model takes them: float32, bytes, or codes of its input's grid.
-
-    Args:
-      flatbuffer: Bytes of a .tflite file.
-      images: float32 [N, ...], as the Keras model takes them.
-    """
-    details = runtime.load(flatbuffer).get_input_details()[0]
-    dtype = np.dtype(details["dtype"])
-    if dtype.kind == "f":
-        return images.astype(dtype)
-    limits = np.iinfo(dtype)
-    pixels = (read_metadata(flatbuffer) or {}).get(PIXELS_KEY, {})
-    if pixels:
-        scale, offset = (np.float32(value) for value in next(iter(pixels.values())))
-        codes = np.rint((images - offset) * (np.float32(1) / scale)) + limits.min
-    else:
-        parameters = details["quantization_parameters"]
-        scale, zero_point = parameters["scales"][0], parameters["zero_points"][0]
-        codes = np.rint(images * (np.float32(1) / scale)) + zero_point
-    return np.clip(codes, limits.min, limits.max).astype(dtype)
 
 
 def random_images(flatbuffer: bytes, count: int, seed: int = 0) -> np.ndarray:

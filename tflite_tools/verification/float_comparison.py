@@ -18,11 +18,10 @@ from quantize_configs.keras_backend import keras
 from quantize_configs.model_graph import ModelGraph
 from quantize_configs.rewriting import as_quantizable
 from tflite_tools.flatbuffer import runtime
-from tflite_tools.flatbuffer.conversion_keys import OPTIONS_KEY
 from tflite_tools.flatbuffer.emitter import with_all_outputs
-from tflite_tools.flatbuffer.metadata import read_metadata
 from tflite_tools.flatbuffer.runtime import KernelSet
 from tflite_tools.verification.arguments import by_name
+from tflite_tools.verification.model_inputs import all_as_inputs
 
 if TYPE_CHECKING:
     import pathlib
@@ -151,8 +150,9 @@ def compare_float(
     """Compares a converted model with the float model it was quantized from.
 
     Args:
-      flatbuffer: Result of `convert`, with float32 inputs and outputs.
-      float_model: The model that was given to `quantize`, of `tf_keras` or Keras 3.
+      flatbuffer: Result of `convert`; images are rounded to what its inputs take.
+      float_model: The model that was given to `quantize`, of `tf_keras` or Keras 3, or the
+        `float_counterpart` of a quantized one.
       images: float32 [N, ...], as the model takes them; for several inputs a list in their order,
         or a dict by their names.
 
@@ -162,18 +162,12 @@ def compare_float(
 
     Raises:
       FlatbufferError: LiteRT cannot run the flatbuffer.
-      InvalidInputError: It has other inputs, no tensor in common with the model, or integer inputs.
+      InvalidInputError: It has other inputs, or no tensor in common with the model.
     """
     model = as_quantizable(as_tf_keras(float_model))
     graph = ModelGraph(model)
     arrays = dict(zip(graph.inputs, by_name(images, graph.inputs, "input"), strict=True))
     arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    options = (read_metadata(flatbuffer) or {}).get(OPTIONS_KEY, {})
-    if options.get("input_type", "float32") != "float32":
-        raise InvalidInputError(
-            "compare_float feeds the images of the float model. Convert with input_type='float32' "
-            f"for it. Received a file with input_type={options['input_type']!r}."
-        )
     debug = with_all_outputs(flatbuffer)
     count = len(next(iter(arrays.values())))
     if not count:
@@ -185,7 +179,8 @@ def compare_float(
     names: list[str] = []
     for start in range(0, count, CHUNK):
         chunk = {name: array[start : start + CHUNK] for name, array in arrays.items()}
-        received = runtime.run(debug, [chunk[name] for name in places], KernelSet.XNNPACK).outputs
+        given = all_as_inputs(flatbuffer, [chunk[name] for name in places])
+        received = runtime.run(debug, given, KernelSet.XNNPACK).outputs
         if tracked is None:
             names = [call.name for call in graph.calls if _is_shared(call, received)]
             if not names:

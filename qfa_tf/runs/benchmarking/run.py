@@ -270,7 +270,7 @@ def images_of_model(workdir: Workdir, name: str, content: bytes, count: int) -> 
     """
     from qfa_tf.runs.exporting.promises import resized_images
     from qfa_tf.runs.run_data import open_data
-    from tflite_tools.verification.devices import as_inputs
+    from tflite_tools.verification.model_inputs import as_inputs
 
     record = read_record(workdir, name)
     test = open_data(workdir, workdir.config()).test

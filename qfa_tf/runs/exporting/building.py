@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PIXEL_RANGE = (0.0, 1.0)
 """Of the images that training sees, see `qfa_tf.data`."""
 TEACHER_BATCH = 64
+FLOAT_IMAGES = 32
+"""That a file is compared on, tensor by tensor, with its own weights in float."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,6 +144,7 @@ class ModelBuilder:
     def verify(self, draft: Draft) -> VerifiedModel:
         """Compares a file with the simulation, integer by integer, and measures accuracies."""
         import tflite_tools
+        from quantize_configs import float_counterpart
 
         net, _ = self._restored
         supernet = self._measurement.evaluate(net, draft.architecture, draft.calibration, "test")
@@ -154,13 +157,18 @@ class ModelBuilder:
                 f"as many as fit {VERIFIED_BYTES >> 20} MiB.",
             )
         images = sample.read_images()
+        resized = resized_images(images, draft.architecture)
         report = tflite_tools.verify(
             draft.flatbuffer,
             draft.keras_model,
-            resized_images(images, draft.architecture),
+            resized,
             labels=sample.labels,
             float_answers=self._float_answers(images),
         )
+        in_float = float_counterpart(draft.keras_model)
+        few = resized[:: -(-len(resized) // FLOAT_IMAGES)]
+        against_float = tflite_tools.compare_float(draft.flatbuffer, in_float, few)
+        report = dataclasses.replace(report, against_float=against_float)
         accuracy = {
             "split": "test",
             "images": len(test),

@@ -130,4 +130,5 @@ def _point(
         links=tuple((path.name, os.path.relpath(path, folder.path)) for path in paths),
         runtimes=[table_row(row, images) for row in record.runtimes.get("runtimes", ())],
         runtime_images=images,
+        against_float=record.verification.get("against_float"),
     )
