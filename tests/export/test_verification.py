@@ -9,6 +9,8 @@ import tflite_tools
 from quantize_configs import (
     BitPolicy,
     InvalidInputError,
+    InvalidTypeError,
+    MissingFileError,
     calibrate,
     prepare_for_deployment,
     quantize,
@@ -179,3 +181,21 @@ def test_answers_of_the_float_model():
         flatbuffer, quantized, OTHERS, float_answers=wrong, kernel_sets=XNNPACK
     )
     assert report.equal_answers == 0
+
+
+def test_a_path_stands_for_its_bytes(two_of_each, tmp_path):
+    model, quantized, flatbuffer = two_of_each
+    path = tmp_path / "model.tflite"
+    path.write_bytes(flatbuffer)
+    images = [IMAGES[:2], OTHERS[:2]]
+    for function in (
+        lambda file: tflite_tools.verify(file, quantized, images, kernel_sets=XNNPACK),
+        lambda file: tflite_tools.compare_float(file, model, images),
+        lambda file: tflite_tools.inspect(file, delegation=False),
+    ):
+        expected = function(flatbuffer)
+        assert function(path) == function(str(path)) == expected
+        with pytest.raises(MissingFileError, match=r"There is no model at .*other.tflite"):
+            function(tmp_path / "other.tflite")
+        with pytest.raises(InvalidTypeError, match=r"bytes of a .tflite file or as its path.*int"):
+            function(3)

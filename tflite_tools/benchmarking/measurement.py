@@ -2,12 +2,9 @@
 
 import contextlib
 import dataclasses
-import os
-import pathlib
 import time
 from collections.abc import Iterator, Mapping
 
-from quantize_configs.errors import MissingFileError
 from tflite_tools.benchmarking.options import (
     BenchmarkOptionError,
     BenchmarkOptions,
@@ -16,6 +13,7 @@ from tflite_tools.benchmarking.options import (
 from tflite_tools.benchmarking.report import BenchmarkReport, combine
 from tflite_tools.devices.device import Device, Round
 from tflite_tools.devices.host import HostDevice, host_processor
+from tflite_tools.flatbuffer.content import ModelFile, content_of
 
 __all__ = ["BenchmarkReport", "benchmark", "benchmark_all", "host_processor", "open_device"]
 
@@ -24,7 +22,7 @@ DEVICES = ("host", "adb")
 
 
 def benchmark(
-    flatbuffer: bytes | str | os.PathLike,
+    flatbuffer: ModelFile,
     device: str = "host",
     num_threads: int = 1,
     warmup_runs: int = 5,
@@ -65,7 +63,7 @@ def benchmark(
     options = BenchmarkOptions(
         num_threads, warmup_runs, num_runs, min_seconds, rounds, cool_down, delegate, clock
     )
-    content = _content(flatbuffer)
+    content = content_of(flatbuffer)
     with open_device(device, files) as opened:
         return benchmark_all({"the model": content}, opened, options)["the model"]
 
@@ -157,12 +155,3 @@ def open_device(device: str, files: DeviceFiles | None = None) -> Iterator[Devic
         yield opened
     finally:
         opened.close()
-
-
-def _content(flatbuffer: bytes | str | os.PathLike) -> bytes:
-    if isinstance(flatbuffer, bytes | bytearray | memoryview):
-        return bytes(flatbuffer)
-    path = pathlib.Path(flatbuffer)
-    if not path.is_file():
-        raise MissingFileError(f"There is no model at {path}; export one or correct the path.")
-    return path.read_bytes()

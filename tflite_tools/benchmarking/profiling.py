@@ -1,8 +1,6 @@
 """How the time of a model divides among its operators, on this computer or a phone."""
 
 import itertools
-import os
-import pathlib
 import re
 from collections.abc import Sequence
 
@@ -18,6 +16,7 @@ from tflite_tools.benchmarking.options import BenchmarkOptions
 from tflite_tools.benchmarking.profile_report import MICROSECONDS, PROFILER, OperatorTime, Profile
 from tflite_tools.devices.device import Device
 from tflite_tools.devices.profile_output import ProfileRow, parse_profile
+from tflite_tools.flatbuffer.content import ModelFile, content_of
 from tflite_tools.flatbuffer.runtime import KernelSet
 
 UNMATCHED = "?"
@@ -43,7 +42,7 @@ _ANY_KERNEL = re.compile("|".join(_KERNELS.values()))
 
 
 def profile(
-    flatbuffer: bytes | str | os.PathLike,
+    flatbuffer: ModelFile,
     device: Device,
     options: BenchmarkOptions | None = None,
     *,
@@ -62,10 +61,7 @@ def profile(
       FlatbufferError: The bytes are no model.
       DeviceError: A phone cannot do it.
     """
-    if isinstance(flatbuffer, bytes | bytearray):
-        content = bytes(flatbuffer)
-    else:
-        content = pathlib.Path(flatbuffer).read_bytes()
+    content = content_of(flatbuffer)
     options = options or BenchmarkOptions()
     kernels = kernel_set_of(find_delegate(options.delegate)) or KernelSet.XNNPACK
     units = operator_units(content, kernels)

@@ -8,12 +8,12 @@ import dataclasses
 import functools
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 
+from tflite_tools.flatbuffer.content import ModelFile, content_of
 from tflite_tools.flatbuffer.conversion_keys import BITS_KEY, LABELS_KEY
 from tflite_tools.flatbuffer.damage import damage_said
 from tflite_tools.flatbuffer.metadata import read_metadata
@@ -124,7 +124,7 @@ class Inspection:
         return "\n".join(lines)
 
 
-def inspect(file: str | os.PathLike | bytes, *, delegation: bool = True) -> Inspection:
+def inspect(file: ModelFile, *, delegation: bool = True) -> Inspection:
     """Reads a .tflite file, of this package or of any other converter.
 
     Args:
@@ -133,11 +133,10 @@ def inspect(file: str | os.PathLike | bytes, *, delegation: bool = True) -> Insp
 
     Raises:
       FlatbufferError: The bytes are no model, or damaged.
-      OSError: The file cannot be read.
+      MissingFileError: There is no file at the path.
+      OSError: It cannot be read.
     """
-    content = (
-        bytes(file) if isinstance(file, bytes | bytearray) else pathlib.Path(file).read_bytes()
-    )
+    content = content_of(file)
     with damage_said(content):
         parsed = _parsed(content)
     return _with_delegation(parsed, content) if delegation else parsed

@@ -9,6 +9,7 @@ import numpy as np
 from quantize_configs.errors import InvalidInputError, QFAError
 from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
+from tflite_tools.flatbuffer.content import ModelFile, content_of
 from tflite_tools.flatbuffer.emitter import with_all_outputs
 from tflite_tools.flatbuffer.graph_reader import read_graph
 from tflite_tools.flatbuffer.inspection import inspect
@@ -134,7 +135,7 @@ class RuntimesReport:
 
 
 def compare_runtimes(
-    flatbuffer: bytes,
+    flatbuffer: ModelFile,
     images: np.ndarray | Sequence[np.ndarray],
     labels: np.ndarray | None = None,
     *,
@@ -149,7 +150,7 @@ def compare_runtimes(
     no output of the model has a sentence in the report; the others are reported all the same.
 
     Args:
-      flatbuffer: Bytes of a .tflite file.
+      flatbuffer: Bytes of a .tflite file, or its path.
       images: [N, ...] of the type of the model's input, or one such array for each input.
       labels: int [N] or [N, 1]; the answer is the largest entry of the first output.
       runtimes: Names, see `tflite_tools.runtimes.registry.RUNTIMES`, or runtimes of one's own;
@@ -163,6 +164,7 @@ def compare_runtimes(
       UnknownRuntimeError: There is no such runtime.
       InvalidInputError: The images do not fit the model, or the labels do not fit the images.
     """
+    flatbuffer = content_of(flatbuffer)
     chosen = chosen_runtimes(runtimes)
     inputs = _checked_inputs(flatbuffer, images)
     count = len(inputs[0])

@@ -11,6 +11,7 @@ from tflite_tools.devices.benchmark_output import CLASSIC
 from tflite_tools.devices.device import Device
 from tflite_tools.devices.errors import DeviceNotFoundError, DeviceOutputError
 from tflite_tools.flatbuffer import runtime
+from tflite_tools.flatbuffer.content import ModelFile, content_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ class DeviceComparison:
 
 
 def compare_device(
-    flatbuffer: bytes,
+    flatbuffer: ModelFile,
     device: Device,
     images: np.ndarray,
     *,
@@ -87,7 +88,7 @@ def compare_device(
     for bit; for accelerators it is XNNPACK. A phone starts its program once for each image.
 
     Args:
-      flatbuffer: Bytes of a .tflite file with one input and one output.
+      flatbuffer: Bytes of a .tflite file with one input and one output, or its path.
       device: From `tflite_tools.benchmarking.measurement.open_device`.
       images: [N, ...] of the input's type and shape.
       delegate: One of `tflite_tools.benchmarking.delegates.delegates()`.
@@ -97,6 +98,7 @@ def compare_device(
       InvalidInputError: The model has several inputs, or the images do not fit.
       DeviceError: The device cannot do it.
     """
+    flatbuffer = content_of(flatbuffer)
     chosen = find_delegate(delegate)
     interpreter = runtime.load(flatbuffer)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()

@@ -18,6 +18,7 @@ from quantize_configs.keras_backend import keras
 from quantize_configs.model_graph import ModelGraph
 from quantize_configs.rewriting import as_quantizable
 from tflite_tools.flatbuffer import runtime
+from tflite_tools.flatbuffer.content import ModelFile, content_of
 from tflite_tools.flatbuffer.emitter import with_all_outputs
 from tflite_tools.flatbuffer.runtime import KernelSet
 from tflite_tools.verification.arguments import by_name
@@ -143,14 +144,15 @@ class FloatReport:
 
 
 def compare_float(
-    flatbuffer: bytes,
+    flatbuffer: ModelFile,
     float_model: keras.Model,
     images: "np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]",
 ) -> FloatReport:
     """Compares a converted model with the float model it was quantized from.
 
     Args:
-      flatbuffer: Result of `convert`; images are rounded to what its inputs take.
+      flatbuffer: Result of `convert`, or the path of a file with it; images are rounded to what
+        its inputs take.
       float_model: The model that was given to `quantize`, of `tf_keras` or Keras 3, or the
         `float_counterpart` of a quantized one.
       images: float32 [N, ...], as the model takes them; for several inputs a list in their order,
@@ -164,6 +166,7 @@ def compare_float(
       FlatbufferError: LiteRT cannot run the flatbuffer.
       InvalidInputError: It has other inputs, or no tensor in common with the model.
     """
+    flatbuffer = content_of(flatbuffer)
     model = as_quantizable(as_tf_keras(float_model))
     graph = ModelGraph(model)
     arrays = dict(zip(graph.inputs, by_name(images, graph.inputs, "input"), strict=True))

@@ -12,6 +12,7 @@ from quantize_configs.forward import forward_function
 from quantize_configs.kernels.registry import DEFAULT
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.arithmetic.kernel_sets import KernelSet, kernels_of
+from tflite_tools.flatbuffer.content import ModelFile, content_of
 from tflite_tools.flatbuffer.conversion_keys import OPTIONS_KEY, PIXELS_KEY
 from tflite_tools.flatbuffer.metadata import read_metadata, with_metadata
 from tflite_tools.flatbuffer.task_metadata import without_task_metadata
@@ -175,7 +176,7 @@ class VerificationReport:
 
 
 def verify(
-    flatbuffer: bytes,
+    flatbuffer: ModelFile,
     model: "keras.Model",
     images: Images,
     *,
@@ -189,7 +190,7 @@ def verify(
     """Measures whether a converted model keeps its promises.
 
     Args:
-      flatbuffer: Result of `convert`.
+      flatbuffer: Result of `convert`, or the path of a file with it.
       model: The model it was converted from.
       images: float32 [N, height, width, channels], as the model takes them; for several inputs a
         list in their order, or a dict by their names.
@@ -208,6 +209,7 @@ def verify(
       ForeignModelError: `flatbuffer` does not come from `model`.
       InvalidInputError: The images or labels do not fit the model, or there is none.
     """
+    flatbuffer = content_of(flatbuffer)
     wrapped = WrappedModel(model, frozen=True)
     arrays = _checked_images(model, wrapped.graph.inputs, images)
     count = len(arrays[0])
