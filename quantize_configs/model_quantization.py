@@ -9,6 +9,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
     QuantizeWrapper,
 )
 
+from quantize_configs.added_names import GIVEN, NARROWED, READ, refuse_taken_names
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bias_corrections import mark_untrained
 from quantize_configs.bit_policy import BitPolicy
@@ -100,6 +101,7 @@ def quantize(
     if tensor_quantizers:
         require_sizes(model)
     graph = ModelGraph(model)
+    refuse_taken_names(graph)
     linear = [call.name for call in graph.calls if call.role is Role.LINEAR]
     policy.check_names(linear)
     _check_float_layers(float_layers, linear, policy, tensor_quantizers)
@@ -218,7 +220,7 @@ def _wrap_layers(
         """The tensor as a layer reads it."""
         if not tensor_quantizers or not placement.reads_narrowed(reader, name):
             return tensors[name]
-        narrowed = f"{name}.narrowed"
+        narrowed = f"{name}.{NARROWED}"
         if narrowed not in tensors:
             tensors[narrowed] = identity(narrowed, fixed_quantizer(TENSOR_BITS), tensors[name])
         return tensors[narrowed]
@@ -230,7 +232,7 @@ def _wrap_layers(
             tensor = keras.Input(layer.input_shape[0][1:], name=layer.name, dtype=layer.dtype)
             tensors[call.name] = source = tensor
             if quantizer := tensor_quantizer(call.name):
-                tensors[call.name] = identity(f"{call.name}.quantized", quantizer, tensor)
+                tensors[call.name] = identity(f"{call.name}.{GIVEN}", quantizer, tensor)
             inputs[call.name] = source
             continue
         weight_quantizer = float_bits = None
@@ -242,7 +244,7 @@ def _wrap_layers(
             weight_quantizer = make_weight_quantizer(call.layer, pair[0])
             wide = pair[1] == WIDE_BITS
             quantizer = fixed_quantizer(WIDE_BITS) if wide else input_quantizer(call.name, pair[1])
-            arguments = [identity(f"{call.name}.input", quantizer, arguments[0])]
+            arguments = [identity(f"{call.name}.{READ}", quantizer, arguments[0])]
         config = LayerQuantizeConfig(weight_quantizer, tensor_quantizer(call.name), float_bits)
         arguments = arguments if isinstance(call.layer, MERGING_LAYERS) else arguments[0]
         layer = call.layer if take_layers else copied(call.layer, call.layer.input_shape)

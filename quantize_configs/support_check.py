@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from quantize_configs.added_names import refuse_taken_names
 from quantize_configs.editable_graph import EditableGraph
 from quantize_configs.errors import UnsupportedError
 from quantize_configs.keras3_bridge import as_tf_keras
@@ -104,6 +105,7 @@ def check_support(model: keras.Model) -> SupportReport:
     in_float = []
     if not refused:
         calls = ModelGraph(graph.rebuilt(), refuse)
+        refuse_taken_names(calls, refuse)
         in_float = [
             (call.name, call.kind.function(call.layer) if call.kind.function else "function")
             for call in calls.calls

@@ -85,3 +85,17 @@ def test_what_is_computed_in_float():
     assert report.supported
     assert dict(report.in_float) == {"conv.function": "gelu", "norm": "layer_normalization"}
     assert "in float  gelu: conv.function" in str(report)
+
+
+@pytest.mark.parametrize("taken", ["conv.input", "images.quantized", "images.narrowed"])
+def test_names_of_added_layers_are_refused(taken):
+    """Faults 16."""
+    image = keras.Input((8, 8, 3), name="images")
+    x = layers.ReLU(name=taken)(layers.Conv2D(4, 3, name="conv")(image))
+    model = keras.Model(image, x)
+    (refusal,) = check_support(model).refused
+    assert refusal.layer == taken
+    assert f"Layer {taken!r} (ReLU) has the name that the quantizer beside" in refusal.reason
+    with pytest.raises(UnsupportedLayerError) as caught:
+        quantize(model, BitPolicy())
+    assert str(caught.value) == refusal.reason
