@@ -2,6 +2,7 @@ from .activations import HardSigmoid, HardSwish
 from .batch_quantizer import BatchQuantizer
 from .bit_policy import BitPolicy
 from .calibration import calibrate
+from .collapsed_ranges import CollapsedRangeWarning
 from .deployment import prepare_for_deployment
 from .distillation import distill
 from .errors import (
@@ -36,6 +37,7 @@ __all__ = [
     "BatchQuantizer",
     "BitPolicy",
     "BitWidthScheme",
+    "CollapsedRangeWarning",
     "DamagedFileError",
     "ExistingFileError",
     "HardSigmoid",

@@ -20,6 +20,8 @@ channel move to whole units of the bias of an integer convolution, 1/127 of a by
 The range of any other 8-bit tensor is often that of integer sums, and its scale a simple fraction
 of their unit, so that many sums would be ties. It is widened by a tiny part that moves them off.
 
+Ranges that no kernel rounds to are widened first (`collapsed_ranges`).
+
 Afterwards the layers compute, outside training, with integers (`integer_sums`), and Keras gives the
 codes that LiteRT gives, with the kernels that the model is prepared for.
 """
@@ -30,6 +32,7 @@ import numpy as np
 
 from quantize_configs import integer_sums, weight_containers
 from quantize_configs.bit_widths import WIDE_BITS
+from quantize_configs.collapsed_ranges import widen_collapsed
 from quantize_configs.float_folding import as_float16, channel_gain
 from quantize_configs.folding import fold_linear, fused_tail, normalization_as_affine
 from quantize_configs.grid_placement import TENSOR_BITS
@@ -63,6 +66,9 @@ def prepare_for_deployment(
 ) -> None:
     """Adjusts 8-bit ranges and biases of a calibrated quantized model in place.
 
+    Ranges that have collapsed are widened to the narrowest that a kernel rounds to, with a
+    `CollapsedRangeWarning`.
+
     Args:
       model: Result of `quantize`, trained and calibrated.
       weight_container: The one the model will be converted with (see `tflite_tools.convert`),
@@ -80,6 +86,7 @@ def prepare_for_deployment(
     check_container(runtime, weight_container)
     forget_deployment(model)
     wrapped = WrappedModel(model)
+    widen_collapsed(wrapped)
     of_images = {_align_image(wrapped, name) for name in wrapped.graph.inputs}
     for name in wrapped.quantized_outputs():
         if name not in of_images:
