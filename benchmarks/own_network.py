@@ -8,7 +8,8 @@ names some of them):
 
 - float: the network of He et al. (https://arxiv.org/abs/1512.03385, section 4.2) at 28 px, trained
   for `FLOAT_STEPS` steps of 32 images, and TFLite's full-integer file of it (tflite_8);
-- compressed: `qfa_tf.compress` with a quarter of those bytes, `STEPS` steps;
+- compressed: `qfa_tf.compress` with a quarter of those bytes, `STEPS` steps, the last half of which
+  trains the chosen subnet alone;
 - uniform_4, uniform_3, uniform_2: the float network through `quantize_configs.quantize` with so
   many bits for weights and inputs (8 at the ends), trained by as many steps with the same loss;
 - mobilenet_v3: a subnet of MobileNetV3 of about as many bytes as the compressed file, alone and
@@ -49,7 +50,7 @@ layers = keras.layers
 DATA = "idx:/usr/share/datasets/fashion-mnist"
 SPLITS = {"search_validation": 3000, "calibration": 512}
 SIZE, CLASSES, BATCH, SEED = 28, 10, 32, 0
-FLOAT_STEPS, STEPS = 1000, 500
+FLOAT_STEPS, STEPS = 1000, 1000
 FLOAT_RATE, RATE, WARMUP, CLIP_NORM, SAVE_EVERY = 0.08, 0.02, 100, 5.0, 100
 SHARE = 4
 """Of the bytes of TFLite's file."""
@@ -58,7 +59,7 @@ SPACE = {
     "activation_bits": (8,),
     "width_ratios": (0.25, 0.5, 0.75, 1.0),
 }
-SEARCH = {"population": 10, "generations": 4}
+SEARCH = {"population": 16, "generations": 4}
 CANDIDATES = 4096
 """Random subnets of MobileNetV3, of which the one with most work in about our bytes is taken."""
 

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,14 @@ import rich.console
 from ml_collections import ConfigDict
 
 from qfa_tf.compression.baselines import baselines
+from qfa_tf.compression.budget import constraints_of, parse_budget, require_attainable
 from qfa_tf.cost import CostModel
 from qfa_tf.latency.measurement import TableSettings, measure_latency_table
+from qfa_tf.runs.architecture_files import write_architecture
 from qfa_tf.runs.errors import ConfigError, WorkdirError
-from qfa_tf.runs.functions import export, search_subnets, train
+from qfa_tf.runs.exporting.budget import FILE
+from qfa_tf.runs.exporting.terms import broken_terms
+from qfa_tf.runs.functions import export, finetune, search_subnets, train
 from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.run_data import open_data
@@ -29,8 +32,9 @@ if TYPE_CHECKING:
     from qfa_tf.runs.exporting.records import ModelRecord
 
 MODEL, DATA, TABLE, NAME = "float_model.keras", "data.npz", "host.json", "compressed"
-UNITS = {"b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
-_AMOUNT = re.compile(r"\s*([0-9.]+)\s*([A-Za-z]+)\s*")
+CHOSEN = "architecture.json"
+TUNING_SHARE = 0.5
+MOST_STEPS_PER_EPOCH = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +42,18 @@ class Compression:
     """What `compress` made.
 
     Attributes:
+      workdir: Of the exported network.
       record: Of the exported network: file, costs, accuracies, verification.
+      untuned: The same of the subnet as the supernet has it; `record` itself where tuning was left
+        out, or brought nothing.
       float_accuracy: Of the model, share of the test images.
       tflite_bytes: Of the model as TFLite's converter makes it with 8 bits; None if it fails.
       tflite_accuracy: Of that file, share of the test images; None if it fails.
     """
 
+    workdir: Workdir
     record: "ModelRecord"
+    untuned: "ModelRecord"
     float_accuracy: float
     tflite_bytes: int | None
     tflite_accuracy: float | None
@@ -54,6 +63,9 @@ class Compression:
         rows = [("float model", self.float_accuracy, None)]
         if self.tflite_bytes is not None:
             rows.append(("TFLite, 8 bits", self.tflite_accuracy, self.tflite_bytes))
+        if self.untuned is not self.record:
+            untuned = self.untuned
+            rows.append(("without tuning", untuned.accuracy["litert"], untuned.file_bytes))
         rows.append((self.record.name, self.record.accuracy["litert"], self.record.file_bytes))
         width = max(len(name) for name, *_ in rows)
         return "\n".join(
@@ -61,32 +73,6 @@ class Compression:
             + ("" if size is None else f"  {size:>12,} bytes")
             for name, accuracy, size in rows
         )
-
-
-def parse_budget(budget: str) -> tuple[float | None, float | None]:
-    """(bytes, milliseconds) of a budget such as "2 MB and 8 ms"; None for what it does not name.
-
-    Raises:
-      ConfigError: It names something else.
-    """
-    size = latency = None
-    for part in budget.split(" and "):
-        match = _AMOUNT.fullmatch(part)
-        unit = match.group(2).lower() if match else ""
-        try:
-            amount = float(match.group(1)) if match else 0.0
-        except ValueError:
-            amount = 0.0
-        if amount > 0 and unit in UNITS and size is None:
-            size = amount * UNITS[unit]
-        elif amount > 0 and unit == "ms" and latency is None:
-            latency = amount
-        else:
-            raise ConfigError(
-                "A budget is a size, a latency on this machine or both, such as '2 MB', '8 ms' or "
-                f"'2 MB and 8 ms' (units: B, kB, MB, KiB, MiB, ms). Received: {budget!r}."
-            )
-    return size, latency
 
 
 def compress(
@@ -98,6 +84,7 @@ def compress(
     workdir: str | os.PathLike,
     batch_size: int = 64,
     learning_rate: float = 0.02,
+    tuning_share: float = TUNING_SHARE,
     generations: int = 12,
     population: int = 40,
     pixel_range: tuple[float, float] = (0.0, 1.0),
@@ -109,17 +96,20 @@ def compress(
 ) -> Compression:
     """Makes a supernet of a trained model, trains and searches it, and exports what fits a budget.
 
-    The model is the first state of the supernet and its teacher. All is kept in the workdir: the
-    same call continues after a kill, and does nothing twice.
+    The model is the first state of the supernet and its teacher. With the last part of the steps
+    the chosen subnet is trained alone, by the same teacher; where that brings nothing on the images
+    of the search, it is exported as the supernet has it. All is kept in the workdir: the same call
+    continues after a kill, and does nothing twice.
 
     Args:
       model: Functional `tf_keras` classifier, or the path of one.
       train_data: (images, labels), or the name of a data set as `qfa_tf.data.load` takes it.
       budget: Such as "2 MB and 8 ms"; latencies are those of this machine, one thread.
-      steps: Of the training.
+      steps: Of the training, all in all.
       workdir: Folder of the run, made if missing.
       batch_size: Of the training.
-      learning_rate: Its largest value.
+      learning_rate: Its largest value, and that of the tuning.
+      tuning_share: Share of the steps that train the chosen subnet alone; 0 leaves that out.
       generations: Of the search.
       population: Of the search.
       pixel_range: See `SearchSpace.from_model`.
@@ -139,24 +129,35 @@ def compress(
     require_packages("Compressing", "ai_edge_litert", "flatbuffers", "pymoo", "matplotlib")
     console = console or new_console()
     size, latency = parse_budget(budget)
+    if not 0 <= tuning_share < 1:
+        raise ConfigError(
+            f"tuning_share is a part of the steps, from 0 to below 1. Received: {tuning_share}."
+        )
     say(console, "Loading TensorFlow and the model.")
     load_tensorflow()
-    from qfa_tf.keras_models.loading import as_model
+    from qfa_tf.keras_models.loading import as_model, of_unit_pixels
 
-    model = _of_unit_pixels(as_model(model), pixel_range)
+    model = of_unit_pixels(as_model(model), pixel_range)
     options = {"weight_bits": (2, 4, 8), **space}
     found = SearchSpace.from_model(model, **options)
+    _require_classifier(found)
     if not isinstance(train_data, str):
         _require_fit(found, train_data)
-    constraints, tables = [], []
+    most: dict[str, float] = {}
+    tables: list[str] = []
+    cost = CostModel(found)
     if size is not None:
-        _require_attainable(CostModel(found), "tflite_bytes", size, "bytes")
-        constraints.append(f"tflite_bytes<={size:.0f}")
+        require_attainable(cost, "tflite_bytes", size, "bytes")
+        most["tflite_bytes"] = size
     folder = Workdir(workdir).path
     folder.mkdir(parents=True, exist_ok=True)
     model_file = _keep_model(model, folder / MODEL)
     data = train_data if isinstance(train_data, str) else _keep_data(train_data, folder / DATA)
-    config = _config(found, str(model_file), data, steps, batch_size, learning_rate)
+    per_epoch = overrides.get("steps_per_epoch", max(1, min(MOST_STEPS_PER_EPOCH, steps // 4)))
+    tuning_epochs = int(tuning_share * steps) // per_epoch
+    supernet_steps = steps - tuning_epochs * per_epoch
+    config = _config(found, str(model_file), data, supernet_steps, batch_size, learning_rate)
+    config.training.steps_per_epoch = per_epoch
     run = folder / "run"
     say(console, str(found.describe()).splitlines()[0])
     if latency is not None:
@@ -164,47 +165,69 @@ def compress(
         measured, _ = measure_latency_table(path, found, settings=table, console=console)
         metric = f"latency_ms@{measured.name}"
         cost = CostModel(found, latency_tables={measured.name: measured})
-        _require_attainable(cost, metric, latency, "ms")
+        require_attainable(cost, metric, latency, "ms")
         tables.append(str(path))
-        constraints.append(f"{metric}<={latency:g}")
+        most[metric] = latency
     train(run, config, native_kernels=native_kernels, console=console, **overrides)
     settings: dict[str, Any] = {
-        "constraints": constraints,
+        "constraints": constraints_of(cost, most),
         "latency_tables": tables,
         "population": population,
         "generations": generations,
     }
     search_subnets(run, name=NAME, workers=0, console=console, **settings)
-    record = export(run, search=NAME, console=console)
+    untuned = export(run, search=NAME, console=console)
+    where, record = Workdir(run), untuned
+    if tuning_epochs:
+        chosen = folder / CHOSEN
+        write_architecture(untuned.architecture, chosen)
+        tuned = finetune(
+            run,
+            architecture_file=chosen,
+            epochs=tuning_epochs,
+            learning_rate=learning_rate,
+            native_kernels=native_kernels,
+            console=console,
+        )
+        if tuned.gain > 0:
+            where, record = _tuned(tuned.workdir, untuned, console)
     data_set = open_data(Workdir(run), Workdir(run).config())
     float_accuracy, baseline = baselines(model, data_set)
-    found_size, found_accuracy = baseline or (None, None)
-    result = Compression(record, float_accuracy, found_size, found_accuracy)
+    result = Compression(where, record, untuned, float_accuracy, *(baseline or (None, None)))
     say(console, str(result))
     return result
 
 
-def _of_unit_pixels(model: Any, pixel_range: tuple[float, float]) -> Any:
-    """The model as one of images from 0 to 1."""
-    from quantize_configs.keras_backend import keras
+def _tuned(
+    workdir: Workdir, untuned: "ModelRecord", console: rich.console.Console
+) -> tuple[Workdir, "ModelRecord"]:
+    """The file of the tuned subnet, with the budget; the other one where it breaks that."""
+    record = export(workdir.path, console=console)
+    terms = tuple(
+        dataclasses.replace(term, measured=float(record.file_bytes))
+        if term.source == FILE
+        else term
+        for term in untuned.budget
+    )
+    record = dataclasses.replace(record, budget=terms)
+    record.write(workdir)
+    for term in terms:
+        say(console, f"Budget: {term}")
+    if broken_terms(terms):
+        return workdir.path.parent.parent, untuned
+    return workdir, record
 
-    low, high = pixel_range
-    if (low, high) == (0.0, 1.0):
-        return model
-    image = keras.Input(model.input_shape[1:], name="image")
-    pixels = keras.layers.Rescaling(high - low, low, name="pixels")(image)
-    return keras.Model(image, model(pixels), name=model.name)
 
-
-def _require_attainable(cost: CostModel, metric: str, most: float, unit: str) -> None:
-    """Refuses a budget that no subnet keeps, with the bounds."""
-    low, high = cost.bounds(metric, cost.space.restrict())
-    if most < low:
-        shown = "{:,.0f}" if unit == "bytes" else "{:.3g}"
-        told, least, largest = (shown.format(value) for value in (most, low, high))
+def _require_classifier(space: SearchSpace) -> None:
+    """Refuses models whose outputs are no logits of classes."""
+    network = space.network
+    name = network.outputs[0]
+    is_vector = network.is_vector(name) or network.size(name, space.resolutions[-1]) == 1
+    if len(network.outputs) > 1 or not is_vector:
         raise ConfigError(
-            f"No subnet has {told} {unit}: they have from {least} to {largest}. Take a larger "
-            "budget, or more elastic choices (weight_bits, width_ratios, residual_widths)."
+            "compress takes a classifier, with one output of a number for each class; the model "
+            f"has the outputs {list(network.outputs)}{'' if is_vector else ', maps'}. For other "
+            "heads use QFASupernet.from_model and compile(loss=...)."
         )
 
 
@@ -217,11 +240,11 @@ def _require_fit(space: SearchSpace, pair: tuple[np.ndarray, np.ndarray]) -> Non
             f"The model reads images [N, height, width, {channels}]. Received: {images.shape}."
         )
     integers = labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
-    if len(space.network.outputs) > 1 or not integers or len(labels) != len(images):
+    if not integers or len(labels) != len(images):
         raise ConfigError(
-            f"compress takes a classifier and integer labels [{len(images)}]; the model has the "
-            f"outputs {list(space.network.outputs)}. Received: labels {labels.shape} of "
-            f"{labels.dtype}. For other heads use QFASupernet.from_model and compile(loss=...)."
+            f"compress takes a classifier and integer labels [{len(images)}]. Received: labels "
+            f"{labels.shape} of {labels.dtype}. For other heads use QFASupernet.from_model and "
+            "compile(loss=...)."
         )
     if labels.min() < 0 or labels.max() >= classes:
         raise ConfigError(
@@ -271,7 +294,6 @@ def _config(
     config.training = ConfigDict(
         {
             "batch_size": batch_size,
-            "steps_per_epoch": max(1, min(100, steps // 4)),
             "stage_bits": (bits,),
             "stage_steps": (steps,),
             "learning_rate": learning_rate,

@@ -27,3 +27,18 @@ def as_model(model: Any) -> Any:
         raise DamagedFileError(
             f"{path} is no model that tf_keras can load: {str(error).strip().splitlines()[0]}"
         ) from error
+
+
+def of_unit_pixels(model: keras.Model, pixel_range: tuple[float, float]) -> keras.Model:
+    """A model of pixels in a range as one of images from 0 to 1, by a Rescaling in front of it.
+
+    Args:
+      model: Functional, with one input.
+      pixel_range: What 0 and 1 of an image are for the model.
+    """
+    low, high = pixel_range
+    if (low, high) == (0.0, 1.0):
+        return model
+    image = keras.Input(model.input_shape[1:], name="image")
+    pixels = keras.layers.Rescaling(high - low, low, name="pixels")(image)
+    return keras.Model(image, model(pixels), name=model.name)

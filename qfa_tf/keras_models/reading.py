@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from qfa_tf.keras_models.layers import READERS
+from qfa_tf.keras_models.loading import of_unit_pixels
 from qfa_tf.keras_models.site_values import SiteValues
 from qfa_tf.keras_models.writer import NetworkWriter
 from qfa_tf.network import Network
@@ -46,7 +47,7 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
     Args:
       model: Functional or sequential model of `tf_keras` or Keras 3, with one input.
       pixel_range: What 0 and 1 of an image in this package are for the model; (0, 255) for a model
-        of bytes.
+        of bytes. Without a Rescaling of its own the network gets one.
 
     Raises:
       InvalidTypeError, InvalidInputError: `model` is no built functional `tf_keras` model.
@@ -59,6 +60,8 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
     _refuse_rewritten(model)
     plain = as_quantizable(model)
     graph = ModelGraph(plain)
+    if tuple(pixel_range) != (0.0, 1.0) and not _rescales(graph):
+        return read_model(of_unit_pixels(model, pixel_range))
     writer = NetworkWriter(graph, pixel_range)
     for call in graph.calls:
         try:
@@ -70,6 +73,12 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
     ends = [plain.get_layer(writer.layer_of(name)).output for name in graph.outputs]
     logits = keras.Model(plain.input, ends if len(ends) > 1 else ends[0], name=model.name)
     return ModelReading(model.name, network, writer.values, logits, pixel_range)
+
+
+def _rescales(graph: ModelGraph) -> bool:
+    """Whether nothing but a Rescaling, which takes the range of the pixels in, reads the image."""
+    readers = [call for name in graph.inputs for call in graph.readers(name)]
+    return all(isinstance(call.layer, keras.layers.Rescaling) for call in readers)
 
 
 def unsupported(call: LayerCall) -> UnsupportedLayerError:

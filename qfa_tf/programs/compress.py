@@ -1,7 +1,7 @@
 """Compresses a trained Keras model to a budget: supernet, training, search and export in one call.
 
-The model is the start of the supernet and its teacher. Everything is kept in the workdir, and the
-same command continues after a kill.
+The model is the start of the supernet and its teacher. The last half of the steps trains the chosen
+subnet alone. Everything is kept in the workdir, and the same command continues after a kill.
 
 Examples:
   python apps/compress.py --model=model.keras --data=folder:photos --budget="2 MB" --steps=2000 \
@@ -26,6 +26,9 @@ def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "Folder of the run, made if missing.")
     flags.DEFINE_integer("batch_size", 64, "Of the training.", lower_bound=1)
     flags.DEFINE_float("learning_rate", 0.02, "Its largest value.", 0.0)
+    flags.DEFINE_float(
+        "tuning_share", 0.5, "Share of the steps that train the chosen subnet alone.", 0.0
+    )
     flags.DEFINE_integer("population", 40, "Of the search.", lower_bound=2)
     flags.DEFINE_integer("generations", 12, "Of the search.", lower_bound=1)
     flags.DEFINE_bool("bytes", False, "The model reads pixels from 0 to 255.")
@@ -45,6 +48,7 @@ def main() -> None:
         workdir=FLAGS.workdir,
         batch_size=FLAGS.batch_size,
         learning_rate=FLAGS.learning_rate,
+        tuning_share=FLAGS.tuning_share,
         population=FLAGS.population,
         generations=FLAGS.generations,
         pixel_range=(0.0, 255.0) if FLAGS.bytes else (0.0, 1.0),

@@ -11,6 +11,7 @@ LARGEST_RESOLUTION, FULL_DEPTH, ONE_BIT_WIDTH = 0.4, 0.3, 0.3
 """Shares of the QFA recipe: genomes at the largest resolution, at full depth, of equal bits."""
 _DRAWN_PER_WANTED = 10
 _ANCHORED_PER_WANTED = 5
+_BRIDGED_PER_WANTED = 50
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -27,7 +28,9 @@ def sample_feasible(
     """Draws up to n different feasible genomes, canonical int32[<= n, n_genes].
 
     The smallest and the largest genome come first, if they are feasible. Then random genomes; as
-    long as these do not suffice, random ones crossed with more and more of a feasible extreme one.
+    long as these do not suffice, random ones crossed with more and more of a feasible extreme one;
+    at last mixtures of the extremes, which lie at all costs between theirs and so between bounds
+    from below and above, too.
 
     Args:
       rng: Source of randomness.
@@ -56,7 +59,13 @@ def sample_feasible(
         genomes = draw(rng, _ANCHORED_PER_WANTED * n)
         keep = rng.random(genomes.shape) < share
         collect(np.where(keep, anchors[rng.integers(len(anchors), size=len(genomes))], genomes))
-    return np.array(list(found.values())[:n], np.int32).reshape(-1, subspace.space.n_genes)
+    if len(found) < n:
+        genomes = draw(rng, _BRIDGED_PER_WANTED * n)
+        towards_largest = rng.random(len(genomes))[:, None] > rng.random(genomes.shape)
+        keep = rng.random(genomes.shape) < rng.random(len(genomes))[:, None]
+        collect(np.where(keep, np.where(towards_largest, ends[1], ends[0]), genomes))
+    chosen = list(found.values())[:n]
+    return np.array(chosen, np.int32).reshape(len(chosen), subspace.space.n_genes)
 
 
 class RecipeDraw:

@@ -44,10 +44,9 @@ class SubnetSampler:
         self._shared = tf.constant(np.where(is_kernel, 1, np.where(is_bits, 2, 0)), tf.int32)
         tables = [_choice_table(genes, bits) for bits in stage_bits]
         width = max(table.shape[1] for table, _ in tables)
-        self._choices = tf.constant(
-            [np.pad(table, ((0, 0), (0, width - table.shape[1]))) for table, _ in tables], tf.int32
-        )
-        self._quantized_counts = tf.constant([counts for _, counts in tables], tf.int32)
+        padded = [np.pad(table, ((0, 0), (0, width - table.shape[1]))) for table, _ in tables]
+        self._choices = tf.constant(np.stack(padded), tf.int32)  # also of a space without genes
+        self._quantized_counts = tf.constant(np.stack([counts for _, counts in tables]), tf.int32)
         has_float = [FLOAT_BITS in bits for bits in stage_bits]
         float_bits = np.array(has_float, np.int32)[:, None] * is_bits.astype(np.int32)
         self._counts = self._quantized_counts + float_bits

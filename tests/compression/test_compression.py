@@ -5,7 +5,9 @@ import pytest
 from rich.console import Console
 
 import qfa_tf
+from qfa_tf import CostModel, SearchSpace
 from qfa_tf.compression import parse_budget
+from qfa_tf.compression.budget import USED, constraints_of
 from qfa_tf.errors import QFAError
 from qfa_tf.latency.measurement import TableSettings
 from quantize_configs.keras_backend import keras
@@ -62,6 +64,29 @@ def test_a_budget_that_no_subnet_keeps_is_refused_before_any_work(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 1.5])
+def test_a_search_is_told_to_use_the_budget(share):
+    ratios = {"width_ratios": tuple(np.arange(1, 17) / 16), "width_divisor": 1}
+    space = SearchSpace.from_model(tiny_model(), optional_blocks=False, **ratios)
+    cost = CostModel(space)
+    low, high = cost.bounds("tflite_bytes", space.restrict())
+    most = low + share * (high - low)
+    upper, lower = constraints_of(cost, {"tflite_bytes": most})
+    assert upper == f"tflite_bytes<={most}"
+    least = float(lower.removeprefix("tflite_bytes>="))
+    assert least == pytest.approx(USED * min(most, high), rel=0.005)
+
+
+def test_a_budget_that_no_subnet_uses_up_is_only_kept():
+    one = {"weight_bits": (8,), "activation_bits": (8,), "width_ratios": (1.0,)}
+    space = SearchSpace.from_model(tiny_model(), optional_blocks=False, **one)
+    cost = CostModel(space)
+    high = cost.bounds("tflite_bytes", space.restrict())[1] + 0.5
+    assert constraints_of(cost, {"tflite_bytes": high}) == [f"tflite_bytes<={high}"]
+    both = {"tflite_bytes": high, "macs": 1e9}
+    assert constraints_of(cost, both) == [f"tflite_bytes<={high}", "macs<=1000000000"]
+
+
 def test_a_latency_that_no_subnet_has_is_refused_before_training(tmp_path):
     with pytest.raises(QFAError, match=r"No subnet has 1e-06 ms: they have from [\d.e-]+ to"):
         qfa_tf.compress(
@@ -90,6 +115,26 @@ def test_data_that_does_not_fit_the_model_is_refused_before_any_work(data, messa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("data", ["digits", None])
+@pytest.mark.parametrize("is_map", [False, True])
+def test_models_that_do_not_classify_are_refused(data, is_map, tmp_path):
+    tiny = tiny_model()
+    pooled, mapped = tiny.get_layer("pool").output, tiny.get_layer("sum").output
+    other = layers.Dense(2, name="other")(pooled)
+    outputs = layers.Conv2D(3, 1, name="pixels")(mapped) if is_map else [*tiny.outputs, other]
+    model = keras.Model(tiny.input, outputs, name="two")
+    options = {"budget": "8 kB", "steps": 4, "workdir": tmp_path, "console": QUIET}
+    with pytest.raises(QFAError, match="compress takes a classifier, with one output"):
+        qfa_tf.compress(model, data or pictures(), **options)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_of_tuning_that_is_none_is_refused(share, tmp_path):
+    options = {"budget": "8 kB", "steps": 4, "workdir": tmp_path, "console": QUIET}
+    with pytest.raises(QFAError, match="tuning_share is a part of the steps"):
+        qfa_tf.compress(tiny_model(), pictures(), tuning_share=share, **options)
+
+
 def test_compression_in_one_call_and_again(tmp_path):
     keras.utils.set_random_seed(0)
     model, data = tiny_model(), pictures()
@@ -107,7 +152,14 @@ def test_compression_in_one_call_and_again(tmp_path):
         "console": QUIET,
     }
     found = qfa_tf.compress(model, data, **options)
-    assert found.record.file_bytes <= 6000
+    tuned = found.workdir.path
+    assert found.record is found.untuned or tuned.parent == tmp_path / "run" / "finetuned"
+    assert list(tmp_path.glob("run/finetuned/*/checkpoints"))
+    assert found.untuned.architecture == found.record.architecture
+    for record in (found.record, found.untuned):
+        terms = {term.constraint: term.measured for term in record.budget}
+        assert terms["tflite_bytes<=6000"] == record.file_bytes <= 6000
+    found.record.check_file(found.workdir)
     equal = found.record.accuracy["equal_answers"]
     assert found.record.verification["equal_answers"] == equal
     assert 1 / 3 < equal <= 1

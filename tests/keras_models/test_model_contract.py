@@ -72,6 +72,36 @@ def test_the_function_of_the_model_is_kept(model, net, images):
     )
 
 
+@pytest.mark.parametrize("has_rescaling", [False, True])
+def test_pixels_of_another_range(has_rescaling):
+    x = image = keras.Input((8, 8, 1), name="picture")
+    if has_rescaling:
+        x = keras.layers.Rescaling(1 / 127.5, -1.0, name="own")(x)
+    x = keras.layers.Conv2D(8, 3, 2, activation="relu", name="stem")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(image, keras.layers.Dense(3, name="answer")(x), name="of_bytes")
+    low, high = pixel_range = (0.0, 255.0) if has_rescaling else (-1.0, 3.0)
+    net = QFASupernet.from_model(model, weight_bits=(4, 8), pixel_range=pixel_range)
+    pixels = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
+    calibration = net.calibration_of_model()
+    answers = net.answers_in_float(pixels, calibration.architecture, calibration)
+    np.testing.assert_allclose(answers, model(pixels * (high - low) + low), atol=1e-5)
+    np.testing.assert_allclose(answers, net.teacher(pixels), atol=1e-5)
+
+
+def test_a_network_without_choices_trains():
+    image = keras.Input((8, 8, 1), name="picture")
+    x = keras.layers.Conv2D(8, 3, activation="relu", name="stem")(image)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    net = QFASupernet.from_model(keras.Model(image, keras.layers.Dense(3, name="answer")(x)))
+    assert (net.space.size(), net.space.n_genes) == (1, 0)
+    training = QFATraining(stages=(TrainingStage((8,)),), random_subnets=1, distillation="external")
+    net.compile("sgd", training=training)
+    pixels = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
+    logs = net.train_on_batch(pixels, np.arange(4) % 3, return_dict=True)
+    assert np.isfinite(logs["random_loss"])
+
+
 def test_files_and_genomes(space):
     again = SearchSpace.from_json(space.to_json())
     assert again == space

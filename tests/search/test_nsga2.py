@@ -264,6 +264,23 @@ def test_feasible_sampling_reaches_rare_genomes():
     space.validate(genomes)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
+def test_feasible_sampling_between_two_bounds(share):
+    space = SearchSpace.from_preset("mobilenet_v3_w1.0")
+    cost = CostModel(space)
+    low, high = cost.bounds("weight_bytes", space.restrict())
+    most = low + share * (high - low)
+
+    def feasible(genomes):
+        found = cost.evaluate(genomes, ["weight_bytes"])["weight_bytes"]
+        return (found <= most) & (found >= 0.95 * most)
+
+    rng = np.random.default_rng(0)
+    genomes = sample_feasible(rng, Subspace(space), feasible, 30)
+    assert len(np.unique(genomes, axis=0)) == 30
+    assert feasible(genomes).all()
+
+
 def test_samples_follow_the_recipe():
     space = SearchSpace.from_preset("digits_tiny")
     subspace = Subspace(space, bits=(2, 3, 4))
