@@ -6,11 +6,14 @@ With --check nothing is written; the status is 1 when the page is out of date.
 """
 
 import csv
+import re
 from collections.abc import Iterator
 
 from page_part import ROOT, PagePart, run
 
 RESULTS = ROOT / "benchmarks" / "results"
+DESCRIBED = ("MobileNetV2", "DenseNet121")
+ROWS, WIDTH = 4, 140
 TITLES = {
     "float": "float",
     "tflite_8": "TFLite, 8 bits",
@@ -79,6 +82,36 @@ def experiment() -> str:
     return "\n".join(lines)
 
 
+def described() -> str:
+    """The beginning of each part of what `space.describe()` says of two networks."""
+    blocks = []
+    for name in DESCRIBED:
+        lines: list[str] = []
+        rows: list[str] = []
+        path = RESULTS / "own_families" / f"{name}.txt"
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith(" "):
+                rows.append(line)
+                continue
+            lines += _beginning(rows)
+            rows.clear()
+            lines.append(line)
+        blocks.append("\n".join(["```text", *lines, *_beginning(rows), "```"]))
+    return "\n\n".join(blocks)
+
+
+def _beginning(rows: list[str]) -> list[str]:
+    """The first rows; of the following ones those of a reason that has not been seen."""
+    kept, reasons = [], set()
+    for place, row in enumerate(rows):
+        reason = re.sub(r"'[^']*'", "", row.partition("fixed: ")[2])
+        if place < ROWS or (reason and reason not in reasons):
+            kept.append(row if len(row) <= WIDTH else f"{row[: WIDTH - 4]} ...")
+        reasons.add(reason)
+    left = len(rows) - len(kept)
+    return kept + [f"  ... and {left} more"] * bool(left)
+
+
 def _rows(name: str) -> Iterator[dict[str, str]]:
     path = RESULTS / f"{name}.csv"
     if path.is_file():
@@ -87,5 +120,6 @@ def _rows(name: str) -> Iterator[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    for name, content in (("families", families()), ("experiment", experiment())):
-        run(PagePart("docs/own_network.md", name), content, __doc__)
+    parts = {"described": described, "families": families, "experiment": experiment}
+    for name, part in parts.items():
+        run(PagePart("docs/own_network.md", name), part(), __doc__)
