@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qfa_tf.cost import CostModel
+from qfa_tf.cost import METRICS, CostModel
+from qfa_tf.cost.deployment_costs import TFLITE_BYTES
 from qfa_tf.runs.errors import ConfigError
 from qfa_tf.search.constraints import Constraint, total_violation
 from qfa_tf.search.sampling import sample_feasible
@@ -14,6 +15,8 @@ from qfa_tf.search.subspace import Subspace
 UNITS = {"b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
 USED = 0.9
 """Share of a budget that a search uses at least, where subnets do: what is left over is lost."""
+SPARE_BYTES = 3000
+"""By which a file may be larger than predicted (descriptions and accuracies of its export)."""
 _AMOUNT = re.compile(r"\s*([0-9.]+)\s*([A-Za-z]+)\s*")
 
 
@@ -72,20 +75,23 @@ def constraints_of(cost: CostModel, most: Mapping[str, float]) -> list[str]:
     bounds = [Constraint(metric, "<=", value) for metric, value in most.items()]
     if len(bounds) == 1:
         (bound,) = bounds
-        largest = cost.bounds(bound.metric, cost.space.restrict())[1]
-        least = float(f"{USED * min(bound.bound, largest):.3g}")
+        smallest, largest = Subspace(cost.space).bounds(cost, bound.metric)
+        least = USED * min(bound.bound, largest)
+        if bound.metric == TFLITE_BYTES:
+            least -= SPARE_BYTES
+        least = float(f"{least:.3g}")
         between = [bound, Constraint(bound.metric, ">=", least)]
-        if _is_met(cost, between):
+        if least > smallest and _is_met(cost, between):
             bounds = between
     return [str(bound) for bound in bounds]
 
 
 def _is_met(cost: CostModel, constraints: list[Constraint]) -> bool:
     """Whether a search finds a subnet to begin with."""
-    metrics = [term.metric for term in constraints]
+    deployment = sorted({term.metric for term in constraints} - set(METRICS))
 
     def feasible(genomes: np.ndarray) -> np.ndarray:
-        return total_violation(constraints, cost.evaluate(genomes, metrics), len(genomes)) == 0
+        return total_violation(constraints, cost.evaluate(genomes, deployment), len(genomes)) == 0
 
     rng = np.random.default_rng(0)
     return len(sample_feasible(rng, Subspace(cost.space), feasible, 2)) == 2

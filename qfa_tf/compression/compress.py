@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from qfa_tf.compression.baselines import baselines
 from qfa_tf.compression.budget import constraints_of, parse_budget, require_attainable
 from qfa_tf.cost import CostModel
+from qfa_tf.cost.deployment_costs import TFLITE_BYTES
 from qfa_tf.latency.measurement import TableSettings, measure_latency_table
 from qfa_tf.runs.architecture_files import write_architecture
 from qfa_tf.runs.errors import ConfigError, WorkdirError
@@ -147,8 +148,8 @@ def compress(
     tables: list[str] = []
     cost = CostModel(found)
     if size is not None:
-        require_attainable(cost, "tflite_bytes", size, "bytes")
-        most["tflite_bytes"] = size
+        require_attainable(cost, TFLITE_BYTES, size, "bytes")
+        most[TFLITE_BYTES] = size
     folder = Workdir(workdir).path
     folder.mkdir(parents=True, exist_ok=True)
     model_file = _keep_model(model, folder / MODEL)

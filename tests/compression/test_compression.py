@@ -7,9 +7,10 @@ from rich.console import Console
 import qfa_tf
 from qfa_tf import CostModel, SearchSpace
 from qfa_tf.compression import parse_budget
-from qfa_tf.compression.budget import USED, constraints_of
+from qfa_tf.compression.budget import SPARE_BYTES, USED, constraints_of
 from qfa_tf.errors import QFAError
 from qfa_tf.latency.measurement import TableSettings
+from qfa_tf.search import Subspace
 from quantize_configs.keras_backend import keras
 
 layers = keras.layers
@@ -64,27 +65,29 @@ def test_a_budget_that_no_subnet_keeps_is_refused_before_any_work(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 1.5])
-def test_a_search_is_told_to_use_the_budget(share):
-    ratios = {"width_ratios": tuple(np.arange(1, 17) / 16), "width_divisor": 1}
-    space = SearchSpace.from_model(tiny_model(), optional_blocks=False, **ratios)
-    cost = CostModel(space)
-    low, high = cost.bounds("tflite_bytes", space.restrict())
+@pytest.mark.parametrize("share", [0.1, 0.6, 1.5])
+@pytest.mark.parametrize(("metric", "spare"), [("weight_bytes", 0), ("tflite_bytes", SPARE_BYTES)])
+def test_a_search_is_told_to_use_the_budget(metric, spare, share):
+    cost = CostModel(SearchSpace.from_preset("mobilenet_v3_w1.0"))
+    low, high = Subspace(cost.space).bounds(cost, metric)
     most = low + share * (high - low)
-    upper, lower = constraints_of(cost, {"tflite_bytes": most})
-    assert upper == f"tflite_bytes<={most}"
-    least = float(lower.removeprefix("tflite_bytes>="))
-    assert least == pytest.approx(USED * min(most, high), rel=0.005)
+    upper, lower = constraints_of(cost, {metric: most})
+    assert upper == f"{metric}<={most}".removesuffix(".0")
+    least = float(lower.removeprefix(f"{metric}>="))
+    assert least == pytest.approx(USED * min(most, high) - spare, rel=0.005)
 
 
-def test_a_budget_that_no_subnet_uses_up_is_only_kept():
-    one = {"weight_bits": (8,), "activation_bits": (8,), "width_ratios": (1.0,)}
-    space = SearchSpace.from_model(tiny_model(), optional_blocks=False, **one)
-    cost = CostModel(space)
-    high = cost.bounds("tflite_bytes", space.restrict())[1] + 0.5
-    assert constraints_of(cost, {"tflite_bytes": high}) == [f"tflite_bytes<={high}"]
-    both = {"tflite_bytes": high, "macs": 1e9}
-    assert constraints_of(cost, both) == [f"tflite_bytes<={high}", "macs<=1000000000"]
+def test_a_budget_that_cannot_be_used_up_is_only_kept():
+    options = {"weight_bits": (8,), "activation_bits": (8,), "width_ratios": (1.0,)}
+    cost = CostModel(SearchSpace.from_model(tiny_model(), optional_blocks=False, **options))
+    assert constraints_of(cost, {"weight_bytes": 1e6}) == ["weight_bytes<=1000000"]
+    cost = CostModel(SearchSpace.from_preset("mobilenet_v3_w1.0"))
+    smallest, _ = Subspace(cost.space).bounds(cost, "weight_bytes")
+    assert constraints_of(cost, {"weight_bytes": 1.05 * smallest}) == [
+        f"weight_bytes<={1.05 * smallest}".removesuffix(".0")
+    ]
+    both = {"weight_bytes": 1e6, "macs": 1e9}
+    assert constraints_of(cost, both) == ["weight_bytes<=1000000", "macs<=1000000000"]
 
 
 def test_a_latency_that_no_subnet_has_is_refused_before_training(tmp_path):
