@@ -59,7 +59,7 @@ SPACE = {
     "activation_bits": (8,),
     "width_ratios": (0.25, 0.5, 0.75, 1.0),
 }
-SEARCH = {"population": 16, "generations": 4}
+SEARCH = {"population": 12, "generations": 4}
 CANDIDATES = 4096
 """Random subnets of MobileNetV3, of which the one with most work in about our bytes is taken."""
 

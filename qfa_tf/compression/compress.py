@@ -175,6 +175,7 @@ def compress(
         "latency_tables": tables,
         "population": population,
         "generations": generations,
+        "sensitivity": False,  # for a report alone, and as dear as a generation
     }
     search_subnets(run, name=NAME, workers=0, console=console, **settings)
     untuned = export(run, search=NAME, console=console)
