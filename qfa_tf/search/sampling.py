@@ -11,7 +11,7 @@ LARGEST_RESOLUTION, FULL_DEPTH, ONE_BIT_WIDTH = 0.4, 0.3, 0.3
 """Shares of the QFA recipe: genomes at the largest resolution, at full depth, of equal bits."""
 _DRAWN_PER_WANTED = 10
 _ANCHORED_PER_WANTED = 5
-_BRIDGED_PER_WANTED = 50
+_BRIDGES, _BRIDGED_PER_WANTED = 8, 50
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -59,7 +59,9 @@ def sample_feasible(
         genomes = draw(rng, _ANCHORED_PER_WANTED * n)
         keep = rng.random(genomes.shape) < share
         collect(np.where(keep, anchors[rng.integers(len(anchors), size=len(genomes))], genomes))
-    if len(found) < n:
+    for _ in range(_BRIDGES):
+        if len(found) >= n:
+            break
         genomes = draw(rng, _BRIDGED_PER_WANTED * n)
         towards_largest = rng.random(len(genomes))[:, None] > rng.random(genomes.shape)
         keep = rng.random(genomes.shape) < rng.random(len(genomes))[:, None]

@@ -272,7 +272,7 @@ def test_feasible_sampling_between_two_bounds(share):
     most = low + share * (high - low)
 
     def feasible(genomes):
-        found = cost.evaluate(genomes, ["weight_bytes"])["weight_bytes"]
+        found = cost.evaluate(genomes)["weight_bytes"]
         return (found <= most) & (found >= 0.95 * most)
 
     rng = np.random.default_rng(0)
