@@ -216,7 +216,7 @@ def _tuned(
     for term in terms:
         say(console, f"Budget: {term}")
     if broken_terms(terms):
-        return workdir.path.parent.parent, untuned
+        return Workdir(workdir.path.parent.parent), untuned
     return workdir, record
 
 
