@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 from random_graphs import SINGLE_OPERATIONS, GraphBuilder
+from test_linear_rounding import GRIDS, graph_with
 
 from quantize_configs.kernels.multipliers import quantize_multiplier
 from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
-from tflite_tools.arithmetic.rounding import scale_half_up, scale_once
+from tflite_tools.arithmetic.rounding import (
+    scale_half_up,
+    scale_half_up_then_left,
+    scale_once,
+)
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.integer_graph.graph import DataType
-from tflite_tools.operators.convolution import FullyConnected
+from tflite_tools.operators.convolution import DepthwiseConv2D, FullyConnected
+from tflite_tools.operators.settings import Padding
 from tflite_tools.reference.interpreter import interpret
 from tflite_tools.runtimes.comparison import compare_runtimes
 from tflite_tools.runtimes.registry import RUNTIMES
@@ -49,6 +55,47 @@ def test_only_a_vector_and_a_large_matrix_round_twice(depth, rows, pixels):
         ]
         differing += int(np.count_nonzero(found[0] != found[1]))
     assert (differing == 0) == ((depth, rows, pixels) == (8, 4, 1))
+
+
+def test_a_left_shift_after_rounding_makes_steps_of_two():
+    q, half = np.array([(1 << 30) + 12345]), np.array([1])
+    values = np.arange(-50, 51)
+    before, after = scale_half_up(values, q, half), scale_half_up_then_left(values, q, half)
+    assert set((after % 2).tolist()) == {0}
+    assert np.abs(after - before).max() == 1
+    small = np.array([-3])
+    assert np.array_equal(
+        scale_half_up(values, q, small), scale_half_up_then_left(values, q, small)
+    )
+
+
+@pytest.mark.parametrize(
+    ("strides", "image", "channels", "padding", "is_taken"),
+    [
+        ((1, 1), (9, 7), 16, Padding.SAME, True),
+        ((2, 2), (9, 7), 8, Padding.SAME, True),
+        ((2, 2), (8, 8), 16, Padding.VALID, True),
+        ((1, 1), (1, 1), 16, Padding.SAME, True),
+        ((2, 2), (8, 8), 16, Padding.SAME, False),
+        ((2, 2), (9, 8), 16, Padding.SAME, False),
+        ((1, 1), (1, 7), 16, Padding.SAME, False),
+        ((1, 1), (9, 7), 12, Padding.SAME, False),
+        ((2, 1), (9, 7), 16, Padding.SAME, False),
+    ],
+)
+def test_depthwise_filters_of_3x3_shift_left_last(strides, image, channels, padding, is_taken):
+    attributes = DepthwiseConv2D(strides, padding)
+    for multiplier, differs in ((0.2, False), (1.5, is_taken)):
+        differing = 0
+        for seed in range(5):
+            shape = (1, 3, 3, channels)
+            graph, inputs = graph_with(attributes, image, shape, GRIDS[0], multiplier, seed)
+            found = [
+                interpret(graph, inputs, KernelSet.BUILTIN, processor=processor)[graph.outputs[0]]
+                for processor in (Processor.X86_64, Processor.ARM64)
+            ]
+            differing += np.count_nonzero(found[0] != found[1])
+        assert (differing > 0) == differs
 
 
 @pytest.mark.slow

@@ -44,17 +44,20 @@ class Windows:
         )
         return height, width
 
+    def sides(self, image: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Pixels of padding around an image: (above, below), (on the left, on the right)."""
+        vertical, horizontal = (
+            window_positions(pixels, extent, stride, self.padding)[1:]
+            for pixels, extent, stride in zip(image, self.extent, self.strides, strict=True)
+        )
+        return vertical, horizontal
+
     def view(self, values: np.ndarray, filler: Any = 0) -> np.ndarray:
         """View [N, H', W', C, kh, kw] of all positions over `values` [N, H, W, C].
 
         Padding holds `filler`.
         """
-        sides = [
-            window_positions(pixels, extent, stride, self.padding)[1:]
-            for pixels, extent, stride in zip(
-                values.shape[1:3], self.extent, self.strides, strict=True
-            )
-        ]
+        sides = self.sides((values.shape[1], values.shape[2]))
         if any(map(any, sides)):
             values = np.pad(values, ((0, 0), *sides, (0, 0)), constant_values=filler)
         view = np.lib.stride_tricks.sliding_window_view(values, self.extent, axis=(1, 2))

@@ -54,6 +54,13 @@ def scale_half_away(values: Numbers, multiplier: Numbers, exponent: Numbers) -> 
     return high
 
 
+def scale_half_up_then_left(values: Numbers, multiplier: Numbers, exponent: Numbers) -> np.ndarray:
+    """As `scale_half_up`, but multipliers of 1 or more shift left what is rounded already."""
+    scaled = scale_half_up(values, multiplier, np.minimum(exponent, 0))
+    scaled <<= np.maximum(exponent, 0)
+    return scaled
+
+
 def scale_once(values: Numbers, multiplier: Numbers, exponent: Numbers) -> np.ndarray:
     """As `scale_half_up`, but with one rounding of the whole product, half up."""
     shift = 31 - np.asarray(exponent)

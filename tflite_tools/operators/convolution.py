@@ -23,6 +23,7 @@ from tflite_tools.arithmetic.rounding import (
     saturate,
     scale_half_away,
     scale_half_up,
+    scale_half_up_then_left,
     scale_once,
     scale_reduced,
 )
@@ -98,12 +99,17 @@ def xnnpack(node: Node) -> np.ndarray:
 def product(node: Node) -> np.ndarray:
     """The built-in product of matrices: both roundings half up; on ARM64 one rounding, half up.
 
-    There, a vector instead of the second matrix (one pixel of one image) has a kernel of its own,
-    which rounds twice and takes no matrix below a size.
+    There, a vector of INT8 instead of the second matrix (one pixel of one image) has a kernel of
+    its own, which rounds twice and takes no matrix below a size.
     """
     sums = node.attributes.sums(node)
     rows, depth = sums.shape[-1], math.prod(node.inputs[1].shape[1:])
-    is_vector = sums.size == rows and rows >= _VECTOR_ROWS and depth >= _VECTOR_DEPTH
+    is_vector = (
+        sums.size == rows
+        and rows >= _VECTOR_ROWS
+        and depth >= _VECTOR_DEPTH
+        and node.inputs[0].dtype is DataType.INT8
+    )
     rounds_once = node.processor is Processor.ARM64 and not is_vector
     scale = scale_once if rounds_once else scale_half_up
     return _written(node, scale(sums, *_multipliers(node)))
@@ -137,13 +143,41 @@ def _is_grouped(node: Node) -> bool:
 
 
 def _builtin_depthwise(node: Node) -> np.ndarray:
-    """The vector loop rounds half up, the scalar tail ties away from zero."""
+    """The vector loop rounds half up, the scalar tail ties away from zero.
+
+    On ARM64, filters of 3 x 3 have a kernel of their own, in which a left shift comes last.
+    """
     sums = node.attributes.sums(node)
     multiplier, exponent = _multipliers(node)
+    if node.processor is Processor.ARM64 and _has_3x3_kernel(node):
+        return _written(node, scale_half_up_then_left(sums, multiplier, exponent))
     scaled = scale_half_up(sums, multiplier, exponent)
     tail = sums.shape[-1] // _DEPTHWISE_GROUP * _DEPTHWISE_GROUP
     scaled[..., tail:] = scale_half_away(sums[..., tail:], multiplier[tail:], exponent[tail:])
     return _written(node, scaled)
+
+
+def _has_3x3_kernel(node: Node) -> bool:
+    """Whether the built-in ARM64 kernel for filters of 3 x 3 takes a depthwise convolution.
+
+    It takes windows without padding, or with one pixel of it before both axes; with padding, no
+    images that are a single row or column.
+    """
+    x, weights, _ = node.inputs
+    windows = node.attributes.windows(weights.shape)
+    if (
+        windows.size != (3, 3)
+        or windows.dilations != (1, 1)
+        or windows.strides not in ((1, 1), (2, 2))
+        or node.attributes.depth_multiplier != 1
+        or weights.shape[3] % _DEPTHWISE_GROUP
+    ):
+        return False
+    image = x.shape[1], x.shape[2]
+    (above, below), (left, right) = windows.sides(image)
+    if (above, left) == (0, 0):
+        return (below, right) == (0, 0)
+    return (above, left) == (1, 1) and (1 not in image or image == (1, 1))
 
 
 def _wide(narrow: Kernel) -> Kernel:
