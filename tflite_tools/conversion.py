@@ -43,7 +43,8 @@ def convert(
         default the one that the model was prepared for, "auto" when it was not prepared.
       input_type: "float32", as the Keras model takes it; "uint8", the bytes of an image, as phones
         have them; or "int8" (bytes minus 128 for an image, otherwise codes).
-      output_type: "float32" or "int8".
+      output_type: "float32"; "int8", codes of the last layer; or "uint8", the same plus 128, which
+        MediaPipe Tasks takes.
       pixel_range: What the bytes 0 and 255 are at the input of the model, for example (0.0, 1.0);
         not needed for a model that begins with a Rescaling layer and takes bytes.
       runtime: Kernels that the file will run on: "xnnpack" (phones, computers, browsers),

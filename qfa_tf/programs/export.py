@@ -42,7 +42,10 @@ def define_flags() -> None:
         "from 0 to 1, as in training.",
     )
     flags.DEFINE_enum(
-        "output_type", "float32", ("float32", "int8"), "Type of the logits at the output."
+        "output_type",
+        "float32",
+        ("float32", "int8", "uint8"),
+        "Type of the logits at the output.",
     )
     flags.DEFINE_enum(
         "runtime",

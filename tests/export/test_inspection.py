@@ -113,7 +113,7 @@ def test_labels_must_fit(model):
         tflite_tools.convert(model, labels=["a", "b"])
 
 
-@pytest.mark.parametrize("output_type", ["float32", "int8"])
+@pytest.mark.parametrize("output_type", ["float32", "int8", "uint8"])
 @pytest.mark.parametrize("image", [("uint8", (0.0, 1.0)), ("int8", (-1.0, 1.0)), ("int8", None)])
 def test_image_types(model, image, output_type):
     input_type, pixel_range = image
@@ -122,8 +122,9 @@ def test_image_types(model, image, output_type):
     )
     report = tflite_tools.verify(content, model, IMAGES, integer_images=8)
     assert report.mismatches == 0
-    assert report.integers.kernel_sets[0].fallbacks == ()
-    tolerance = {"float32": 1e-5, "int8": 1 / 256}[output_type]
+    fallbacks = report.integers.kernel_sets[0].fallbacks
+    assert len(fallbacks) == (output_type == "uint8")  # the QUANTIZE of the output
+    tolerance = 1e-5 if output_type == "float32" else 1 / 256
     assert report.largest_output_difference <= tolerance
     found = tflite_tools.inspect(content, delegation=False)
     assert found.inputs[0][1] == input_type.upper()

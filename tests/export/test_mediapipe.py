@@ -90,9 +90,11 @@ def asked(tmp_path, model, images, output_type):
     return content, json.loads(ran.stdout)
 
 
-def test_answers_are_those_of_litert(tmp_path, model):
-    content, told = asked(tmp_path, *model, "float32")
+@pytest.mark.parametrize("output_type", ["float32", "uint8"])
+def test_answers_are_those_of_litert(tmp_path, model, output_type):
+    content, told = asked(tmp_path, *model, output_type)
     (ours,) = tflite_tools.run(content, [model[1]]).outputs.values()
+    assert ours.dtype == output_type
     assert told["answers"] == [[int(best), LABELS[best]] for best in ours.argmax(-1)]
 
 

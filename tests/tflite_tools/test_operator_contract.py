@@ -124,6 +124,8 @@ def written(builder, attributes, inputs, dtype, grid):
     if dtype.is_integer and grid is None:
         wide = dtype is DataType.INT16
         grid = Quantization(builder.scale(0.0003)) if wide else builder.quantization(0.06)
+        if dtype is DataType.UINT8:
+            grid = Quantization(grid.scale, grid.zero_point + 128)
     shape = (1, int(np.prod(IMAGE)))
     return builder.operation(attributes, inputs, grid, dtype, shape)
 

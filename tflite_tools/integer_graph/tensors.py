@@ -14,8 +14,8 @@ from quantize_configs.errors import InvalidInputError
 class DataType(enum.StrEnum):
     """Element type of a tensor as LiteRT stores it.
 
-    INT4, INT2 and FLOAT16 exist only as weights, UINT8 only as the type of an image at the input,
-    INT64 only as the bias of a layer with INT16 activations.
+    INT4, INT2 and FLOAT16 exist only as weights, UINT8 only as the type of an image at the input
+    or of an output, INT64 only as the bias of a layer with INT16 activations.
     """
 
     FLOAT32 = "float32"

@@ -3,14 +3,15 @@
 from quantize_configs.bit_widths import FLOAT_BITS, WIDE_BITS
 from quantize_configs.layer_roles import Role, UnsupportedLayerError, function_of
 from quantize_configs.model_graph import LayerCall
-from tflite_tools.integer_graph.graph import DataType
+from tflite_tools.integer_graph.graph import DataType, Quantization
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.float_flow import stays_float
 from tflite_tools.lowering.grids import Grid, Value
 from tflite_tools.lowering.images import lower_image, pixels_of
-from tflite_tools.operators.grids import Dequantize
+from tflite_tools.operators.grids import Dequantize, Quantize
 
 SOFTMAX_GRID = Grid(1.0 / 256.0, 0, 8)
+_SIGN_OFFSET = 128
 
 
 def lower_input(lowering: Lowering, call: LayerCall) -> None:
@@ -52,7 +53,7 @@ def lower_input(lowering: Lowering, call: LayerCall) -> None:
 def add_output(lowering: Lowering, name: str) -> None:
     """Makes the value of a tensor an output of the graph."""
     value = lowering.clamped(name)
-    if lowering.options.output_type == "int8":
+    if lowering.options.output_type != "float32":
         if value.grid is None and _ends_in_softmax(lowering, name):
             value = lowering.mover.moved(value, SOFTMAX_GRID, name)
         if value.grid is None or value.grid.is_wide:
@@ -61,7 +62,10 @@ def add_output(lowering: Lowering, name: str) -> None:
                 f"The output {name!r} comes from a layer with {bits} bits and has no INT8 "
                 "grid. Convert with output_type='float32', or give that layer 8 bits."
             )
-        lowering.graph.outputs.append(value.tensor)
+        unsigned = lowering.options.output_type == "uint8"
+        lowering.graph.outputs.append(
+            _bytes_of(lowering, value, name) if unsigned else value.tensor
+        )
         return
     shape = lowering.graph.tensor(value.tensor).shape
     if value.grid is None:
@@ -70,6 +74,15 @@ def add_output(lowering: Lowering, name: str) -> None:
     tensor = lowering.graph.add_tensor(f"{name}.float", shape, DataType.FLOAT32)
     lowering.graph.add_operation(tensor, Dequantize(), [value.tensor], [tensor])
     lowering.graph.outputs.append(tensor)
+
+
+def _bytes_of(lowering: Lowering, value: Value, name: str) -> str:
+    """A tensor of INT8 codes plus 128: the same numbers in UINT8."""
+    signed = lowering.graph.tensor(value.tensor)
+    grid = Quantization(signed.grid.scale, signed.grid.zero_point + _SIGN_OFFSET)
+    tensor = lowering.graph.add_tensor(f"{name}.bytes", signed.shape, DataType.UINT8, grid)
+    lowering.graph.add_operation(tensor, Quantize(), [value.tensor], [tensor])
+    return tensor
 
 
 def _ends_in_softmax(lowering: Lowering, name: str) -> bool:

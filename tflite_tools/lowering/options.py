@@ -8,7 +8,7 @@ from quantize_configs.errors import InvalidInputError
 from quantize_configs.kernels.registry import DEFAULT, KERNELS, check_container
 
 INPUT_TYPES = ("float32", "int8", "uint8")
-OUTPUT_TYPES = ("float32", "int8")
+OUTPUT_TYPES = ("float32", "int8", "uint8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ConversionOptions:
       pixel_range: What the bytes 0 and 255 of an image are at the input of the model, for example
         (0.0, 1.0) or (-1.0, 1.0); without one, a model that begins with a Rescaling takes the bytes
         themselves.
-      output_type: "float32" or "int8".
+      output_type: "float32", "int8" (codes of the last layer) or "uint8" (the same plus 128).
       runtime: Kernels that the file is made for: "xnnpack", "builtin", "reference" or
         "micro".
 

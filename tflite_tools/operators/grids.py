@@ -29,6 +29,12 @@ _REQUANTIZE_GROUP = 16
 _DEQUANTIZE_VERSIONS = {DataType.INT8: 2, DataType.INT16: 3, DataType.FLOAT16: 3}
 
 
+def _written(node: Node, steps: np.ndarray) -> np.ndarray:
+    """Codes of the output, from whole steps of its grid."""
+    dtype = node.output.dtype
+    return saturate(steps, *dtype.limits, dtype.numpy_type.type)
+
+
 def _xnnpack_quantize(node: Node) -> np.ndarray:
     """From float32 by a product with 1/scale; from int8 with the scale ratio in 8.8 bits."""
     values = node.values[0]
@@ -52,13 +58,13 @@ def _builtin_steps(node: Node) -> np.ndarray:
 def _builtin_quantize(node: Node) -> np.ndarray:
     values = node.values[0].reshape(-1)
     if values.dtype == np.float32:
-        return saturate(_builtin_steps(node) + node.output_zero_point)
+        return _written(node, _builtin_steps(node) + node.output_zero_point)
     body = values.size // _REQUANTIZE_GROUP * _REQUANTIZE_GROUP
     centred = values.astype(np.int64) - node.input_zero_point
     multipliers = quantize_multiplier(np.float64(node.input_scale) / node.output_scale)
     scaled = scale_half_up(centred, *multipliers)
     scaled[body:] = scale_half_away(centred[body:], *multipliers)
-    return saturate(scaled + node.output_zero_point).reshape(node.values[0].shape)
+    return _written(node, scaled + node.output_zero_point).reshape(node.values[0].shape)
 
 
 def _reference_quantize(node: Node) -> np.ndarray:
@@ -68,16 +74,15 @@ def _reference_quantize(node: Node) -> np.ndarray:
     else:
         multipliers = quantize_multiplier(np.float64(node.input_scale) / node.output_scale)
         scaled = scale_half_away(values.astype(np.int64) - node.input_zero_point, *multipliers)
-    return saturate(scaled + node.output_zero_point)
+    return _written(node, scaled + node.output_zero_point)
 
 
 def _builtin_quantize_wide(node: Node) -> np.ndarray:
-    return saturate(_builtin_steps(node), *node.output.dtype.limits, np.int16)
+    return _written(node, _builtin_steps(node))
 
 
 def _reference_quantize_wide(node: Node) -> np.ndarray:
-    scaled = round_half_away(node.values[0] / node.output_scale)
-    return saturate(scaled, *node.output.dtype.limits, np.int16)
+    return _written(node, round_half_away(node.values[0] / node.output_scale))
 
 
 def _dequantize(node: Node) -> np.ndarray:
@@ -102,7 +107,7 @@ def _builtin_dequantize(node: Node) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Quantize(Operator):
-    """QUANTIZE: FLOAT32 to INT8 or INT16, or INT8 to INT8 with another scale or zero point."""
+    """QUANTIZE: FLOAT32 to INT8 or INT16, or INT8 or UINT8 to either with another grid."""
 
     kind: ClassVar[str] = "QUANTIZE"
     is_pointwise: ClassVar[bool] = True
