@@ -3,18 +3,20 @@
     python benchmarks/runtimes.py --measure      # all runtimes that are installed, then the tables
     python benchmarks/runtimes.py                # only the tables, from results/runtimes
 
-The networks: a subnet with mixed bits of the quickstart's supernet (`--pretrained=digits`), one of
-the phone-sized `fashion_mnist`, and a Keras model with a Rescaling in front, quantized to 8 bits.
-Each report is also what `python apps/benchmark.py --workdir=WORKDIR --runtimes=all` leaves in
-WORKDIR/benchmarks/MODEL/runtimes.json: copy such a file to benchmarks/results/runtimes/NAME.json
-for a table of a model of your own.
+The networks: that of the quickstart (scripts/quickstart.sh: trained, searched and exported by the
+programs), one of the phone-sized supernet that comes along (`--pretrained=fashion_mnist`, searched
+and exported by the programs), and a Keras model with a Rescaling in front, quantized to 8 bits.
+Runs are kept in the folder --workdirs and continue there. Each report is also what `python
+apps/benchmark.py --workdir=WORKDIR --runtimes=all` leaves in WORKDIR/benchmarks/MODEL: copy such a
+runtimes.json to benchmarks/results/runtimes/NAME.json for a table of a model of your own.
 """
 
 import argparse
 import json
 import os
 import pathlib
-from collections.abc import Callable
+import subprocess
+import sys
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from tflite_tools.runtimes.comparison import compare_runtimes, table_row
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "runtimes"
 PAGE = ROOT / "docs" / "runtimes.md"
-IMAGES, CALIBRATION_IMAGES, BATCHES, EPOCHS, SEED = 200, 256, 4, 10, 0
+IMAGES, CALIBRATION_IMAGES, EPOCHS, SEED = 200, 256, 10, 0
 BEGIN, END = "<!-- tables: python benchmarks/runtimes.py -->", "<!-- end of tables -->"
 
 
@@ -51,33 +53,32 @@ def with_tables(page: str) -> str:
     return f"{before}{BEGIN}\n{tables()}\n{END}{after}"
 
 
-Model = tuple[bytes, np.ndarray, np.ndarray]
-"""A file, images as it takes them, and their labels."""
+PROGRAMS = {
+    "digits_quickstart": ("train --config=configs/digits.py", "search", "export"),
+    "fashion_mnist_64px": (
+        "import_checkpoint --pretrained=fashion_mnist",
+        "search --population=16 --generations=4 --nosensitivity",
+        "export",
+    ),
+}
+"""How the networks of supernets are made, by the programs of apps."""
+MODELS = (*PROGRAMS, "keras_model_8_bits")
 
 
-def subnet(name: str, data: str, resolution: int) -> Model:
-    """A subnet of a supernet that comes along, with mixed bits."""
-    import tflite_tools
-    from qfa_tf import QFASupernet
-    from qfa_tf.data import load
-    from qfa_tf.runs.exporting.promises import resized_images
-    from tflite_tools.verification.model_inputs import as_inputs
-
-    net = QFASupernet.from_pretrained(name)
-    splits = load(data, resolution)
-    arch = net.space.sample(np.random.default_rng(SEED))
-    known = splits.calibration.take(np.arange(CALIBRATION_IMAGES)).read_images()
-    calibration = net.calibrate(np.array_split(known, BATCHES), arch)
-    content = tflite_tools.convert(
-        net.extract(arch, calibration), input_type="uint8", pixel_range=(0.0, 1.0)
-    )
-    test = splits.test.take(np.arange(IMAGES))
-    images = resized_images(test.read_images(), arch)
-    return content, as_inputs(content, images), np.asarray(test.labels)
+def by_programs(name: str, folder: pathlib.Path, runtimes: str) -> str:
+    """The report on the network that the programs make, as JSON."""
+    workdir = folder / name
+    benchmark = f"benchmark --runtimes={runtimes} --images={IMAGES}"
+    for step in (*PROGRAMS[name], benchmark):
+        program, *flags = step.split()
+        command = [sys.executable, ROOT / "apps" / f"{program}.py", *flags, f"--workdir={workdir}"]
+        subprocess.run(command, cwd=ROOT, check=True)
+    (report,) = workdir.glob("benchmarks/*/runtimes.json")
+    return report.read_text("utf-8")
 
 
-def keras_model() -> Model:
-    """A small network for digits of 24 pixels, trained in float, then with 8 bits."""
+def keras_model() -> tuple[bytes, np.ndarray, np.ndarray]:
+    """A small network for digits of 24 pixels, 8 bits: the file, test images and labels."""
     from sklearn.datasets import load_digits
 
     import tflite_tools
@@ -112,13 +113,17 @@ def keras_model() -> Model:
     return content, images[-IMAGES:].astype(np.uint8), labels[-IMAGES:]
 
 
-MODELS: dict[str, Callable[[], Model]] = {
-    "digits_tiny": lambda: subnet("digits", "digits", 32),
-    "fashion_mnist_64px": lambda: subnet(
-        "fashion_mnist", "idx:/usr/share/datasets/fashion-mnist", 64
-    ),
-    "keras_model_8_bits": keras_model,
-}
+def measured(name: str, folder: pathlib.Path, runtimes: str) -> str:
+    """The report on a network, as JSON."""
+    if name in PROGRAMS:
+        return by_programs(name, folder, runtimes)
+    report = compare_runtimes(
+        *keras_model(),
+        runtimes=runtimes,
+        progress=lambda runtime: print(f"{name} on {runtime}", flush=True),
+    )
+    print(report, flush=True)
+    return report.to_json() + "\n"
 
 
 def main() -> None:
@@ -127,18 +132,13 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help="the three networks anew")
     parser.add_argument("--models", default=",".join(MODELS), help="which ones, with commas")
     parser.add_argument("--runtimes", default="all", help="names with commas")
+    parser.add_argument(
+        "--workdirs", type=pathlib.Path, default=ROOT / "workdir" / "runtimes", help="of the runs"
+    )
     args = parser.parse_args()
     for name in args.models.split(",") if args.measure else ():
-        content, images, labels = MODELS[name]()
-        report = compare_runtimes(
-            content,
-            images,
-            labels,
-            runtimes=args.runtimes,
-            progress=lambda runtime, name=name: print(f"{name} on {runtime}", flush=True),
-        )
-        print(report, flush=True)
-        write_text(RESULTS / f"{name}.json", report.to_json() + "\n")
+        report = measured(name, args.workdirs.resolve(), args.runtimes)
+        write_text(RESULTS / f"{name}.json", report)
     write_text(PAGE, with_tables(PAGE.read_text("utf-8")))
 
 

@@ -258,7 +258,7 @@ def _reason(refusal: str, log: str) -> str:
     """A refusal with the lines in which the runtime names the operator, on one line."""
     refusal = " ".join(line.strip() for line in refusal.splitlines() if "└" not in line)
     lines = [line for line in _telling(log) if line not in refusal]
-    return "; ".join([*lines, refusal])
+    return "; ".join(filter(None, [*lines, _PREFIX.sub("", refusal)])) or refusal
 
 
 def _told(log: str) -> str:

@@ -84,9 +84,15 @@ def print_report(name: str, report: RuntimesReport, console: rich.console.Consol
     """Prints the table of one model; what went wrong in a runtime follows it in full."""
     rows = report.rows()
     titles = [title for title in rows[0] if title != "notes"]
-    table = rich.table.Table(title=f"{name}, {report.images} image(s)", title_justify="left")
+    table = rich.table.Table(
+        title=f"{name}, {report.images} image(s)",
+        title_justify="left",
+        box=None,  # frames are too wide for terminals of 80 columns
+        padding=(0, 1, 0, 0),
+    )
     for title in titles:
-        table.add_column(title, justify="left" if title == titles[0] else "right")
+        is_short = title in (titles[0], titles[-1])
+        table.add_column(title, justify="left" if title == titles[0] else "right", no_wrap=is_short)
     for row in rows:
         table.add_row(*(row[title] for title in titles))
     console.print(table)
