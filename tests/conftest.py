@@ -22,8 +22,11 @@ hypothesis.settings.load_profile("any_machine")
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory):
-    """Scans of image folders are kept there, not in the cache of the user."""
+    """Scans of image folders are kept there, not in the cache of the user; runtimes stay there."""
+    from tflite_tools.runtimes.runtime import PLACE_VARIABLE, installed_place
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PLACE_VARIABLE, str(installed_place()))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 

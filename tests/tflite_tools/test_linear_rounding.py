@@ -17,7 +17,12 @@ from tflite_tools.runtimes.processes import execute_many
 from tflite_tools.runtimes.registry import RUNTIMES
 from tflite_tools.runtimes.runtime import Execution, MissingRuntimeError
 
-MODELLED = [name for name, runtime in RUNTIMES.items() if runtime.kernel_set is not None]
+SLOW = ("arm64:xnnpack", "arm64:reference")
+MODELLED = [
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+    for name, runtime in RUNTIMES.items()
+    if runtime.kernel_set is not None
+]
 MULTIPLIERS = (0.3, 1.5, 6.0)
 WEIGHT_SCALE, WEIGHT_CODES, LIMIT = 0.012, {DataType.INT8: 2, DataType.INT16: 1}, 300
 GRIDS = ((DataType.INT8, DataType.INT32), (DataType.INT16, DataType.INT64))
