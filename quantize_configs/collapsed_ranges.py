@@ -14,6 +14,7 @@ from quantize_configs.grid_placement import TENSOR_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role
 from quantize_configs.model_graph import LayerCall
+from quantize_configs.range_estimation import SMALLEST_STEP
 from quantize_configs.tensor_grids import grid_holder, read_grid
 from quantize_configs.wrappers import WrappedModel
 
@@ -44,13 +45,17 @@ def widen_collapsed(wrapped: WrappedModel) -> list[str]:
         if holder is None:
             continue
         step, _, bits = wrapped.activation_grid(holder[0])
-        if bits > TENSOR_BITS or step >= needed:
-            continue
         variables = wrapped.output_variables(holder[0])
-        if "range_low" not in variables:
+        if bits > TENSOR_BITS or step >= needed or "range_low" not in variables:
             continue
-        for role in ("range_low", "range_high"):
-            variables[role].assign(variables[role] * (needed / step))
+        low, high = (float(variables[role]) for role in ("range_low", "range_high"))
+        levels = 2**bits - 1
+        if not low < high:  # an empty range, whose step is 1
+            low, high = 0.0, float(levels)
+        learned = step / max((high - low) / levels, SMALLEST_STEP)  # what training made of a step
+        span = needed / learned * levels
+        variables["range_low"].assign(low / (high - low) * span)
+        variables["range_high"].assign(high / (high - low) * span)
         widened.append(call.name)
     if widened:
         warnings.warn(

@@ -8,7 +8,7 @@ from quantize_configs.native.operators import native_operators
 from quantize_configs.ordered_sums import ordered_means
 from quantize_configs.quantizer_options import ESTIMATORS
 
-_SMALLEST_STEP = 2.0**-23
+SMALLEST_STEP = 2.0**-23
 """Machine epsilon of float32."""
 
 _SMALLEST_NORMAL = 2.0**-126
@@ -82,7 +82,7 @@ def least_error_range(
     values = tf.reshape(x, [-1])
     values = values[:: tf.maximum(tf.size(values) // SAMPLED_VALUES, 1)]
     shares = tf.constant(SHARES_OF_RANGE, tf.float32)[:, None]
-    step = tf.maximum((high - low) * shares / levels, _SMALLEST_STEP)
+    step = tf.maximum((high - low) * shares / levels, SMALLEST_STEP)
     zero_point = tf.round(-low * shares / step)
     codes = tf.clip_by_value(tf.round(values / step) + zero_point, 0.0, levels)
     error = tf.reduce_sum(tf.square((codes - zero_point) * step - values), 1)
@@ -123,7 +123,7 @@ def grid_of_stored_range(
     least, most = np.float64(qmin), np.float64(qmax)
     if first == last:
         return np.float32(1), np.float32(0)
-    step = np.maximum((last - first) / (most - least), _SMALLEST_STEP)
+    step = np.maximum((last - first) / (most - least), SMALLEST_STEP)
     zero_point = np.clip(least - np.rint(first / step), least, most)
     return np.float32(step), np.float32(zero_point)
 
@@ -139,7 +139,7 @@ def grid_of_range(
       (step, zero_point), float32 scalars.
     """
     low, high, qmin, qmax = (tf.cast(value, tf.float64) for value in (low, high, qmin, qmax))
-    smallest = tf.constant(_SMALLEST_STEP, tf.float64)
+    smallest = tf.constant(SMALLEST_STEP, tf.float64)
     empty = tf.equal(low, high)
     step = tf.maximum((high - low) / (qmax - qmin), smallest)
     step = tf.where(empty, tf.ones_like(step), step)
