@@ -107,6 +107,20 @@ VARIANTS = {
             "constant_channels": "passed",
         },
     ),
+    "factors_over_range": Variant(
+        "grids of activations start over the whole range", supernet={"factor_start": "range"}
+    ),
+    "weight_steps_lsq": Variant(
+        "grids of weights start by LSQ's rule", supernet={"weight_start": "lsq"}
+    ),
+    "residual_gain_1": Variant("residual branches start in full", supernet={"residual_gain": 1.0}),
+    "residual_gain_0.25": Variant(
+        "residual branches start at a quarter", supernet={"residual_gain": 0.25}
+    ),
+    "starts_of_the_paper": Variant(
+        "all of these as in the release",
+        supernet={"factor_start": "range", "weight_start": "lsq", "residual_gain": 1.0},
+    ),
     "fractional": Variant("fractional zero points", supernet={"zero_point": "fractional"}),
     "symmetric": Variant("symmetric padding", supernet={"padding": "symmetric"}),
     "min_max": Variant("ranges from extremes", supernet={"estimator": "min_max"}),

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from quantize_configs import range_estimation
 from quantize_configs.bit_widths import WIDE_BITS
-from quantize_configs.bounds import bounds_of
 from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.factor_starts import least_error_factor
 from quantize_configs.fake_quantization import (
     code_limits,
     fake_quantize,
@@ -23,13 +23,6 @@ from quantize_configs.fractional_quantization import (
 )
 from quantize_configs.keras_backend import keras
 from quantize_configs.quantizer_options import BATCH_ESTIMATORS, BatchOptions
-
-OFFSET_SHARE = 0.5
-"""Largest `beta` of an integer zero point, in steps, as a share of the steps of the grid.
-
-With few bits an offset of all steps moves the whole range into one code. The channel is constant
-then, nothing tells the offset to come back, and every subnet with these bits there is lost.
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +48,8 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
 
     with `z = clip(round(z_B + beta), qmin, qmax)` for `zero_point="integer"` (what an integer
     runtime can compute) and `z = z_B + beta` for "fractional" (the paper's formula, computed
-    operation by operation as its release does). Training keeps the beta of an integer zero point
-    within `OFFSET_SHARE` of the grid, up and down.
+    operation by operation as its release does). Training leaves the beta of an integer zero point
+    as it is: 0, or what was learned elsewhere.
 
     The range comes from the batch in training. Outside training it is the stored one; while
     `accumulating` is set (see `quantize_configs.calibrate`) it comes from the batch and is also
@@ -70,6 +63,8 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         `estimate_range`).
       signed: Codes are signed; x_hat is the same, only the codes move.
       learned: Whether `theta` and `beta` exist; without them gamma is 1 and beta is 0.
+      factor_start: First gamma: "range", 1 for all bits as in the paper, or "least_error", see
+        `least_error_factor`.
       banks: Number of independent sets of learned parameters (one per kernel size in an elastic
         depthwise convolution).
     """
@@ -101,19 +96,19 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         """`theta` and `beta`; nothing when `learned` is false."""
         if not self.learned:
             return {}
-        share = OFFSET_SHARE if self.has_integer_zero_point else None
-        return {"theta": LearnedValue(0.0), "beta": LearnedValue(0.0, largest_share=share)}
+        theta: tuple[float, ...] = (0.0,) * len(self.bit_widths.choices)
+        if self.factor_start == "least_error":
+            theta = tuple(_theta(least_error_factor(bits)) for bits in self.bit_widths.choices)
+        return {"theta": LearnedValue(theta), "beta": LearnedValue(0.0)}
 
     def start(self, values) -> dict[str, np.ndarray]:
-        """Zeros: the range brings what the data tells."""
-        return {
-            role: np.zeros(len(self.bit_widths.choices), np.float32) for role in self.learned_values
-        }
+        """`first_values`: the range brings what the data tells."""
+        return {role: self.first_values(role) for role in self.learned_values}
 
     def used(self, values, gradient_factors):
         """(gamma, beta) of (theta, beta)."""
         theta, beta = values
-        return self.factor(theta), beta
+        return self.factor(theta), self.offset(beta)
 
     def quantize_choice(self, inputs, choice, measured=None) -> tf.Tensor:
         """Quantizes `inputs` on the grid of the range `measured`."""
@@ -122,8 +117,11 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         return self.quantize_on(inputs, grid, choice.enabled)
 
     def narrowed(self, values, source_bits, bits, rule) -> list[np.ndarray]:
-        """The same factor, and the offset, which counts steps, in the steps of `bits`."""
+        """The factor as many times its first value, and the offset in the steps of `bits`."""
         theta, beta = values
+        if self.factor_start == "least_error":
+            share = least_error_factor(bits) / least_error_factor(source_bits)
+            theta = _theta(learned_factor(theta).numpy() * share)
         return [theta, beta * (2**bits - 1) / (2**source_bits - 1)]
 
     def readable(self, values) -> dict[str, np.ndarray]:
@@ -147,16 +145,14 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
 
     def build_learned(self, name, layer) -> dict[str, tf.Variable]:
         """Creates only the learned parameters, for callers that bring the range themselves."""
-        choices = self.bit_widths.choices * self.banks
-        limits = np.array([self.limits(bits) for bits in choices], np.float32)
+        first = {role: np.tile(self.first_values(role), self.banks) for role in self.learned_values}
         return {
             role: layer.add_weight(
                 name=f"{name}_{role}",
-                shape=[len(choices)],
+                shape=first[role].shape,
                 dtype=tf.float32,
-                initializer=keras.initializers.Zeros(),
-                trainable=True,
-                constraint=bounds_of(one.largest_share, limits),
+                initializer=keras.initializers.Constant(first[role]),
+                trainable=one.trainable,
             )
             for role, one in self.learned_values.items()
         }
@@ -232,11 +228,19 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         theta, beta = (
             self.bit_widths.parameter(weights[role], bits, bank) for role in ("theta", "beta")
         )
-        return self.grid_from(low, high, qmin, qmax, self.factor(theta), beta)
+        return self.grid_from(low, high, qmin, qmax, self.factor(theta), self.offset(beta))
 
     def factor(self, theta: tf.Tensor) -> tf.Tensor:
         """gamma of theta."""
         return learned_factor(theta) if self.has_integer_zero_point else exact_factor(theta)
+
+    def offset(self, beta: tf.Tensor) -> tf.Tensor:
+        """beta, which learns nothing where zero points are integers.
+
+        Only values beyond the grid tell an offset where to go, as if it could move by less than a
+        step. An integer zero point would end between two codes and jump from one to the other.
+        """
+        return _held(beta) if self.has_integer_zero_point else beta
 
     def grid_from(self, low, high, qmin, qmax, factor, offset):
         """The grid of a range and the learned gamma and beta.
@@ -244,8 +248,9 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         Returns:
           (step, zero point, qmin, qmax), float32 scalars, or a `FractionalGrid`.
         """
-        step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax)
-        if self.zero_point == "fractional":
+        fractional = self.zero_point == "fractional"
+        step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax, fractional)
+        if fractional:
             return FractionalGrid(step, factor, zero_point, offset, qmin, qmax)
         rounded = round_straight_through(zero_point + offset)
         return step / factor, tf.clip_by_value(rounded, qmin, qmax), qmin, qmax
@@ -288,6 +293,17 @@ def learned_factor(theta: tf.Tensor) -> tf.Tensor:
     """gamma = log2(1 + 2^theta): positive, and 1 at theta = 0."""
     log_two = tf.math.log(2.0)
     return tf.math.softplus(theta * log_two) / log_two
+
+
+@tf.custom_gradient
+def _held(value):
+    """`value` with a gradient of zeros: Keras warns of variables that have none."""
+    return tf.identity(value), tf.zeros_like
+
+
+def _theta(factor):
+    """The theta of a factor, a float or an array: the inverse of `learned_factor`."""
+    return np.log2(np.exp2(np.float64(factor)) - 1.0)
 
 
 def _stored(layer, name, dtype):

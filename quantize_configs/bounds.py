@@ -16,25 +16,6 @@ def fewest_steps(largest_codes: np.ndarray) -> np.ndarray:
     return np.minimum(largest_codes, np.maximum(2.0, largest_codes / 16.0))
 
 
-class WithinBounds(keras.constraints.Constraint):
-    """Keeps each value of a vector between a bound and its negative.
-
-    Args:
-      bounds: float32 [n], not negative.
-    """
-
-    def __init__(self, bounds: Sequence[float] | np.ndarray):
-        self.bounds = np.asarray(bounds, np.float32)
-
-    def __call__(self, weight: tf.Tensor) -> tf.Tensor:
-        """The clipped vector."""
-        return tf.clip_by_value(weight, -self.bounds, self.bounds)
-
-    def get_config(self) -> dict[str, list[float]]:
-        """Constructor arguments."""
-        return {"bounds": self.bounds.tolist()}
-
-
 def magnitudes_of(
     values: tf.Tensor, axes: Sequence[int] | None = None, keep: bool = False
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -73,13 +54,3 @@ class StepsWithinWeights(keras.constraints.Constraint):
             tf.abs(weight), mean / self._codes, largest / fewest_steps(self._codes)
         )
         return tf.where(largest > 0.0, within, weight)
-
-
-def bounds_of(share: float | None, limits: np.ndarray) -> WithinBounds | None:
-    """What keeps learned values within a share of the steps of their grids; None for no share.
-
-    Args:
-      share: See `LearnedValue.largest_share`.
-      limits: float32 [n, 2], smallest and largest code for each value.
-    """
-    return None if share is None else WithinBounds(share * (limits[:, 1] - limits[:, 0]))

@@ -18,15 +18,12 @@ class LearnedValue:
     """One learned value of a grid, of which there is one per bit-width.
 
     Attributes:
-      initial: Before any data.
+      initial: Before any data; one for all bit-widths, or one for each.
       trainable: Whether training moves it.
-      largest_share: How large training may make it at most, up or down, as a share of the steps of
-        its grid; None for no bound.
     """
 
-    initial: float
+    initial: float | tuple[float, ...]
     trainable: bool = True
-    largest_share: float | None = None
 
 
 class ElasticQuantizer(Quantizer):
@@ -110,6 +107,11 @@ class ElasticQuantizer(Quantizer):
     def kind_of_grid(self) -> tuple:
         """What two quantizers must have in common so that learned values fit both."""
         return (type(self).__name__,)
+
+    def first_values(self, role: str) -> np.ndarray:
+        """Learned values before any data, float32 [bit-widths]."""
+        initial = np.asarray(self.learned_values[role].initial, np.float32)
+        return np.broadcast_to(initial, len(self.bit_widths.choices))
 
     def limits(self, bits: int) -> tuple[float, float]:
         """Smallest and largest code of a bit-width; `fake_quantization.code_limits` of ints."""

@@ -10,6 +10,7 @@ BATCH_ESTIMATORS = ("channel_mean", "sample_mean", "min_max")
 """Of any number of bit-widths; BatchQuant's own is the first."""
 ESTIMATORS = (*BATCH_ESTIMATORS, "least_error")
 STARTS = ("lsq", "largest", "least_error")
+FACTOR_STARTS = ("range", "least_error")
 GRIDS = ("unsigned", "signed", "offset")
 RULES = ("lsq", "pact")
 
@@ -29,6 +30,11 @@ class BatchOptions:
     )
     signed: bool = option(False, "whether codes are signed; values are the same")
     learned: bool = option(True, "whether a factor and an offset of the grid are learned")
+    factor_start: str = option(
+        "range",
+        "first grids: over the range, or of least squared error for normal values of that range",
+        choices=FACTOR_STARTS,
+    )
     banks: int = option(1, "number of independent sets of learned parameters", minimum=1)
 
 

@@ -13,6 +13,9 @@ SMALLEST_STEP = 2.0**-23
 
 _SMALLEST_NORMAL = 2.0**-126
 
+MIDDLE = 0.25
+"""How far the zero point of a nearly symmetric range may lie below the middle, in codes."""
+
 SAMPLED_VALUES = 1 << 15
 SHARES_OF_RANGE = np.linspace(1.0, 0.2, 33)
 
@@ -124,16 +127,30 @@ def grid_of_stored_range(
     if first == last:
         return np.float32(1), np.float32(0)
     step = np.maximum((last - first) / (most - least), SMALLEST_STEP)
-    zero_point = np.clip(least - np.rint(first / step), least, most)
-    return np.float32(step), np.float32(zero_point)
+    zero_point = least - np.rint(first / step)
+    distance = (least + most) / 2.0 - (least - first / step)
+    if abs(distance) < 0.5:
+        zero_point = np.floor((least + most) / 2.0) + (distance < MIDDLE)
+    return np.float32(step), np.float32(np.clip(zero_point, least, most))
 
 
 def grid_of_range(
-    low: tf.Tensor, high: tf.Tensor, qmin: tf.Tensor, qmax: tf.Tensor
+    low: tf.Tensor, high: tf.Tensor, qmin: tf.Tensor, qmax: tf.Tensor, nearest: bool = False
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Step and integer zero point of the grid that covers [low, high]; carries no gradient.
 
     Computed in float64 and rounded to float32. An empty range gives step 1, zero point 0.
+
+    A symmetric range lies exactly between the two middle codes. To the nearest, noise would decide
+    for one of them in each batch anew, and move the whole grid by a step; here the higher one is
+    taken where the range is at least nearly symmetric, see `MIDDLE`.
+
+    Args:
+      low: Lower end, at most 0.
+      high: Upper end, at least 0.
+      qmin: Smallest code.
+      qmax: Largest code.
+      nearest: Whether the zero point is the code nearest to zero in any case, as in the paper.
 
     Returns:
       (step, zero_point), float32 scalars.
@@ -143,7 +160,13 @@ def grid_of_range(
     empty = tf.equal(low, high)
     step = tf.maximum((high - low) / (qmax - qmin), smallest)
     step = tf.where(empty, tf.ones_like(step), step)
-    zero_point = tf.clip_by_value(qmin - tf.round(low / step), qmin, qmax)
+    zero_point = qmin - tf.round(low / step)
+    if not nearest:
+        middle = (qmin + qmax) / 2.0
+        distance = middle - (qmin - low / step)
+        higher = tf.floor(middle) + tf.cast(distance < MIDDLE, tf.float64)
+        zero_point = tf.where(tf.abs(distance) < 0.5, higher, zero_point)
+    zero_point = tf.clip_by_value(zero_point, qmin, qmax)
     zero_point = tf.where(empty, tf.zeros_like(zero_point), zero_point)
     # Said here, so that no gradient of all this is built to be thrown away.
     step, zero_point = (tf.stop_gradient(value) for value in (step, zero_point))

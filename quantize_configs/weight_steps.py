@@ -6,6 +6,8 @@ import numpy as np
 
 SHARES = np.linspace(0.2, 1.0, 81)
 """Candidates for a step of least squared error, as shares of that which reaches the largest."""
+SAMPLED = 1 << 15
+"""Weights of one step of which some, evenly spaced, stand for all when there are more."""
 CACHED = 1 << 14
 """Weights that are looked at together, so that they stay in the cache of a core."""
 
@@ -57,6 +59,8 @@ def least_error_steps(
 ) -> np.ndarray:
     """Steps with the least squared error of the weights, or of what they are multiplied with.
 
+    The largest weight counts in any case: no step is larger than what reaches it.
+
     Args:
       values: Weights.
       quantizer: Brings limits and axes.
@@ -73,7 +77,8 @@ def least_error_steps(
     factors = None
     if importance is not None:
         importance = np.moveaxis(np.broadcast_to(importance, values.shape), kept, first)
-        factors = importance.reshape(rows.shape)
+        factors = importance.reshape(rows.shape)[:, :: _stride(rows)]
+    rows = rows[:, :: _stride(rows)]
     best = np.empty(len(rows))
     count = max(1, CACHED // rows.shape[1])
     for start in range(0, len(rows), count):
@@ -85,6 +90,10 @@ def least_error_steps(
             None if factors is None else factors[part],
         )
     return best.reshape(largest.shape)
+
+
+def _stride(rows: np.ndarray) -> int:
+    return -(-rows.shape[1] // SAMPLED)
 
 
 def _least_error(

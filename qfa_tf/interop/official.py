@@ -138,14 +138,14 @@ def load_official(
       OfficialStateError: An array is missing, unknown, or of another shape.
     """
     from qfa_tf.supernet import QFASupernet
-    from qfa_tf.supernet.options import RELEASE_NORMALIZATION
+    from qfa_tf.supernet.options import RELEASE_OPTIONS
 
     net = QFASupernet(
         official_space(width_mult, num_classes, resolutions),
         zero_point=zero_point,
         padding="symmetric",
         narrow_bits=narrow_bits,
-        **RELEASE_NORMALIZATION,
+        **RELEASE_OPTIONS,
     )
     fill_official(net, state)
     return net

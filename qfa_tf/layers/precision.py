@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from quantize_configs.bounds import StepsWithinWeights, bounds_of, magnitudes_of
+from quantize_configs.bounds import StepsWithinWeights, magnitudes_of
 from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
@@ -69,7 +69,8 @@ class PrecisionBank(keras.layers.Layer):
         self._activations = _Tables({name: (site.activation, site) for name, site in sites.items()})
         self.learns_grids = self._activations.needs_start
         roles = self._activations.learned_values or dict.fromkeys(BATCH_ROLES, LearnedValue(0.0))
-        self._activation_values = {_VECTORS.get(role, role): one for role, one in roles.items()}
+        self._roles = {_VECTORS.get(role, role): role for role in roles}
+        self._activation_values = {name: roles[role] for name, role in self._roles.items()}
         self.activation_roles = tuple(self._activation_values)
 
     def build(self, input_shape=None):
@@ -78,23 +79,23 @@ class PrecisionBank(keras.layers.Layer):
         Where grids are learned, also `activation_started` (zeros: which have a value from data).
         """
 
-        def vector(name, size, initial, trainable=True, constraint=None):
+        def vector(name, initial, trainable=True, constraint=None):
             return self.add_weight(
                 name=name,
-                shape=(size,),
+                shape=initial.shape,
                 dtype=tf.float32,
-                initializer="zeros" if initial == 0 else keras.initializers.Constant(initial),
+                initializer=keras.initializers.Constant(initial),
                 trainable=trainable,
                 constraint=constraint,
             )
 
-        self.step = vector("step", self._weights.size, 1.0, constraint=self._step_bounds())
-        size = self._activations.size
+        self.step = vector("step", self._weights.first_values("step"), True, self._step_bounds())
         for name, one in self._activation_values.items():
-            bounds = bounds_of(one.largest_share, self._activations.limits)
-            setattr(self, name, vector(name, size, one.initial, one.trainable, bounds))
+            first = self._activations.first_values(self._roles[name])
+            setattr(self, name, vector(name, first, one.trainable))
         if self.learns_grids:
-            self.activation_started = vector("activation_started", size, 0.0, False)
+            none = np.zeros(self._activations.size, np.float32)
+            self.activation_started = vector("activation_started", none, False)
         super().build(input_shape)
 
     def _step_bounds(self) -> StepsWithinWeights | None:
@@ -171,8 +172,8 @@ class PrecisionBank(keras.layers.Layer):
 
     def reset_activations(self) -> None:
         """Forgets what was learned about inputs: all vectors as `build` makes them."""
-        for name, one in self._activation_values.items():
-            getattr(self, name).assign(tf.fill([self._activations.size], one.initial))
+        for name, role in self._roles.items():
+            getattr(self, name).assign(self._activations.first_values(role))
         if self.learns_grids:
             self.activation_started.assign(tf.zeros_like(self.activation_started))
 
@@ -193,8 +194,8 @@ class PrecisionBank(keras.layers.Layer):
           replace: Whether grids that have values already get these, too.
         """
         wanted = np.ones(self._activations.size, bool) if replace else self.unstarted
-        for role in self._activations.learned_values:
-            variable = getattr(self, _VECTORS.get(role, role))
+        for name, role in self._roles.items():
+            variable = getattr(self, name)
             vector = variable.numpy()
             for site, found in values.items():
                 place = self.activations_of(site)
@@ -277,6 +278,14 @@ class _Tables:
                 before = found.get(role, one)
                 found[role] = dataclasses.replace(one, trainable=one.trainable or before.trainable)
         return found
+
+    def first_values(self, role: str) -> np.ndarray:
+        """Learned values before any data, float32 [size]."""
+        found = [
+            np.tile(quantizer.first_values(role), len(site.kernel_sizes))
+            for quantizer, site in zip(self._quantizers, self._sites, strict=True)
+        ]
+        return np.concatenate(found) if found else np.zeros(0, np.float32)
 
     def readable(self, vectors: Sequence[tf.Variable]) -> dict[str, np.ndarray]:
         """Vectors of learned values as people read them, by name."""

@@ -89,7 +89,9 @@ class ElasticSite(keras.layers.Layer):
       zero_point: See `BatchQuantizer`; it also decides the arithmetic, see `arithmetic_of`.
       signed_input: Whether the codes of the input are signed.
       estimator: See `BatchQuantizer`.
+      factor_start: See `BatchQuantizer`.
       narrow_bits: See `LSQQuantizer`.
+      weight_start: Its `start_rule`.
       activation_quantizer: One of `quantize_configs.quantizer_options.ACTIVATION_KINDS`.
       input_grid: The grid of a quantizer that learns its grid.
       shared_step: Whether all kernel sizes share the learned parameters of their bits.
@@ -98,6 +100,7 @@ class ElasticSite(keras.layers.Layer):
       input_parts: Largest channels of each of the tensors that make up the input; one by default.
       stop_constant: Whether channels without variance pass no gradient, see `normalize_batch`.
       kernel_start: First values of the kernel, one of `STARTS`.
+      first_gain: First values of the gains of normalization.
       kernel_width: Width of the kernel of a "convolution" where it is not square.
       groups: Of a "convolution" with fixed widths: the output is made in so many parts, each of its
         own part of the input.
@@ -121,7 +124,9 @@ class ElasticSite(keras.layers.Layer):
         zero_point: str = "integer",
         signed_input: bool = False,
         estimator: str = "channel_mean",
+        factor_start: str = "range",
         narrow_bits: Sequence[int] = (8,),
+        weight_start: str = "lsq",
         activation_quantizer: str = "batch",
         input_grid: str = "unsigned",
         shared_step: bool = False,
@@ -130,6 +135,7 @@ class ElasticSite(keras.layers.Layer):
         epsilon: float = 1e-2,
         stop_constant: bool = True,
         kernel_start: str = "fan_out",
+        first_gain: float = 1.0,
         kernel_width: int | None = None,
         groups: int = 1,
         dilation: int = 1,
@@ -153,6 +159,7 @@ class ElasticSite(keras.layers.Layer):
         self.epsilon = epsilon
         self.stop_constant = stop_constant
         self.kernel_start = kernel_start
+        self.first_gain = first_gain
         self.arithmetic = arithmetic_of(zero_point)
         self.shared_step = shared_step
         banks = 1 if shared_step else len(self.kernel_sizes)
@@ -160,7 +167,10 @@ class ElasticSite(keras.layers.Layer):
         self.activation_quantizer: ElasticQuantizer | None = None
         if tuple(weight_bits) != (FLOAT_BITS,):
             self.weight_quantizer = LSQQuantizer(
-                _with_float(weight_bits), narrow_bits=tuple(narrow_bits), banks=banks
+                _with_float(weight_bits),
+                narrow_bits=tuple(narrow_bits),
+                banks=banks,
+                start_rule=weight_start,
             )
         if tuple(activation_bits) == (FLOAT_BITS,):
             return
@@ -169,6 +179,7 @@ class ElasticSite(keras.layers.Layer):
             _with_float(activation_bits),
             zero_point=zero_point,
             estimator=estimator,
+            factor_start=factor_start,
             signed=signed_input,
             grid=input_grid,
             banks=banks,
@@ -193,7 +204,7 @@ class ElasticSite(keras.layers.Layer):
             self.gamma = self.add_weight(
                 name="gamma",
                 shape=(self.output_width,),
-                initializer="ones",
+                initializer=keras.initializers.Constant(self.first_gain),
                 constraint=AtLeast(SMALLEST_GAMMA),
             )
             self.beta = self.add_weight(
@@ -292,7 +303,7 @@ class ElasticSite(keras.layers.Layer):
             x += tf.cast(self._active_outputs(self.bias, choice), x.dtype)
         linear = x
         x = self.arithmetic.activations[self.activation](x)
-        if mode is Mode.CALIBRATE:
+        if mode.records:
             if self.activation == "hard_swish":
                 recorded["linear"] = extremes(linear)
             recorded["range"] = tf.stack([low, high])
@@ -306,11 +317,11 @@ class ElasticSite(keras.layers.Layer):
         low = high = tf.zeros([])
         quantizer = self.activation_quantizer if precision is not None else None
         if quantizer is not None and quantizer.needs_range:
-            if mode is Mode.FROZEN:
+            if mode.takes_statistics:
                 low, high = tf.unstack(stored("range"))
             else:
                 low, high = quantizer.batch_range(x)
-        elif mode is Mode.CALIBRATE:  # of a float site, for the 8 bits it has on the device
+        elif mode.records:  # of a float site, for the 8 bits it has on the device
             low, high = tf.unstack(extremes(x))
         if quantizer is not None:
             x = quantizer.quantize_choice(x, precision, (low, high))
@@ -405,7 +416,7 @@ class ElasticSite(keras.layers.Layer):
             mean, variance = stored("mean")[: width[0]], stored("variance")[: width[0]]
             y = self.arithmetic.normalize(x, mean, variance, gamma, beta, self.epsilon)
             return y, mean, variance
-        biased = mode is Mode.CALIBRATE
+        biased = mode.records
         return self.arithmetic.normalize_batch(
             x, gamma, beta, self.epsilon, biased, self.stop_constant
         )

@@ -39,7 +39,18 @@ class Mode(enum.Enum):
 
     TRAIN = "train"  # the batch; nothing is recorded
     CALIBRATE = "calibrate"  # the batch, recorded
+    SETTLE = "settle"  # given ranges of activations, else the batch, recorded
     FROZEN = "frozen"  # given
+
+    @property
+    def records(self) -> bool:
+        """Whether statistics are recorded."""
+        return self in (Mode.CALIBRATE, Mode.SETTLE)
+
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether statistics are given, at least ranges of activations."""
+        return self in (Mode.SETTLE, Mode.FROZEN)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 
 from qfa_tf.network.choices import Choice, Values, Width, distinct
-from qfa_tf.network.nodes import Convolution, Image, Node, Slot
+from qfa_tf.network.nodes import Convolution, Image, Node, Slot, Sum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +111,14 @@ class Network:
     def members(self, slot: str) -> tuple[Node, ...]:
         """The nodes of a slot."""
         return tuple(node for node in self.nodes if node.slot == slot)
+
+    def ends_branch(self, name: str) -> bool:
+        """Whether a sum adds the output of a node to what the slot of the node reads."""
+        slot = self.node(name).slot
+        return slot is not None and any(
+            isinstance(one, Sum) and self.slot(slot).source in one.inputs
+            for one in self.consumers(name)
+        )
 
     def sections(self) -> Iterator[tuple[str | None, tuple[Node, ...]]]:
         """The nodes in order, cut where the slot changes."""

@@ -15,14 +15,13 @@ from qfa_tf.runs.config_fields import FIELDS
 from qfa_tf.runs.config_sections import REQUIRED
 from qfa_tf.runs.errors import ConfigError
 from qfa_tf.space import SearchSpace
-from qfa_tf.supernet.options import RELEASE_NORMALIZATION
+from qfa_tf.supernet.options import RELEASE_OPTIONS
 from quantize_configs.files import write_text
 
 SCHEMA_VERSION = 2
 
 EARLIER = {
-    "supernet.norm_epsilon": RELEASE_NORMALIZATION["norm_epsilon"],
-    "supernet.constant_channels": RELEASE_NORMALIZATION["constant_channels"],
+    **{f"supernet.{name}": value for name, value in RELEASE_OPTIONS.items()},
     "supernet.classifier_start": "fan_out",
 }
 """What runs had whose config files are older than these keys."""

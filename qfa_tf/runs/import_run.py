@@ -22,7 +22,7 @@ from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.training.lock import training_lock
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import SearchSpace
-from qfa_tf.supernet.options import RELEASE_NORMALIZATION
+from qfa_tf.supernet.options import RELEASE_OPTIONS
 from quantize_configs.files import write_text
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _of_release(config: ConfigDict, space: SearchSpace, zero_point: str) -> Conf
         config.space = ConfigDict(json.loads(space.to_json()))
     config.supernet.zero_point = zero_point
     config.supernet.padding = "symmetric"
-    config.supernet.update(RELEASE_NORMALIZATION)
+    config.supernet.update(RELEASE_OPTIONS)
     config.supernet.activation_quantizer, config.supernet.shared_step = "batch", False
     config.training.method = "qfa"
     # The release uses every code; 8-bit codes of exported weights are symmetric.

@@ -54,7 +54,7 @@ class ForwardPass:
             else:
                 parts.append(self._run_nodes(section, nodes, values))
         results = {name: values[name] for name in self._network.outputs}
-        if self._mode is not Mode.CALIBRATE:
+        if not self._mode.records:
             return results, tf.zeros([0])
         return results, tf.concat(parts, 0)
 
@@ -79,7 +79,7 @@ class ForwardPass:
             return own[slot.output], recorded
 
         def skip() -> tuple[tf.Tensor, tf.Tensor]:
-            is_recorded = self._mode is Mode.CALIBRATE
+            is_recorded = self._mode.records
             size = self._net.layout.section_size(section) if is_recorded else 0
             return tf.identity(values[slot.source]), tf.zeros([size])
 
@@ -97,13 +97,13 @@ class ForwardPass:
             inputs = [values[name] for name in node.inputs]
             values[node.name], entries = self._run_node(node, inputs)
             recorded |= entries
-        if self._mode is not Mode.CALIBRATE:
+        if not self._mode.records:
             return tf.zeros([0])
         return self._net.layout.pack(section, recorded)
 
     def _run_node(self, node: Node, inputs: list[tf.Tensor]) -> tuple[tf.Tensor, Tensors]:
         """(result, recorded statistics by their names)."""
-        is_recorded = self._mode is Mode.CALIBRATE
+        is_recorded = self._mode.records
         if isinstance(node, Convolution):
             return self._run_site(node, inputs[0])
         if isinstance(node, SqueezeExcite):
@@ -115,7 +115,7 @@ class ForwardPass:
 
     def _recorded(self, node: Node, x: tf.Tensor) -> Tensors:
         """The extremes of a result, where they are to be recorded."""
-        is_recorded = self._mode is Mode.CALIBRATE and node.name in self._net.layout.entries
+        is_recorded = self._mode.records and node.name in self._net.layout.entries
         return {node.name: extremes(x)} if is_recorded else {}
 
     def _run_site(self, node: Convolution, x: tf.Tensor) -> tuple[tf.Tensor, Tensors]:

@@ -1,16 +1,24 @@
 """Calibrating and evaluating one subnet of a supernet; neither modifies the supernet."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from qfa_tf.layers import Mode
+from qfa_tf.network import Network
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration
 from qfa_tf.supernet.protocol import Supernet
 from qfa_tf.supernet.tasks import GivenTask
 from quantize_configs.errors import InvalidInputError, StateError
+
+RANGE_SHARE = 4
+"""Ranges are measured on one batch of so many; normalization on all, with these ranges."""
+
+SETTLED_VALUES = 1 << 27
+"""Most values of a map in a pass that measures normalization, in all of its images."""
 
 
 def calibrate(net: Supernet, dataset: Iterable, arch: Architecture, batches: int) -> Calibration:
@@ -21,12 +29,28 @@ def calibrate(net: Supernet, dataset: Iterable, arch: Architecture, batches: int
             "checkpoint, or call start_activations(images) with a batch of training images."
         )
     genome = net.as_genome(arch)
+    images = (
+        net.check_images(batch[0] if isinstance(batch, tuple | list) else batch)
+        for batch in itertools.islice(dataset, batches)
+    )
+    if net.zero_point == "fractional" or net.precision.learns_grids:
+        statistics, count = _measure(net, Mode.CALIBRATE, images, genome)
+    else:
+        first = list(itertools.islice(images, max(1, batches // RANGE_SHARE)))
+        ranges, _ = _measure(net, Mode.CALIBRATE, first, genome)
+        most = max(1, SETTLED_VALUES // _largest_map(net.space.network, arch.resolution))
+        every = _merged(itertools.chain(first, images), most)
+        statistics, count = _measure(net, Mode.SETTLE, every, genome, ranges)
+    return Calibration(arch, net.space.fingerprint, statistics, count)
+
+
+def _measure(
+    net: Supernet, mode: Mode, batches: Iterable[tf.Tensor], genome: tf.Tensor, *ranges: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Statistics over batches of images, and how many images these are."""
     vectors, counts = [], []
-    for number, batch in enumerate(dataset):
-        if number == batches:
-            break
-        images = net.check_images(batch[0] if isinstance(batch, tuple | list) else batch)
-        vectors.append(net.forward_of(Mode.CALIBRATE)(images, genome)[1].numpy())
+    for images in batches:
+        vectors.append(net.forward_of(mode)(images, genome, *ranges)[1].numpy())
         counts.append(int(images.shape[0]))
     if not vectors:
         raise InvalidInputError("The calibration data is empty. Give at least one batch of images.")
@@ -37,7 +61,26 @@ def calibrate(net: Supernet, dataset: Iterable, arch: Architecture, batches: int
             "The statistics of this subnet are not finite: its weights or the images are not, or "
             "are much too large. Restore weights from before its training diverged."
         )
-    return Calibration(arch, net.space.fingerprint, statistics, sum(counts))
+    return statistics, sum(counts)
+
+
+def _largest_map(network: Network, resolution: int) -> int:
+    """Most values that a node gives for one image."""
+    sizes = (network.size(node.name, resolution) ** 2 for node in network.nodes)
+    widths = (network.largest_width(node.name) for node in network.nodes)
+    return max(size * width for size, width in zip(sizes, widths, strict=True))
+
+
+def _merged(batches: Iterable[tf.Tensor], most: int) -> Iterator[tf.Tensor]:
+    """Batches of at most so many images, made of whole ones; larger ones as they are."""
+    group: list[tf.Tensor] = []
+    for batch in batches:
+        if group and sum(len(one) for one in group) + len(batch) > most:
+            yield tf.concat(group, 0)
+            group = []
+        group.append(batch)
+    if group:
+        yield tf.concat(group, 0)
 
 
 def evaluate(

@@ -21,7 +21,13 @@ SIGNED_INPUTS = ("offset", "signed", "clip")
 CONSTANT_CHANNELS = ("stopped", "passed")
 KERNEL_STARTS = ("fan_out", "own_channel", "uniform")
 
-RELEASE_NORMALIZATION: dict[str, Any] = {"norm_epsilon": 1e-5, "constant_channels": "passed"}
+RELEASE_OPTIONS: dict[str, Any] = {
+    "norm_epsilon": 1e-5,
+    "constant_channels": "passed",
+    "factor_start": "range",
+    "residual_gain": 1.0,
+    "weight_start": "lsq",
+}
 """What the official releases have, and every supernet had before these were options."""
 
 
@@ -35,10 +41,12 @@ class SupernetOptions:
 
     zero_point: str = same_option(BatchOptions, "zero_point")
     estimator: str = same_option(BatchOptions, "estimator", choices=BATCH_ESTIMATORS)
+    factor_start: str = same_option(BatchOptions, "factor_start", default="least_error")
     padding: str = option(
         "same", "SAME, or k // 2 zeros on all sides as in the official releases", choices=PADDINGS
     )
     narrow_bits: tuple[int, ...] = same_option(LSQOptions, "narrow_bits")
+    weight_start: str = same_option(LSQOptions, "start_rule", default="least_error")
     activation_quantizer: str = option(
         "batch",
         "; ".join(f'"{name}": {kind.help}' for name, kind in ACTIVATION_KINDS.items()),
@@ -72,6 +80,12 @@ class SupernetOptions:
         "fan_out",
         "first values of depthwise kernels: all channels count as outputs, or each is its own",
         choices=KERNEL_STARTS,
+    )
+    residual_gain: float = option(
+        0.05,
+        "first gain of the normalization at the end of residual branches; 1 in the official "
+        "releases and in workdirs of earlier versions",
+        above=0,
     )
     dropout: float = option(0.0, "share of the classifier's inputs that training drops", minimum=0)
 

@@ -23,8 +23,10 @@ class Supernet(Protocol):
     arithmetic: FastArithmetic
     zero_point: str
     estimator: str
+    factor_start: str
     padding: str
     narrow_bits: tuple[int, ...]
+    weight_start: str
     activation_quantizer: str
     shared_step: bool
     signed_inputs: str
@@ -32,6 +34,7 @@ class Supernet(Protocol):
     constant_channels: str
     classifier_start: str
     depthwise_start: str
+    residual_gain: float
     dropout: float
     training_method: Any
     optimizer: Any

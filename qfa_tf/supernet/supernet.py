@@ -182,7 +182,7 @@ class QFASupernet(keras.Model):
         statistics = tf.TensorSpec([self.layout.size], tf.float32)
         compiled = {}
         for mode in Mode:
-            signature = [images, genome] + [statistics] * (mode is Mode.FROZEN)
+            signature = [images, genome] + [statistics] * mode.takes_statistics
             compiled[mode.value] = tf.function(
                 functools.partial(self.run_subnet, mode),
                 input_signature=signature,
@@ -315,9 +315,14 @@ class QFASupernet(keras.Model):
     ) -> Calibration:
         """Measures the statistics of one subnet; the supernet is not modified.
 
-        Normalization statistics and activation ranges are means over batches in which both are
-        those of the batch (section 7 of the method notes of QFA); the extremes of site outputs
-        are kept for the 8-bit tensors of deployment.
+        Activation ranges are means over batches in which ranges and normalization are those of the
+        batch (section 7 of the method notes of QFA). With fractional zero points the normalization
+        statistics are means over the same passes, as in the paper. Integer ones differ between
+        batches by whole codes, so they are measured in a second pass, with the ranges that the
+        subnet will have and in batches as large as memory allows: values that are equal in many
+        images, such as a background, take one code in the subnet, but may take another in a batch
+        whose mean is another. The first pass is on a quarter of the batches, the second on all.
+        The extremes of site outputs are kept for the 8-bit tensors of deployment.
 
         Args:
           dataset: Batches of images or of (images, labels); training images, in the training

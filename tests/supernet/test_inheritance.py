@@ -12,6 +12,7 @@ from qfa_tf import QFASupernet
 from qfa_tf.supernet import INHERITANCES, inherit
 from qfa_tf.supernet.inheritance import inherited_low, inherited_step
 from quantize_configs import LSQActivationQuantizer, LSQQuantizer
+from quantize_configs.factor_starts import least_error_factor
 from quantize_configs.fake_quantization import code_limits
 from quantize_configs.keras_backend import keras
 
@@ -133,7 +134,8 @@ def test_only_trained_bits_are_inherited(make_net):
 
 def test_batchquant_inheritance(make_net):
     """Factors are copied, offsets keep their place in the range: 7/15 of them."""
-    source, target = make_net(1, 4), make_net(2, 3)
+    source = make_net(1, 4, factor_start="range")
+    target = make_net(2, 3, factor_start="range")
     inherit(source, target, "double")
     there, here = source.precision, target.precision
     for site, bits in (("s1.b0.expand", (4, 3)), ("stem", (8, 8))):
@@ -148,6 +150,17 @@ def test_batchquant_inheritance(make_net):
     assert ratio == pytest.approx(7 / 3)
 
 
+def test_inherited_factors_keep_their_ratio_to_the_first_ones(make_net):
+    source, target = make_net(1, 4), make_net(2, 3)
+    inherit(source, target, "double")
+    ratios = []
+    for bank, bits in ((source.precision, 4), (target.precision, 3)):
+        theta, _ = bank.activation_parameters("s1.b0.expand", bits)
+        ratios.append(np.log2(1 + 2**theta) / least_error_factor(bits))
+    assert ratios[1] == pytest.approx(ratios[0], rel=1e-5)
+    assert ratios[0] != pytest.approx(1.0, rel=1e-3)
+
+
 @pytest.mark.parametrize("rule", INHERITANCES)
 def test_from_oqa_to_qfa_and_back(rule, make_net):
     """Weight steps cross over; inputs start as the other method starts them."""
@@ -157,7 +170,8 @@ def test_from_oqa_to_qfa_and_back(rule, make_net):
     shared = oqa.precision.weight_step("s1.b0.depthwise", 4)
     for size in (3, 5, 7):
         assert qfa.precision.weight_step("s1.b0.depthwise", 4, size) == shared
-        assert qfa.precision.activation_parameters("s1.b0.depthwise", 4, size) == (0.0, 0.0)
+        theta, beta = qfa.precision.activation_parameters("s1.b0.depthwise", 4, size)
+        assert (np.log2(1 + 2**theta), beta) == (pytest.approx(least_error_factor(4)), 0.0)
     qfa = make_net(3, 2, 4)
     inherit(qfa, oqa, rule)
     there = qfa.precision.weight_step("s1.b0.depthwise", 4, 7)

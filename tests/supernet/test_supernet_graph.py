@@ -29,7 +29,7 @@ def test_nothing_is_traced_twice(trained_net, architectures, calibration_batches
         trained_net(calibration_batches[0][0], genome=arch, training=True)
     counts = trained_net.trace_counts()
     assert counts == dict.fromkeys(counts, 1)
-    assert set(counts) == {"train", "calibrate", "frozen", "subnet_gradients"}
+    assert set(counts) == {"train", "calibrate", "settle", "frozen", "subnet_gradients"}
 
 
 def test_training_learned(trained_net, small_space, small_digits, calibration_batches):
@@ -49,19 +49,19 @@ def test_calibration_leaves_the_net_alone(trained_net, architectures, calibratio
         np.testing.assert_array_equal(old, weight.numpy())
 
 
-def test_calibration_is_a_weighted_mean_of_batches(trained_net, small_space, calibration_batches):
-    arch = small_space.largest(bits=8)
+def test_statistics_are_weighted_means_of_batches(trained_net, small_space, calibration_batches):
+    genome = trained_net.as_genome(small_space.largest(bits=8))
     images = calibration_batches[0][0]
     parts = [images[:40], images[40:]]
-    singles = [trained_net.calibrate([part], arch).statistics for part in parts]
-    both = trained_net.calibrate(parts, arch)
-    layout = trained_net.layout
+    calibrate, layout = trained_net.forward_of(Mode.CALIBRATE), trained_net.layout
+    singles = [calibrate(trained_net.check_images(part), genome)[1].numpy() for part in parts]
     sizes = [len(part) for part in parts]
+    both = layout.combine(singles, sizes)
     for name in ("stem.mean", "s1.b1.expand.variance", "head.mix.range"):
         expected = np.average([layout.read(single, name) for single in singles], 0, sizes)
-        np.testing.assert_allclose(both.read(layout, name), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(layout.read(both, name), expected, rtol=1e-5, atol=1e-6)
     lows, highs = np.array([layout.read(single, "s1.b1.sum") for single in singles]).T
-    np.testing.assert_array_equal(both.read(layout, "s1.b1.sum"), [lows.min(), highs.max()])
+    np.testing.assert_array_equal(layout.read(both, "s1.b1.sum"), [lows.min(), highs.max()])
 
 
 def test_frozen_statistics_of_one_batch_give_the_batch_result(trained_net, small_space):

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from qfa_tf import QFASupernet, QFATraining, SearchSpace, TrainingStage
 from qfa_tf.layers.kernel_start import STARTS
+from qfa_tf.network import Sum
 from qfa_tf.supernet.options import KERNEL_STARTS
 from quantize_configs.keras_backend import keras
 
@@ -53,6 +54,22 @@ def test_first_step(name, kind):
 def test_first_step_on_learned_grids(small_space, quantizer):
     logs = first_step(small_space, (2, 3, 4, 8), activation_quantizer=quantizer)
     check(logs, small_space.num_classes, tolerance=0.1)  # its classifier has 32 inputs
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_residual_branches_start_small(name):
+    """The last normalization of each, and no other one."""
+    space = SearchSpace.from_preset(name)
+    net = QFASupernet(space, residual_gain=0.125)
+    network = space.network
+    sums = {node.name: node for node in network.nodes if isinstance(node, Sum)}
+    ends = {site.name for site in network.sites if network.ends_branch(site.name)}
+    assert len(ends) == len(sums)
+    assert all(ends & set(node.inputs) for node in sums.values())
+    for site in network.sites:
+        if site.normalization:
+            gains = net.site_layer(site.name).gamma.numpy()
+            np.testing.assert_array_equal(gains, 0.125 if site.name in ends else 1.0)
 
 
 def test_names_of_starts():
