@@ -22,6 +22,7 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import tensorflow as tf
 from subnet_promises import Subnets, random_inputs, randomize, read, write
 
 from qfa_tf import QFASupernet, SearchSpace
@@ -136,6 +137,7 @@ def main() -> None:
     runtimes = chosen_runtimes(args.runtimes)
     for runtime in runtimes:
         runtime.launch()  # what is not installed is said before any work
+    tf.config.run_functions_eagerly(True)  # a graph for each subnet takes longer than it saves
     rows = read(args.output)
     processor = os.environ.get(PROCESSOR_VARIABLE, DEFAULT_PROCESSOR)
     done = {tuple(row[name] for name in KEY) for row in rows}
