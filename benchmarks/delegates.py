@@ -2,6 +2,7 @@
 
     python benchmarks/delegates.py                      # all runtimes that are installed
     python benchmarks/delegates.py --runtimes=gpu,micro
+    python benchmarks/delegates.py --missing            # only what the file does not have yet
 
 Every combination that is exported, in a few of the settings of
 tests/tflite_tools/test_operator_contract.py, one operator a file: is it refused, does the
@@ -103,27 +104,39 @@ def seen_on(runtime: Runtime, cases: dict[str, list], baseline: dict[str, list])
     return {"title": runtime.title, "version": "; ".join(sorted(versions)), "rows": rows}
 
 
+def baseline_of(cases: dict[str, list]) -> dict[str, list]:
+    """What XNNPACK gives for all cases, by the names of the combinations."""
+    works = [(emit(graph), inputs) for items in cases.values() for graph, inputs in items]
+    outcomes = iter(execute_many(RUNTIMES["xnnpack"], works, LIMIT))
+    return {name: [next(outcomes) for _ in items] for name, items in cases.items()}
+
+
 def main() -> None:
     """Runs all combinations on the chosen runtimes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     usual = ",".join(name for name in RUNTIMES if not name.startswith(BROWSERS))
     parser.add_argument("--runtimes", default=usual, help="names with commas")
     parser.add_argument("--label", default="", help="after the names, for another environment")
+    parser.add_argument("--missing", action="store_true", help="only what is not in the file yet")
     args = parser.parse_args()
-    cases = {row_name(row): cases_of(row) for row in ACCEPTED}
-    works = [(emit(graph), inputs) for items in cases.values() for graph, inputs in items]
-    outcomes = iter(execute_many(RUNTIMES["xnnpack"], works, LIMIT))
-    baseline = {name: [next(outcomes) for _ in items] for name, items in cases.items()}
+    content = json.loads(SEEN.read_text("utf-8")) if SEEN.exists() else {"runtimes": {}}
+    content = {"command": "python benchmarks/delegates.py", **content}
     for runtime in chosen_runtimes(args.runtimes):
+        title = runtime.name + args.label
+        known = content["runtimes"].get(title, {}).get("rows", {}) if args.missing else {}
+        cases = {row_name(row): cases_of(row) for row in ACCEPTED if row_name(row) not in known}
+        if not cases:
+            print(f"{title}: nothing is missing")
+            continue
         try:
-            seen = seen_on(runtime, cases, baseline)
+            seen = seen_on(runtime, cases, baseline_of(cases))
         except MissingRuntimeError as missing:
             print(missing)
             continue
-        content = json.loads(SEEN.read_text("utf-8")) if SEEN.exists() else {"runtimes": {}}
+        rows = known | seen["rows"]
+        seen["rows"] = {name: rows[name] for name in map(row_name, ACCEPTED)}
         place = {"date": datetime.date.today().isoformat(), "processor": host_processor()}
-        content = {"command": "python benchmarks/delegates.py", **content}
-        content["runtimes"][runtime.name + args.label] = {**place, **seen}
+        content["runtimes"][title] = {**place, **seen}
         write_text(SEEN, json.dumps(content, indent=1) + "\n")
         write_text(PAGE, with_table(PAGE.read_text("utf-8"), content))
         rows = seen["rows"].values()

@@ -1,5 +1,6 @@
 """Subnets on the kernels of other processors, where those are installed: the same integers."""
 
+import csv
 import pathlib
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tflite_tools.runtimes.runtime import MissingRuntimeError
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "arm64_subnets.py"
+RESULTS = ROOT / "benchmarks" / "results" / "arm64_subnets.csv"
 LIMIT = 300
 OTHERS = ("arm64:xnnpack", "arm64:builtin", "micro")
 
@@ -61,6 +63,16 @@ def test_two_subnets(name, subnets):
         match = match_integers(graph, RUNTIMES[name], [image], values)
         assert (match.mismatches, match.first) == (0, None)
         assert match.elements > 1000
+
+
+def test_the_recorded_subnets_are_exact():
+    with open(RESULTS, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 100
+    assert len({row["preset"] for row in rows}) == 4
+    for kind in ("xnnpack", "builtin", "reference"):
+        assert {row[f"{kind}_differing"] for row in rows} == {"0"}
+    assert {row["micro_differing"] for row in rows} == {"0", ""}  # empty: it reads no INT4
 
 
 @pytest.mark.slow
