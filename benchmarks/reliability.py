@@ -220,10 +220,10 @@ def _telling(program: Run, run: pathlib.Path, limit: int | None, file: str) -> N
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
         program(run)
-    except QFAError as error:
-        if len(str(error).strip().splitlines()) != 1:
-            raise
+    except BaseException as error:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        if not isinstance(error, QFAError) or len(str(error).strip().splitlines()) != 1:
+            raise
         handle.write(type(error).__name__)
         handle.flush()
         os._exit(REFUSED)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from quantize_configs.arguments import instance, number
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras3_bridge import as_tf_keras
 from quantize_configs.keras_backend import keras
@@ -27,10 +28,8 @@ def assign_bits(
         raise InvalidInputError(
             f"accounting must be one of {ACCOUNTINGS}. Received: {accounting!r}."
         )
-    if not math.isfinite(weight_bytes) or weight_bytes <= 0:
-        raise InvalidInputError(
-            f"weight_bytes must be a positive number. Received: {weight_bytes!r}."
-        )
+    number("weight_bytes", weight_bytes, 1)
+    instance("sensitivity", sensitivity, Sensitivity, "quantize_configs.sensitivity(model, data)")
     choices = [
         (name, bits, max(increase, 0.0) + _TIE_BREAKER * (FULL_BITS - bits))
         for name, measured in sensitivity.increases.items()

@@ -31,6 +31,11 @@ class BitPolicy:
 
     def __post_init__(self):
         object.__setattr__(self, "default", _pair("default", self.default))
+        if not isinstance(self.layers, Mapping):
+            raise InvalidInputError(
+                "layers must map names of layers to pairs of bits, as in {'conv_3': (4, 4)}. "
+                f"Received: {self.layers!r:.200}"
+            )
         layers = {name: _pair(f"layer {name!r}", pair) for name, pair in self.layers.items()}
         object.__setattr__(self, "layers", types.MappingProxyType(layers))
 

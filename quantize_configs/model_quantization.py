@@ -10,6 +10,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 )
 
 from quantize_configs.added_names import GIVEN, NARROWED, READ, refuse_taken_names
+from quantize_configs.arguments import instance
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.bias_corrections import mark_untrained
 from quantize_configs.bit_policy import BitPolicy
@@ -95,6 +96,7 @@ def quantize(
       TypeError, ValueError: `model` or `policy` does not fit.
       UnsupportedLayerError: A layer has no quantized counterpart.
     """
+    instance("policy", policy, BitPolicy, "BitPolicy((8, 8))")
     model = as_tf_keras(model)
     _check_float(model)
     model = as_quantizable(in_float32(model))

@@ -93,7 +93,7 @@ def load_model(folder: str | os.PathLike) -> keras.Model:
     folder = pathlib.Path(folder)
     try:
         content = json.loads((folder / CONFIG_FILE).read_text())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingFileError(
             f"{folder} holds no quantized model: {CONFIG_FILE} is missing."
         ) from error

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from quantize_configs.bit_widths import QUANTIZED_BITS
 from quantize_configs.calibration_data import BATCH_SIZE, image_batches
-from quantize_configs.errors import InvalidInputError
+from quantize_configs.errors import InvalidInputError, InvalidTypeError
 from quantize_configs.keras3_bridge import as_tf_keras
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import WEIGHT_ATTRIBUTES, WEIGHT_CHANNEL_AXES, Role
@@ -148,6 +148,11 @@ def _read(model, data, forward) -> tuple[list, bool]:
         images, labels = data
         starts = range(0, len(images), BATCH_SIZE)
         data = ((images[s : s + BATCH_SIZE], labels[s : s + BATCH_SIZE]) for s in starts)
+    if not isinstance(data, Iterable):
+        raise InvalidTypeError(
+            "data must be images, a pair (images, labels), or batches of either. "
+            f"Received: {data!r:.200}"
+        )
     read: list = []
     labelled = False
     for batch in data:
@@ -167,7 +172,7 @@ def _kernel(layer) -> tf.Variable:
 
 
 def _checked_bits(bits) -> tuple[int, ...]:
-    bits = tuple(bits)
+    bits = tuple(bits) if isinstance(bits, Iterable) else (bits,)
     if not bits or any(number not in QUANTIZED_BITS[:-1] for number in bits):
         raise InvalidInputError(
             f"bits must be one or several of {QUANTIZED_BITS[:-1]}. Received: {bits!r}."

@@ -12,6 +12,7 @@ from qfa_tf.cost.latency_table import LatencyTable
 from qfa_tf.cost.official import OfficialAccounting
 from qfa_tf.cost.site_cost import SiteCost
 from qfa_tf.space import Architecture, SearchSpace
+from quantize_configs.arguments import instance
 from quantize_configs.errors import InvalidInputError
 
 METRICS = ("macs", "mflops_8bit", "bitops", "params", "weight_bytes")
@@ -66,7 +67,7 @@ class CostModel:
             raise UnknownAccountingError(
                 f"accounting must be one of {list(ACCOUNTINGS)}. Received: {accounting!r}"
             )
-        self.space = space
+        self.space = instance("space", space, SearchSpace, "SearchSpace.from_preset(name)")
         self.accounting = accounting
         self._reader = ChoiceReader(space)
         kind = ExactAccounting if accounting == "exact" else OfficialAccounting

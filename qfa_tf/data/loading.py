@@ -12,6 +12,7 @@ from qfa_tf.data.image_folder import load_folder
 from qfa_tf.data.npz_file import load_npz
 from qfa_tf.data.python_loader import load_with_python
 from qfa_tf.data.tfds_data import load_tfds
+from quantize_configs.arguments import whole_number
 
 Loader = Callable[..., DataSplits]
 
@@ -29,6 +30,11 @@ FORMATS: Mapping[str, Loader] = {
 
 SCANNED = ("folder",)
 """Formats whose files are scanned before they are used."""
+
+_KNOWN = (
+    f"The data sets are {sorted(DATASETS)}, 'idx:DIR', 'folder:DIR', 'npz:FILE', 'tfds:NAME' and "
+    "'python:MODULE:FUNCTION'."
+)
 
 
 def load(
@@ -72,6 +78,7 @@ def load(
       DataError: There is no such data set, something is missing or damaged, or there are too few
         images for these sizes.
     """
+    whole_number("resolution", resolution, 1)
     given: dict[str, Any] = {
         "search_validation": search_validation,
         "test": test,
@@ -80,14 +87,13 @@ def load(
         "memory_limit": memory_limit,
     }
     options = {key: value for key, value in given.items() if value is not None}
+    if not isinstance(name, str):
+        raise DataError(f"{_KNOWN} Received: {name!r:.200}.")
     if name in DATASETS:
         return _divided(DATASETS[name](resolution, **options), rule)
     kind, _, where = name.partition(":")
     if kind not in FORMATS or not where:
-        raise DataError(
-            f"The data sets are {sorted(DATASETS)}, 'idx:DIR', 'folder:DIR', 'npz:FILE', "
-            f"'tfds:NAME' and 'python:MODULE:FUNCTION'. Received: {name!r}."
-        )
+        raise DataError(f"{_KNOWN} Received: {name!r}.")
     if kind in SCANNED:
         given = {"skip_damaged": skip_damaged, "on_progress": on_progress}
         options |= {key: value for key, value in given.items() if value is not None}

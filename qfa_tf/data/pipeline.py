@@ -8,6 +8,7 @@ from qfa_tf.data.cropping import ATTEMPTS, FixedRegion, RandomRegion
 from qfa_tf.data.sources import as_float, as_it_stands
 from qfa_tf.data.split import Split
 from qfa_tf.data.transforms import CROP_STREAM, transform
+from quantize_configs.arguments import instance, whole_number
 from quantize_configs.errors import InvalidInputError
 
 
@@ -44,9 +45,14 @@ def training_batches(
       InvalidInputError: The batch is larger than the split or cannot be shared out, or the
         augmentation does not fit the images.
     """
-    augmentation = augmentation or Augmentation()
+    instance("split", split, Split, "load(name, resolution).train")
+    whole_number("batch_size", batch_size, 1)
+    whole_number("seed", seed, None)
+    whole_number("first_step", first_step)
+    augmentation = Augmentation() if augmentation is None else augmentation
+    instance("augmentation", augmentation, Augmentation, "Augmentation(flip=True)")
     augmentation.check(split.image_shape)
-    if not 0 < batch_size <= len(split):
+    if batch_size > len(split):
         raise InvalidInputError(
             f"batch_size must be between 1 and the {len(split)} images. Received: {batch_size}."
         )
@@ -84,7 +90,7 @@ def training_batches(
 
 def _places(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
     """The first place of the shard in a batch and the one after its last."""
-    index, count = shard
+    index, count = shard if isinstance(shard, tuple | list) and len(shard) == 2 else (0, 0)
     if count < 1 or not 0 <= index < count:
         raise InvalidInputError(
             f"shard must be (index, count) with 0 <= index < count. Received: {shard}."

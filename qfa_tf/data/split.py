@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from qfa_tf.data.cropping import FixedRegion
 from qfa_tf.data.sources import ArrayImages, ImageSource, as_float, as_it_stands
+from quantize_configs.arguments import instance, whole_number
 from quantize_configs.errors import InvalidInputError
 
 LARGEST_ARRAY = 4 << 30
@@ -120,8 +121,18 @@ class Split:
         return self.source.name_ids(self.indices)
 
     def take(self, indices: np.ndarray) -> "Split":
-        """The examples at `indices`."""
-        return dataclasses.replace(self, indices=self.indices[indices])
+        """The examples at `indices`, a slice or an array of places or of bools.
+
+        Raises:
+          InvalidInputError: It has no such places.
+        """
+        try:
+            return dataclasses.replace(self, indices=self.indices[indices])
+        except (IndexError, TypeError):
+            raise InvalidInputError(
+                f"indices must be places of the {len(self)} images, from 0. Received: "
+                f"{indices!r:.200}"
+            ) from None
 
     def fingerprint(self) -> bytes:
         """Bytes to make a digest of: others for other images, labels or preprocessing."""
@@ -138,8 +149,8 @@ def batches(split: Split, batch_size: int) -> tf.data.Dataset:
     Returns:
       Dataset of (images float32 [n, resolution, resolution, channels] in [0, 1], labels int32).
     """
-    if batch_size < 1:
-        raise InvalidInputError(f"batch_size must be at least 1. Received: {batch_size}.")
+    instance("split", split, Split, "load(name, resolution).test")
+    whole_number("batch_size", batch_size, 1)
     indices = tf.data.Dataset.from_tensor_slices({"index": split.indices}).batch(batch_size)
     region = FixedRegion(split.resolution, split.eval_crop)
     read = split.source.read(indices, batch_size, split.resolution, region)

@@ -93,7 +93,7 @@ class Architecture:
         """
         try:
             fields = json.loads(text, object_pairs_hook=_without_repetition)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:  # TypeError: no text
             raise ArchitectureError(
                 f"The text of an architecture must be JSON as written by Architecture.to_json(); "
                 f"this one is damaged: {error}"

@@ -103,6 +103,11 @@ def decode(space: GenomeLayout, genome: np.ndarray) -> Architecture:
 def encode(space: GenomeLayout, arch: Architecture) -> np.ndarray:
     """Returns the canonical genome int32[n_genes] of an architecture of this space."""
     network = space.network
+    if not isinstance(arch, Architecture):
+        raise ArchitectureError(
+            "An Architecture is needed, as space.sample(0), space.decode(genome) and "
+            f"Architecture.from_json(text) give it. Received: {arch!r:.200}"
+        )
     if arch.space != space.name:
         raise ArchitectureError(
             f"The architecture belongs to space {arch.space!r}, this space is {space.name!r}; "

@@ -157,7 +157,7 @@ class GenomeLayout:
         """
         try:
             return self._choice_of_name[name]
-        except KeyError:
+        except (KeyError, TypeError):  # TypeError: nothing that could be a name
             examples = {choice.role: repr(choice.name) for choice in reversed(self.choices)}
             raise GenomeError(
                 f"Space {self.name!r} has no choice {name!r}; its choices are called like "

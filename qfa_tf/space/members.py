@@ -34,10 +34,23 @@ def sample_genomes(
     space: GenomeLayout, rng: np.random.Generator, n: int, choices: Sequence[Sequence[int]]
 ) -> np.ndarray:
     """Draws each gene uniformly from its `choices` and returns canonical int32[n, n_genes]."""
+    _check_choices(space, choices)
     genomes = np.empty((n, space.n_genes), np.int32)
     for column, values in enumerate(choices):
         genomes[:, column] = np.array(values, np.int32)[rng.integers(len(values), size=n)]
     return codec.canonicalize(space, genomes)
+
+
+def _check_choices(space: GenomeLayout, choices: Sequence[Sequence[int]]) -> None:
+    ok = isinstance(choices, Sequence) and len(choices) == space.n_genes
+    if not ok or not all(
+        len(values) and set(values) <= {*gene.choices, FLOAT_BITS if gene.is_bits else 0}
+        for gene, values in zip(space.genes, choices, strict=True)
+    ):
+        raise GenomeError(
+            f"choices must hold allowed values of each of the {space.n_genes} genes, as "
+            f"space.restrict(bits) gives them. Received: {choices!r:.200}"
+        )
 
 
 def extreme_genome(
@@ -89,10 +102,10 @@ def restrict(
     """
     if bits is None:
         return tuple(gene.choices for gene in space.genes)
-    if not bits or not set(bits) <= set(offered):
+    if not isinstance(bits, Collection) or not bits or not set(bits) <= set(offered):
         raise GenomeError(
             f"bits must be some of {sorted(set(offered))}, which space {space.name!r} offers. "
-            f"Received: {list(bits)}"
+            f"Received: {bits!r}"
         )
     allowed = []
     for gene in space.genes:

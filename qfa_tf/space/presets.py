@@ -26,7 +26,7 @@ def make(name: str) -> Family:
     Raises:
       InvalidSpaceError: There is no such preset.
     """
-    if name not in _PRESETS:
+    if not isinstance(name, str) or name not in _PRESETS:
         raise InvalidSpaceError(f"The presets are {sorted(_PRESETS)}. Received: {name!r}")
     return _PRESETS[name]()
 

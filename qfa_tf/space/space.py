@@ -17,6 +17,7 @@ from qfa_tf.space import codec, members, presets
 from qfa_tf.space.architecture import Architecture
 from qfa_tf.space.errors import InvalidSpaceError
 from qfa_tf.space.genes import Fixed, Gene, GenomeLayout, Site
+from quantize_configs.arguments import random_generator, whole_number
 
 SCHEMA_VERSION = 1
 _FAMILY = "family"
@@ -48,7 +49,9 @@ class SearchSpace:
                 "SearchSpace takes the settings of a family alone, as in SearchSpace(ResNet(...)), "
                 f"or those of MobileNetV3 by name. Received: {family!r} and {sorted(fields)}"
             )
-        self.family: Family = MobileNetV3(**fields) if family is None else family
+        if family is None:
+            family = from_fields(MobileNetV3, fields, "The settings of MobileNetV3")
+        self.family: Family = family
         self.network: Network = self.family.network()
 
     def __getattr__(self, name: str) -> Any:
@@ -209,25 +212,36 @@ class SearchSpace:
         return members.size(self.layout)
 
     def sample_genomes(
-        self, rng: np.random.Generator, n: int, choices: Sequence[Sequence[int]] | None = None
+        self,
+        rng: np.random.Generator | int,
+        n: int,
+        choices: Sequence[Sequence[int]] | None = None,
     ) -> np.ndarray:
         """Draws each gene uniformly and returns canonical genomes int32[n, n_genes].
 
         Args:
-          rng: Source of randomness.
+          rng: Source of randomness, or a seed.
           n: How many.
           choices: Allowed values per gene, from `restrict`; all by default.
+
+        Raises:
+          InvalidInputError: No such source, a negative number, or `choices` that are not of the
+            genes.
         """
         choices = self.restrict() if choices is None else choices
-        return members.sample_genomes(self.layout, rng, n, choices)
+        count = whole_number("n, the number of genomes,", n)
+        return members.sample_genomes(self.layout, random_generator(rng), count, choices)
 
     def sample(self, rng: np.random.Generator | int) -> Architecture:
         """Draws one architecture, each gene uniformly.
 
         Args:
           rng: Source of randomness, or a seed.
+
+        Raises:
+          InvalidInputError: `rng` is neither.
         """
-        return self.decode(self.sample_genomes(np.random.default_rng(rng), 1)[0])
+        return self.decode(self.sample_genomes(rng, 1)[0])
 
     def largest(self, bits: int | None = None) -> Architecture:
         """Returns the architecture with the largest value of every choice.
@@ -307,7 +321,7 @@ class SearchSpace:
         """
         try:
             fields = json.loads(text)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:  # TypeError: no text
             raise InvalidSpaceError(
                 f"The text of a space must be JSON as written by SearchSpace.to_json(); this one "
                 f"is damaged: {error}"
@@ -319,7 +333,7 @@ class SearchSpace:
                 f"Received: {version!r}"
             )
         family = fields.pop(_FAMILY, DEFAULT)
-        if family not in FAMILIES:
+        if not isinstance(family, str) or family not in FAMILIES:
             raise InvalidSpaceError(
                 f"The family of a space must be one of {sorted(FAMILIES)}. Received: {family!r}"
             )

@@ -1,11 +1,13 @@
 """The statistics of one subnet, measured on training images."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from qfa_tf.layers import StatisticsLayout
 from qfa_tf.space import Architecture, SearchSpace
+from quantize_configs.arguments import instance
 from quantize_configs.errors import InvalidInputError
 
 
@@ -30,7 +32,12 @@ class Calibration:
     images: int
 
     def check(self, space: SearchSpace, architecture: Architecture) -> None:
-        """Raises CalibrationError unless this is the calibration of `architecture`."""
+        """Raises CalibrationError unless this is the calibration of `architecture`.
+
+        Raises:
+          InvalidTypeError: `architecture` is none.
+        """
+        instance("arch", architecture, Architecture, "space.sample(0)")
         if self.space != space.fingerprint:
             raise CalibrationError(
                 f"The calibration belongs to the space {self.space}, the supernet to "
@@ -46,3 +53,14 @@ class Calibration:
     def read(self, layout: StatisticsLayout, name: str) -> np.ndarray:
         """One entry of the statistics."""
         return layout.read(self.statistics, name)
+
+
+def require_calibration(calibration: Any, space: SearchSpace, architecture: Any) -> None:
+    """Checks what a caller gives together.
+
+    Raises:
+      InvalidTypeError: One of them is something else.
+      CalibrationError: The calibration is that of another architecture or space.
+    """
+    given = instance("calibration", calibration, Calibration, "net.calibrate(dataset, arch)")
+    given.check(space, architecture)

@@ -9,9 +9,10 @@ import tensorflow as tf
 from qfa_tf.layers import Mode
 from qfa_tf.network import Network
 from qfa_tf.space import Architecture
-from qfa_tf.supernet.calibration import Calibration
+from qfa_tf.supernet.calibration import Calibration, require_calibration
 from qfa_tf.supernet.protocol import Supernet
 from qfa_tf.supernet.tasks import GivenTask
+from quantize_configs.arguments import instance, iterable
 from quantize_configs.errors import InvalidInputError, StateError
 
 RANGE_SHARE = 4
@@ -28,6 +29,8 @@ def calibrate(net: Supernet, dataset: Iterable, arch: Architecture, batches: int
             "The activation grids of this supernet have no values yet. Train it, load a "
             "checkpoint, or call start_activations(images) with a batch of training images."
         )
+    instance("arch", arch, Architecture, "space.sample(0)")
+    iterable("dataset", dataset, "training_batches(split, 64, seed=0)")
     genome = net.as_genome(arch)
     images = (
         net.check_images(batch[0] if isinstance(batch, tuple | list) else batch)
@@ -100,7 +103,8 @@ def _evaluate_given(
     net: Supernet, task: GivenTask, arch: Architecture, dataset: Iterable, calibration: Calibration
 ) -> dict[str, float]:
     """Loss and metrics as they were given to `compile`."""
-    calibration.check(net.space, arch)
+    iterable("dataset", dataset, "batches(split, 100)")
+    require_calibration(calibration, net.space, arch)
     genome, meters = net.as_genome(arch), task.meters()
     loss, count = 0.0, 0
     for images, labels in dataset:
@@ -123,7 +127,8 @@ def answers(
     net: Supernet, arch: Architecture, dataset: Iterable, calibration: Calibration
 ) -> tuple[np.ndarray, float]:
     """Which images one subnet classifies correctly, bool[N], and the sum of its losses."""
-    calibration.check(net.space, arch)
+    iterable("dataset", dataset, "batches(split, 100)")
+    require_calibration(calibration, net.space, arch)
     genome = net.as_genome(arch)
     right, loss = [np.zeros(0, bool)], 0.0
     for images, labels in dataset:

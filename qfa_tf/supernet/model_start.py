@@ -13,7 +13,7 @@ from qfa_tf.network import Convolution
 from qfa_tf.network.elasticity import ChannelGroups
 from qfa_tf.network.elasticity.importance import channel_orders, order_of
 from qfa_tf.space import Architecture
-from qfa_tf.supernet.calibration import Calibration
+from qfa_tf.supernet.calibration import Calibration, require_calibration
 from qfa_tf.supernet.protocol import Supernet
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.keras_backend import keras
@@ -91,7 +91,7 @@ def answers_in_float(
     net: Supernet, images: Any, architecture: Architecture, calibration: Calibration
 ) -> tf.Tensor:
     """Results without any quantizer; see `QFASupernet.answers_in_float`."""
-    calibration.check(net.space, architecture)
+    require_calibration(calibration, net.space, architecture)
     genome, images = net.as_genome(architecture), net.check_images(images)
     observer = WithoutQuantizers()
     return net.run_subnet(Mode.FROZEN, images, genome, calibration.statistics, observer=observer)[0]

@@ -71,11 +71,11 @@ def read_pretrained(name: str | os.PathLike) -> Pretrained:
       InvalidInputError: There is none.
       PretrainedError: A file is damaged, or of another version.
     """
-    path = pathlib.Path(name)
+    path = pathlib.Path(name) if isinstance(name, str | os.PathLike) else pathlib.Path()
     if path.suffix != ".npz":
         if name not in pretrained_names():
             raise InvalidInputError(
-                f"There is no trained supernet {str(name)!r}. Those that come along are "
+                f"There is no trained supernet {name!s:.200}. Those that come along are "
                 f"{', '.join(pretrained_names())}; another one is named by the path of its .npz "
                 "file."
             )

@@ -28,14 +28,14 @@ from qfa_tf.supernet import (
     site_layers,
     summary,
 )
-from qfa_tf.supernet.calibration import Calibration
+from qfa_tf.supernet.calibration import Calibration, require_calibration
 from qfa_tf.supernet.choices import ChoiceTables
 from qfa_tf.supernet.forward import ForwardPass
 from qfa_tf.supernet.heads import Heads
 from qfa_tf.supernet.options import SupernetOptions
 from qfa_tf.supernet.tasks import Classes, GivenTask, Task
 from qfa_tf.supernet.validation import SubnetValidation
-from quantize_configs.errors import InvalidInputError, StateError
+from quantize_configs.errors import InvalidInputError, InvalidTypeError, StateError
 from quantize_configs.keras_backend import keras, require_tf_keras
 from quantize_configs.options import options_of, with_options
 
@@ -79,7 +79,7 @@ class QFASupernet(keras.Model):
         chosen = {key: options.pop(key) for key in options_of(SupernetOptions) if key in options}
         super().__init__(name=name, **options)
         if not isinstance(space, SearchSpace):
-            raise TypeError(
+            raise InvalidTypeError(
                 f"space must be a SearchSpace. Received: {space!r}. "
                 "Take one from SearchSpace.from_preset(name)."
             )
@@ -418,7 +418,7 @@ class QFASupernet(keras.Model):
         Returns:
           Model from images [N, resolution, resolution, channels] to logits.
         """
-        calibration.check(self.space, arch)
+        require_calibration(calibration, self.space, arch)
         return extraction.extract(
             self, arch, calibration, deployment_grids, weight_container, float_sites
         )

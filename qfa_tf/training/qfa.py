@@ -1,7 +1,7 @@
 """The QFA training recipe as data: stages, subnets per step, distillation."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -99,7 +99,13 @@ class QFATraining:
     seed: int = same_option(TrainingOptions, "seed")
 
     def __post_init__(self):
-        object.__setattr__(self, "stages", tuple(self.stages))
+        stages = tuple(self.stages) if isinstance(self.stages, Iterable) else (self.stages,)
+        object.__setattr__(self, "stages", stages)
+        if not all(isinstance(stage, TrainingStage) for stage in stages):
+            raise InvalidTypeError(
+                "stages must be made of TrainingStage, as in (TrainingStage((2, 3, 4)),). "
+                f"Received: {self.stages!r:.200}."
+            )
         if not self.stages or any(stage.steps is None for stage in self.stages[:-1]):
             raise InvalidInputError(
                 "stages must hold at least one TrainingStage, and all but the last one need "

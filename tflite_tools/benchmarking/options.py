@@ -3,6 +3,7 @@
 import dataclasses
 import os
 
+from quantize_configs.arguments import number, whole_number
 from quantize_configs.errors import InvalidInputError
 
 CLOCKS = ("wall", "cpu")
@@ -38,12 +39,10 @@ class BenchmarkOptions:
     clock: str = "wall"
 
     def __post_init__(self):
-        positive = min(self.num_threads, self.num_runs, self.rounds)
-        if positive < 1 or min(self.warmup_runs, self.min_seconds, self.cool_down) < 0:
-            raise BenchmarkOptionError(
-                "A benchmark needs num_threads, num_runs and rounds of at least 1, warmup_runs, "
-                f"min_seconds and cool_down of at least 0. Received: {self}."
-            )
+        for name in ("num_threads", "num_runs", "rounds", "warmup_runs"):
+            whole_number(name, getattr(self, name), 0 if name == "warmup_runs" else 1)
+        for name in ("min_seconds", "cool_down"):
+            number(name, getattr(self, name), 0)
         if self.clock not in CLOCKS or (self.clock == "cpu" and self.num_threads > 1):
             raise BenchmarkOptionError(
                 f"clock is one of {CLOCKS}, and 'cpu' counts one thread only. Received: "

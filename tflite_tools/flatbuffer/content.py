@@ -2,11 +2,26 @@
 
 import os
 import pathlib
+from typing import Any
 
 from quantize_configs.errors import InvalidTypeError, MissingFileError
 
 ModelFile = bytes | str | os.PathLike
 """Bytes of a .tflite file, or its path."""
+
+
+def bytes_of(model: Any) -> bytes:
+    """A model that must be given as its bytes.
+
+    Raises:
+      InvalidTypeError: They are no bytes.
+    """
+    if not isinstance(model, bytes | bytearray | memoryview):
+        raise InvalidTypeError(
+            "A model must be given as the bytes of its .tflite file, as tflite_tools.convert(model)"
+            f" or pathlib.Path(file).read_bytes() give them. Received: {model!r:.200}"
+        )
+    return bytes(model)
 
 
 def content_of(file: ModelFile) -> bytes:

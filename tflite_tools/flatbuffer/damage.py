@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from quantize_configs.errors import QFAError
+from tflite_tools.flatbuffer.content import bytes_of
 from tflite_tools.flatbuffer.runtime import FlatbufferError
 
 FILE_IDENTIFIER = b"TFL3"
@@ -20,9 +21,10 @@ def damage_said(flatbuffer: bytes) -> Iterator[None]:
       flatbuffer: What is read.
 
     Raises:
+      InvalidTypeError: They are no bytes.
       FlatbufferError: The bytes are no .tflite file, or a damaged one.
     """
-    if flatbuffer[4:8] != FILE_IDENTIFIER:
+    if bytes_of(flatbuffer)[4:8] != FILE_IDENTIFIER:
         raise FlatbufferError(
             f"These {len(flatbuffer)} bytes are no .tflite file: they do not carry the identifier "
             f"{FILE_IDENTIFIER.decode()!r}."

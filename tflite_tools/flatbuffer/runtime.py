@@ -7,6 +7,7 @@ import numpy as np
 
 from quantize_configs.errors import DamagedFileError
 from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.flatbuffer.content import bytes_of
 from tflite_tools.flatbuffer.native_notes import without_notes
 from tflite_tools.integer_graph.input_checks import checked_inputs
 
@@ -74,10 +75,12 @@ def load(flatbuffer: bytes, kernel_set: KernelSet = KernelSet.XNNPACK, num_threa
       An `ai_edge_litert.interpreter.Interpreter`.
 
     Raises:
+      InvalidTypeError: `flatbuffer` is no bytes.
       FlatbufferError: The bytes are no model, truncated or corrupt, or need an unknown operator.
     """
     from ai_edge_litert import interpreter as litert
 
+    content = bytes_of(flatbuffer)
     resolver = {
         KernelSet.XNNPACK: litert.OpResolverType.AUTO,
         KernelSet.BUILTIN: litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
@@ -85,7 +88,7 @@ def load(flatbuffer: bytes, kernel_set: KernelSet = KernelSet.XNNPACK, num_threa
     }[KernelSet(kernel_set)]
     try:
         return litert.Interpreter(
-            model_content=bytes(flatbuffer),
+            model_content=content,
             experimental_op_resolver_type=resolver,
             num_threads=num_threads,
         )

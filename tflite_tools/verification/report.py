@@ -297,8 +297,10 @@ def _class_numbers(
 
 def _numbers(labels: Any, count: int) -> np.ndarray:
     labels = np.asarray(labels)
-    if len(labels) != count:
-        raise InvalidInputError(f"{count} images need as many labels. Received: {len(labels)}.")
+    if not labels.ndim or len(labels) != count:
+        raise InvalidInputError(
+            f"{count} images need as many labels. Received the shape {labels.shape}."
+        )
     if labels.ndim == 1:
         return labels
     if labels.ndim == 2:
