@@ -18,8 +18,9 @@ class FolderReport:
     Attributes:
       images: Number of image files.
       skipped: Damaged files that are left out.
-      ignored: Number of files by ending that are in class folders and are no images.
+      ignored: Number of files by ending that are no images, in class folders and beside them.
       nested: Folders within class folders, whose files are not read.
+      outside: Images beside the class folders, which are of no class.
       channels: Number of images by channels (1 grey, 2 grey with alpha, 3 RGB, 4 with alpha).
       copies: Training images that are copies of other training images.
       shared: Names of test images that are copies of training images.
@@ -30,6 +31,7 @@ class FolderReport:
     skipped: tuple[str, ...]
     ignored: Mapping[str, int]
     nested: tuple[str, ...]
+    outside: tuple[str, ...]
     channels: Mapping[int, int]
     copies: int
     shared: tuple[str, ...]
@@ -43,6 +45,7 @@ class FolderReport:
         tests: np.ndarray,
         ignored: Mapping[str, int],
         nested: Sequence[str],
+        outside: Sequence[str],
     ) -> "FolderReport":
         """Counts.
 
@@ -52,6 +55,7 @@ class FolderReport:
           tests: bool [N], which ones are test images.
           ignored: As the attribute.
           nested: As the attribute.
+          outside: As the attribute.
         """
         good = scan.channels > 0
         content, train = scan.content[good], ~tests[good]
@@ -69,6 +73,7 @@ class FolderReport:
             skipped=tuple(scan.damaged),
             ignored=dict(ignored),
             nested=tuple(nested),
+            outside=tuple(outside),
             channels=dict(sorted(collections.Counter(scan.channels[good].tolist()).items())),
             copies=int(train.sum() - in_training.sum()),
             shared=tuple(names[tests & in_training[inverse]]),
@@ -91,6 +96,11 @@ class FolderReport:
             found.append(
                 f"Ignored {_count(len(self.nested), 'folder')} within class folders: "
                 f"{some(self.nested)}."
+            )
+        if self.outside:
+            found.append(
+                f"Ignored {_count(len(self.outside), 'image')} beside the class folders: "
+                f"{some(self.outside)}."
             )
         grey = self.channels.get(1, 0) + self.channels.get(2, 0)
         total = sum(self.channels.values())

@@ -134,21 +134,23 @@ def load_folder(directory: str, resolution: int, **options) -> DataSplits:
     found = scan(root, [name for part in parts for name in part.names], chosen.on_progress)
     labels = np.concatenate([np.array(part.labels, np.int32) for part in parts])
     tests = np.repeat(np.arange(len(parts)) > 0, [len(part.names) for part in parts])
-    if found.damaged and not chosen.skip_damaged:
-        raise DataError(_damage(root, found))
     report = FolderReport.of(
         found,
         labels,
         tests,
         sum((part.ignored for part in parts), collections.Counter()),
         [folder for part in parts for folder in part.nested],
+        [name for part in parts for name in part.outside],
     )
     good = found.channels > 0
     present = np.bincount(labels[good & ~tests], minlength=len(class_names))
+    refusals = [_damage(root, found)] if found.damaged and not chosen.skip_damaged else []
     if not present.all():
         empty = [class_names[place] for place in np.flatnonzero(present == 0)]
         folders = ", ".join(str(root / train_name / name) for name in empty)
-        raise DataError(f"There are no images ({', '.join(EXTENSIONS)}) in {folders}.")
+        refusals.append(f"There are no images ({', '.join(EXTENSIONS)}) in {folders}.")
+    if refusals:
+        raise DataError(" ".join(refusals))
     channels = 3 if (found.channels >= 3).any() else 1
     names = np.array(found.names, object)
     splits = []
@@ -179,6 +181,7 @@ class _Listing:
       labels: Of each, the place of its class.
       ignored: Number of other files by ending.
       nested: Folders within the class folders.
+      outside: Image files beside the class folders, of no class.
     """
 
     def __init__(self, root: pathlib.Path, part: str, class_names: Sequence[str]):
@@ -186,21 +189,43 @@ class _Listing:
         self.labels: list[int] = []
         self.ignored: collections.Counter[str] = collections.Counter()
         self.nested: list[str] = []
+        self.outside: list[str] = []
+        if (root / part).is_dir():
+            self._look_beside(root, part)
         for label, class_name in enumerate(class_names):
             folder = pathlib.PurePath(part, class_name).as_posix()
             if (root / folder).is_dir():
                 self._read(root, folder, label)
 
+    def _look_beside(self, root: pathlib.Path, part: str) -> None:
+        for entry in _entries(root / part):
+            if entry.is_file() and _is_image(entry):
+                self.outside.append(pathlib.PurePath(part, entry.name).as_posix())
+            elif entry.is_file():
+                self._ignore(entry)
+
     def _read(self, root: pathlib.Path, folder: str, label: int) -> None:
-        for entry in sorted(os.scandir(root / folder), key=lambda entry: entry.name):
+        for entry in _entries(root / folder):
             name = f"{folder}/{entry.name}"
             if entry.is_dir():
                 self.nested.append(name)
-            elif entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith("."):
+            elif _is_image(entry):
                 self.names.append(name)
                 self.labels.append(label)
-            elif entry.name not in _SYSTEM_FILES:
-                self.ignored[pathlib.PurePath(entry.name).suffix.lower() or "without ending"] += 1
+            else:
+                self._ignore(entry)
+
+    def _ignore(self, entry: os.DirEntry) -> None:
+        if entry.name not in _SYSTEM_FILES:
+            self.ignored[pathlib.PurePath(entry.name).suffix.lower() or "without ending"] += 1
+
+
+def _entries(folder: pathlib.Path) -> list[os.DirEntry]:
+    return sorted(os.scandir(folder), key=lambda entry: entry.name)
+
+
+def _is_image(entry: os.DirEntry) -> bool:
+    return entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".")
 
 
 def _damage(root: pathlib.Path, found: Scan) -> str:
@@ -210,7 +235,7 @@ def _damage(root: pathlib.Path, found: Scan) -> str:
     return (
         f"{len(names):,} of the {len(found.names):,} image files cannot be read, {verb} damaged, "
         f"or {verb} neither PNG nor JPEG; replace or remove {them}, or go on without "
-        f"(--skip_damaged, or load(..., skip_damaged=True)): {some(names, MOST_NAMED)}"
+        f"(--skip_damaged, or load(..., skip_damaged=True)): {some(names, MOST_NAMED)}."
     )
 
 

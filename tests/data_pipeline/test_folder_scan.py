@@ -63,6 +63,8 @@ def test_everything_else_is_told(folder):
     (folder / "apple" / "notes.txt").write_text("notes")
     (folder / "apple" / "photo.webp").write_bytes(b"RIFF")
     (folder / "pear" / ".hidden.png").write_bytes(b"")
+    (folder / "labels.csv").write_text("names")
+    (folder / "lost.png").write_bytes((folder / "apple" / "001.png").read_bytes())
     (folder / "pear" / ".DS_Store").write_bytes(b"")
     write_images(folder / "pear" / "more", smooth_images(2, 8, 8, 1))
     copied = (folder / "apple" / "000.png").read_bytes()
@@ -73,14 +75,16 @@ def test_everything_else_is_told(folder):
     data = load(f"folder:{folder}", 8)
     assert data.train.image_shape == (8, 8, 3)
     report = data.report
-    assert report.ignored == {".txt": 1, ".webp": 1, ".png": 1}
+    assert report.ignored == {".txt": 1, ".webp": 1, ".png": 1, ".csv": 1}
     assert report.nested == ("pear/more",)
+    assert report.outside == ("lost.png",)
     assert report.channels == {1: 26, 3: 1}
     assert report.copies == 2
     assert set(report.ambiguous) == {"apple/000.png", "apple/100.png", "pear/100.png"}
     text = "\n".join(report.sentences())
     for part in (
-        "Ignored 3 files of other kinds than images: 1 .png, 1 .txt, 1 .webp.",
+        "Ignored 4 files of other kinds than images: 1 .csv, 1 .png, 1 .txt, 1 .webp.",
+        "Ignored 1 image beside the class folders: lost.png.",
         "Ignored 1 folder within class folders: pear/more.",
         "Of 27 images 26 are grey and become RGB.",
         "Of the images 3 have the content of one in another class",
@@ -106,6 +110,13 @@ def test_all_empty_classes_are_named(folder):
     for name in ("banana", "cherry"):
         (folder / name).mkdir()
     with pytest.raises(DataError, match=r"no images \(.*\) in .*banana, .*cherry\.$"):
+        load(f"folder:{folder}", 8)
+
+
+def test_damage_and_empty_classes_are_told_together(folder):
+    damage(folder)
+    (folder / "banana").mkdir()
+    with pytest.raises(DataError, match=r"3 of the 24 .*pear/007\.png\. .*no images .*banana\.$"):
         load(f"folder:{folder}", 8)
 
 

@@ -1,11 +1,9 @@
 """The predicted size of exported files against real ones."""
 
-import json
-
 import numpy as np
 import pytest
+from exported_file import exported
 
-import tflite_tools
 from qfa_tf.cost import CostModel
 
 pytestmark = pytest.mark.xdist_group("trained_net")
@@ -16,12 +14,7 @@ def test_within_one_percent_of_an_export(seed, trained_net, small_space, calibra
     arch = small_space.sample(np.random.default_rng(40 + seed))
     calibration = trained_net.calibrate(calibration_batches[:2], arch)
     subnet = trained_net.extract(arch, calibration)
-    metadata = {
-        "name": f"{small_space.name}-0123abcd",
-        "architecture": json.loads(arch.to_json()),
-        "checkpoint": "step-300-0123456789ab",
-    }
-    written = len(tflite_tools.convert(subnet, metadata=metadata))
+    written = len(exported(subnet, arch))
     genome = small_space.encode(arch)[None]
     predicted = CostModel(small_space).evaluate(genome, ["tflite_bytes"])["tflite_bytes"][0]
     assert predicted == pytest.approx(written, rel=0.01)

@@ -1,12 +1,10 @@
 """Extracted subnets with squeeze-excite and hard-swish compute what the supernet computes."""
 
-import json
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported_file import exported
 
-import tflite_tools
 from qfa_tf import QFASupernet
 from qfa_tf.cost import CostModel
 from qfa_tf.layers import Mode
@@ -94,12 +92,7 @@ def test_squeeze_excite_is_in_float_without_deployment_grids(
 def test_predicted_file_size(seed, same_net, v3_space, calibration_batches):
     arch = v3_space.sample(np.random.default_rng(seed))
     subnet = same_net.extract(arch, same_net.calibrate(calibration_batches[:2], arch))
-    metadata = {
-        "name": f"{v3_space.name}-0123abcd",
-        "architecture": json.loads(arch.to_json()),
-        "checkpoint": "step-300-0123456789ab",
-    }
-    written = len(tflite_tools.convert(subnet, metadata=metadata))
+    written = len(exported(subnet, arch))
     genome = v3_space.encode(arch)[None]
     predicted = CostModel(v3_space).evaluate(genome, ["tflite_bytes"])["tflite_bytes"][0]
     assert predicted == pytest.approx(written, rel=0.01)

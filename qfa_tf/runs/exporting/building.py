@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,11 +180,11 @@ class ModelBuilder:
         }
         if report.equal_answers is not None:
             accuracy["equal_answers"] = report.equal_answers
-        flatbuffer = tflite_tools.with_task_metadata(
-            tflite_tools.with_metadata(draft.flatbuffer, {"accuracy": accuracy}),
-            name=draft.name,
-            description=f"{draft.architecture.describe()} Made by qfa_tf.",
-            pixel_range=PIXEL_RANGE,
+        flatbuffer = described(
+            draft.flatbuffer,
+            draft.name,
+            draft.architecture,
+            accuracy,
             output_name=self._options.output_name,
             probabilities=self._options.softmax,
         )
@@ -201,6 +202,33 @@ class ModelBuilder:
         starts = range(0, len(images), TEACHER_BATCH)
         parts = [np.asarray(model(images[s : s + TEACHER_BATCH])).argmax(-1) for s in starts]
         return np.concatenate(parts)
+
+
+def described(
+    flatbuffer: bytes,
+    name: str,
+    architecture: Architecture,
+    accuracy: Mapping[str, Any],
+    **options: Any,
+) -> bytes:
+    """The file with what is known of it, for this package and for other tools.
+
+    Args:
+      flatbuffer: From `tflite_tools.convert`.
+      name: Of the model.
+      architecture: What it is.
+      accuracy: What was measured, JSON types.
+      **options: Of `tflite_tools.with_task_metadata`.
+    """
+    import tflite_tools
+
+    return tflite_tools.with_task_metadata(
+        tflite_tools.with_metadata(flatbuffer, {"accuracy": dict(accuracy)}),
+        name=name,
+        description=f"{architecture.describe()} Made by qfa_tf.",
+        pixel_range=PIXEL_RANGE,
+        **options,
+    )
 
 
 def _with_softmax(model: "keras.Model") -> "keras.Model":
