@@ -68,6 +68,25 @@ def claim(workdir, request, name=None):
         return folder.name
 
 
+def refused(workdir, request, name=None, error=WorkdirError):
+    with claimed_search(workdir, request, name):
+        raise error("The images changed.")
+
+
+def test_a_search_that_is_refused_claims_no_name(workdir, result):
+    for name in (None, "phone_a"):
+        with pytest.raises(WorkdirError, match="images changed"):
+            refused(workdir, {"seed": 1}, name)
+    assert claim(workdir, {"seed": 2}) == "default"
+    assert claim(workdir, {"seed": 2}, "phone_a") == "phone_a"
+    with pytest.raises(WorkdirError, match="images changed"):
+        refused(workdir, {"seed": 2})  # one that was there before keeps what it has
+    assert search_folder(workdir, "default").request() == {"seed": 2}
+    with pytest.raises(KeyboardInterrupt):
+        refused(workdir, {"seed": 3}, "phone_b", lambda text: KeyboardInterrupt())
+    assert search_folder(workdir, "phone_b").request() == {"seed": 3}
+
+
 def test_equal_searches_are_continued_and_others_get_their_own_folder(workdir):
     assert claim(workdir, {"seed": 1}) == "default"
     assert claim(workdir, {"seed": 2}) == "default-2"

@@ -48,7 +48,7 @@ def host():
 
 
 def test_every_operator_is_found(flatbuffer, host, monkeypatch):
-    monkeypatch.setattr(profiling, "MOSTLY_COVERED", 0)  # the operators take less than 1 us
+    monkeypatch.setattr(profiling, "resolves", lambda *_: True)  # operators take less than 1 us
     units = operator_units(flatbuffer)
     found = profile(flatbuffer, host, OPTIONS)
     assert found.source == "profiler"
@@ -63,7 +63,7 @@ def test_every_operator_is_found(flatbuffer, host, monkeypatch):
 
 def test_built_in_kernels(flatbuffer, host, monkeypatch):
     options = BenchmarkOptions(num_runs=5, min_seconds=0, delegate="cpu-builtin")
-    monkeypatch.setattr(profiling, "MOSTLY_COVERED", 0)
+    monkeypatch.setattr(profiling, "resolves", lambda *_: True)
     found = profile(flatbuffer, host, options)
     assert [item.kernel for item in found.operators] == [item.operators for item in found.operators]
     assert not any(item.delegated for item in found.operators)
@@ -71,7 +71,7 @@ def test_built_in_kernels(flatbuffer, host, monkeypatch):
 
 @pytest.mark.parametrize("reason", ["asked for", "no profiler", "too coarse"])
 def test_one_by_one(reason, flatbuffer, host, monkeypatch):
-    monkeypatch.setattr(profiling, "MOSTLY_COVERED", 1e9 if reason == "too coarse" else 0)
+    monkeypatch.setattr(profiling, "resolves", lambda *_: reason != "too coarse")
     if reason == "no profiler":
         monkeypatch.setattr(litert_profiler, "_CPU", 12345)
     found = profile(flatbuffer, host, OPTIONS, use_profiler=reason != "asked for")
@@ -81,6 +81,19 @@ def test_one_by_one(reason, flatbuffer, host, monkeypatch):
     monkeypatch.setattr(profiling, "time_alone", lambda name, *_: 5.0 if name == EMPTY else 7.5)
     found = profile(flatbuffer, host, OPTIONS, use_profiler=reason != "asked for")
     assert {item.microseconds for item in found.operators} == {2.5}  # without the call
+
+
+def test_whole_microseconds_do_not_resolve_small_models():
+    rows = [ProfileRow("a", True, 5.0), *[ProfileRow("b", True, 0.0)] * 8]
+    assert not profiling.resolves(rows, 0.005)
+    rows = [ProfileRow("a", True, 50.0), *[ProfileRow("b", True, 10.0)] * 8]
+    assert profiling.resolves(rows, 0.13)
+    assert not profiling.resolves(rows, 0.5)  # most of the time is not in the operators
+
+
+def test_the_profiler_keeps_its_notes_back(flatbuffer, capfd):
+    litert_profiler.profile_events(flatbuffer, runs=2)
+    assert capfd.readouterr().err == ""
 
 
 def test_single_operators_compute_what_they_do_in_the_model(flatbuffer):
@@ -158,7 +171,7 @@ def test_models_in_one_profile_are_timed_by_one_method(flatbuffer, tmp_path, mon
     """Where the profiler is too coarse for one of them, it is not used for the others."""
     from qfa_tf.runs.benchmarking.run import profile_flatbuffers
 
-    monkeypatch.setattr(profiling, "MOSTLY_COVERED", 0)
+    monkeypatch.setattr(profiling, "resolves", lambda *_: True)
     rows = profiling._host_rows
     calls = []
 

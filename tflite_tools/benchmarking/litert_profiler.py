@@ -14,6 +14,7 @@ import tempfile
 import numpy as np
 
 from quantize_configs.errors import UnavailableError
+from tflite_tools.flatbuffer.native_notes import without_notes
 
 _CPU = 1
 _SIGNATURE = 0
@@ -65,7 +66,8 @@ def profile_events(
         file.write(flatbuffer)
         file.flush()
         try:
-            with _Session(file.name, num_threads, _KERNEL_MODES[str(kernel_set)]) as session:
+            mode = _KERNEL_MODES[str(kernel_set)]
+            with without_notes(), _Session(file.name, num_threads, mode) as session:
                 return session.profile(runs)
         except (OSError, AttributeError, ImportError) as error:
             raise ProfilerUnavailableError(

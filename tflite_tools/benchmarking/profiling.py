@@ -23,6 +23,8 @@ UNMATCHED = "?"
 MOSTLY_COVERED = 0.7
 """Share of the time of a model that a profile must cover; the profiler of the runtime counts whole
 microseconds, which many operators of small models do not take."""
+LEAST_MEAN_MICROSECONDS = 5.0
+"""Of an operator, for whole microseconds to tell them apart."""
 _KERNELS = {
     "CONV_2D": r"Convolution|Fully Connected",
     "DEPTHWISE_CONV_2D": r"Convolution",
@@ -76,15 +78,27 @@ def profile(
             rows = _host_rows(content, options, kernels)
     finally:
         loaded.close()
-    if rows is not None and not hasattr(loaded, "profile"):
-        covered = sum(row.microseconds for row in rows) / (whole_ms * MICROSECONDS)
-        if covered < MOSTLY_COVERED:
-            rows = None
+    if rows is not None and not hasattr(loaded, "profile") and not resolves(rows, whole_ms):
+        rows = None
     if rows is None:
         source, operators = "single operators", _one_by_one(content, units, device, options)
     else:
         source, operators = PROFILER, match(units, rows)
     return Profile(device.info().device, options.delegate, source, whole_ms, tuple(operators))
+
+
+def resolves(rows: Sequence[ProfileRow], whole_ms: float) -> bool:
+    """Whether whole microseconds tell operators apart.
+
+    In a model of a few microseconds all but one or two operators begin and end within the same
+    one, and one of them gets the time of all.
+
+    Args:
+      rows: What the runtime counted.
+      whole_ms: Of the model.
+    """
+    counted, whole = sum(row.microseconds for row in rows), whole_ms * MICROSECONDS
+    return counted >= MOSTLY_COVERED * whole and whole >= LEAST_MEAN_MICROSECONDS * len(rows)
 
 
 def match(units: Sequence[OperatorUnit], rows: Sequence[ProfileRow]) -> list[OperatorTime]:

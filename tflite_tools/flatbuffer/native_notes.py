@@ -6,7 +6,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-_NOTE = b"INFO: "
+_NOTES = (b"INFO: ", b"WARNING: [npu_registry", b"WARNING: [gpu_registry")
+"""Beginnings of lines; the warnings name accelerators that were not asked for."""
 
 
 @contextlib.contextmanager
@@ -30,7 +31,7 @@ def without_notes() -> Iterator[None]:
                 sys.stderr.flush()
                 os.dup2(kept, 2)
                 caught.seek(0)
-                rest = b"".join(line for line in caught if not line.startswith(_NOTE))
+                rest = b"".join(line for line in caught if not line.startswith(_NOTES))
                 if rest:
                     os.write(2, rest)
     finally:

@@ -15,6 +15,7 @@ from qfa_tf.runs.errors import RunError, WorkdirError
 from qfa_tf.runs.locks import exclusive
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import SearchResult, load_pareto_json
+from quantize_configs.errors import QFAError
 from quantize_configs.files import write_text
 
 DEFAULT_NAME = "default"
@@ -182,6 +183,8 @@ def claimed_search(
 ) -> Iterator[SearchFolder]:
     """Holds the folder for what is asked for: that of an equal search, or a new one.
 
+    A new search that is refused meanwhile, such as for other images, claims no name.
+
     Args:
       workdir: Of the run.
       request: JSON types; what distinguishes searches.
@@ -201,10 +204,16 @@ def claimed_search(
     if folder.request() is not None:
         _check_request(folder, request)
     with folder.lock():
-        if folder.request() is None:
+        is_new = folder.request() is None
+        if is_new:
             folder.write_request(request)
         _check_request(folder, request)  # it may have been written before the lock was ours
-        yield folder
+        try:
+            yield folder
+        except QFAError:
+            if is_new and not folder.pareto_json.exists():
+                folder.request_file.unlink(missing_ok=True)  # the name is free again
+            raise
 
 
 def _unnamed(workdir: Workdir) -> Iterator[SearchFolder]:
