@@ -62,14 +62,15 @@ def open_data(
 
     record = DataRecord.read(workdir)
     parent = _parent(workdir, config) if record is None else None
-    rule = _rule(parent or workdir, record)
+    parents = None if parent is None else DataRecord.read(parent)
+    rule = _rule(parent or workdir, record or parents)
     skip = skip_damaged or (record is not None and bool(record.skipped))
     with _scanning(console) as on_progress:
         data = build_data(config, rule=rule, skip_damaged=skip, on_progress=on_progress)
     skipped = () if data.report is None else data.report.skipped
     _check_skipped(workdir, skipped, record, skip_damaged)
-    if parent is not None:
-        data = _as_in(parent, data)
+    if parent is not None and parents is not None:
+        data = _adopted(parent, parents.members, data).data
     now = Membership.of(data)
     if record is None:
         _check_source(workdir, config, now)
@@ -141,11 +142,6 @@ def _check_source(workdir: Workdir, config: ConfigDict, now: "Membership") -> No
             f"{config.data.name} ({wanted}, here {now.fingerprint}), so that nobody can tell which "
             "of these it knows. Give it its own data set, or train a supernet on these images."
         )
-
-
-def _as_in(parent: Workdir, data: "DataSplits") -> "DataSplits":
-    record = DataRecord.read(parent)
-    return data if record is None else _adopted(parent, record.members, data).data
 
 
 def _rule_of(data: "DataSplits") -> str:

@@ -162,6 +162,26 @@ def test_a_training_from_a_workdir_keeps_what_is_held_out_there(workdir, of_phot
     assert held_out(data) != held_out(parent)
 
 
+def test_a_training_from_a_trained_workdir_draws_new_images_as_that_one(
+    workdir, of_photos, photos, tmp_path, console
+):
+    parent = open_data(workdir, of_photos)
+    pretend_training(workdir)
+    child_config = type(of_photos)(of_photos.to_dict())
+    child_config.training.initial_checkpoint = str(workdir)
+    new = [tf.io.encode_png(np.full((8, 8, 1), value, np.uint8)).numpy() for value in range(40)]
+    for number, content in enumerate(new):
+        (photos / "a" / f"new{number:03}.png").write_bytes(content)
+    child = Workdir(tmp_path / "child")
+    child.claim(child_config)
+    data = open_data(child, child_config, console)
+    assert "by position" not in said(console)
+    assert DataRecord.read(child).rule == DataRecord.read(workdir).rule == "images"
+    drawn = held_out(load(of_photos.data.name, 8))  # by the images alone
+    before, after = held_out(parent), held_out(data)
+    assert all(after[name] == drawn[name] and before[name] < after[name] for name in before)
+
+
 def test_damaged_images_are_left_out_on_request_and_noted(workdir, of_photos, photos, console):
     for name in ("a/000.png", "b/001.png"):
         (photos / name).write_bytes(b"no image")
