@@ -1,7 +1,9 @@
 """What a training leaves for people: tables, TensorBoard files, a picture, warnings."""
 
+import contextlib
 import errno
 import fcntl
+import resource
 import signal
 
 import numpy as np
@@ -12,11 +14,13 @@ from qfa_tf.runs import CheckpointError, Workdir, WorkdirError, restore
 from qfa_tf.runs.config import complete_config
 from qfa_tf.runs.training.csv_table import CsvTable, read_rows
 from qfa_tf.runs.training.lock import training_lock
+from qfa_tf.runs.training.log import TrainingLog
 from qfa_tf.runs.training.loop import TrainingLoop
 from qfa_tf.runs.training.plot import plot_training
 from qfa_tf.runs.training.progress import EpochTotals, Progress
 from qfa_tf.runs.training.quantizer_table import quantizer_rows
 from qfa_tf.runs.training.stop_signals import StopSignals
+from quantize_configs.files import FileWriteError
 
 pytestmark = pytest.mark.xdist_group("runs")
 
@@ -121,6 +125,32 @@ def test_table_is_cut_back_and_grows_columns(tmp_path):
     with pytest.raises(WorkdirError, match=r"table\.csv is damaged.*move it away"):
         CsvTable(path, 1)
     assert path.read_text() == "step,a\n1\n"
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_events_that_cannot_be_written_are_said(tmp_path):
+    scalars = [{"subnet": "largest", "bits": bits, "accuracy": 1.0, "loss": 0.5} for bits in "248"]
+    log = TrainingLog(Workdir(tmp_path), 0)
+    log.write_probes(1, scalars)
+    with (
+        pytest.raises(FileWriteError, match=r"events for TensorBoard in .*logs: File too large\."),
+        files_no_larger_than(200),
+    ):
+        log._write_scalars(2, {f"a/{number}": 1.0 for number in range(50)})
+    with (
+        pytest.raises(FileWriteError, match="TensorBoard"),
+        files_no_larger_than(0),
+    ):
+        TrainingLog(Workdir(tmp_path / "other"), 0)
 
 
 def test_progress_is_exact():

@@ -1,10 +1,12 @@
 """The logs of a training: CSV files, and TensorBoard scalars in the same folder."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from qfa_tf.runs.training.csv_table import CsvTable
 from qfa_tf.runs.workdir import Workdir
+from quantize_configs.files import FileWriteError
 
 MEASURES = ("loss", "accuracy")
 
@@ -18,6 +20,7 @@ class TrainingLog:
 
     Raises:
       WorkdirError: A CSV file is damaged.
+      FileWriteError: The file for TensorBoard cannot be made.
     """
 
     def __init__(self, workdir: Workdir, step: int):
@@ -26,7 +29,9 @@ class TrainingLog:
         self._epochs = CsvTable(workdir.training_csv, step)
         self._probes = CsvTable(workdir.probes_csv, step)
         self._quantizers = CsvTable(workdir.quantizers_csv, step)
-        self._writer = tf.summary.create_file_writer(str(workdir.logs))
+        self._folder = workdir.logs
+        with self._writing():
+            self._writer = tf.summary.create_file_writer(str(workdir.logs))
 
     @property
     def epochs(self) -> list[dict[str, str]]:
@@ -42,7 +47,7 @@ class TrainingLog:
             TensorBoard, so that the roles of subnets share a chart.
 
         Raises:
-          FileWriteError: The CSV file cannot be written.
+          FileWriteError: The files cannot be written.
         """
         self._epochs.append([{"step": step, **values}])
         self._write_scalars(step, {_tag(key): value for key, value in values.items()})
@@ -79,10 +84,24 @@ class TrainingLog:
             plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"),
             data_class=1,
         )
-        with self._writer.as_default():
+        with self._writing(), self._writer.as_default():
             for tag, value in scalars.items():
                 tf.summary.write(tag, tf.constant(value, tf.float32), step=step, metadata=metadata)
-        self._writer.flush()
+            self._writer.flush()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One sentence where the operating system refuses to write."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError as error:
+            reason = (error.message or str(error)).splitlines()[0].rpartition("; ")[2]
+            raise FileWriteError(
+                f"Could not write the events for TensorBoard in {self._folder}: {reason}. Free "
+                "some space and repeat the command: the training goes on from its last checkpoint."
+            ) from error
 
 
 def _tag(key: str) -> str:
