@@ -15,8 +15,8 @@ from qfa_tf.search.subspace import Subspace
 UNITS = {"b": 1.0, "kb": 1e3, "mb": 1e6, "kib": 1024.0, "mib": 1024.0**2}
 USED = 0.9
 """Share of a budget that a search uses at least, where subnets do: what is left over is lost."""
-SPARE_BYTES = 3000
-"""By which a file may be larger than predicted (descriptions and accuracies of its export)."""
+SPARE_BYTES = 1000
+"""By which a file may be larger than it was predicted."""
 _AMOUNT = re.compile(r"\s*([0-9.]+)\s*([A-Za-z]+)\s*")
 
 

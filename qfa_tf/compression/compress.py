@@ -18,12 +18,14 @@ from qfa_tf.cost.deployment_costs import TFLITE_BYTES
 from qfa_tf.latency.measurement import TableSettings, measure_latency_table
 from qfa_tf.runs.architecture_files import write_architecture
 from qfa_tf.runs.errors import ConfigError, WorkdirError
-from qfa_tf.runs.exporting.budget import FILE
+from qfa_tf.runs.exporting.budget import terms_of_file
+from qfa_tf.runs.exporting.run import fitting_subnet
 from qfa_tf.runs.exporting.terms import broken_terms
 from qfa_tf.runs.functions import export, finetune, search_subnets, train
 from qfa_tf.runs.messages import new_console, say
 from qfa_tf.runs.requirements import require_packages
 from qfa_tf.runs.run_data import open_data
+from qfa_tf.runs.selection import Member
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import SearchSpace
@@ -45,8 +47,8 @@ class Compression:
     Attributes:
       workdir: Of the exported network.
       record: Of the exported network: file, costs, accuracies, verification.
-      untuned: The same of the subnet as the supernet has it; `record` itself where tuning was left
-        out, or brought nothing.
+      untuned_accuracy: Of the same subnet as the supernet has it, share of the test images; None
+        where tuning was left out, or brought nothing.
       float_accuracy: Of the model, share of the test images.
       tflite_bytes: Of the model as TFLite's converter makes it with 8 bits; None if it fails.
       tflite_accuracy: Of that file, share of the test images; None if it fails.
@@ -54,7 +56,7 @@ class Compression:
 
     workdir: Workdir
     record: "ModelRecord"
-    untuned: "ModelRecord"
+    untuned_accuracy: float | None
     float_accuracy: float
     tflite_bytes: int | None
     tflite_accuracy: float | None
@@ -64,9 +66,8 @@ class Compression:
         rows = [("float model", self.float_accuracy, None)]
         if self.tflite_bytes is not None:
             rows.append(("TFLite, 8 bits", self.tflite_accuracy, self.tflite_bytes))
-        if self.untuned is not self.record:
-            untuned = self.untuned
-            rows.append(("without tuning", untuned.accuracy["litert"], untuned.file_bytes))
+        if self.untuned_accuracy is not None:
+            rows.append(("without tuning", self.untuned_accuracy, None))
         rows.append((self.record.name, self.record.accuracy["litert"], self.record.file_bytes))
         width = max(len(name) for name, *_ in rows)
         return "\n".join(
@@ -178,11 +179,11 @@ def compress(
         "sensitivity": False,  # for a report alone, and as dear as a generation
     }
     search_subnets(run, name=NAME, workers=0, console=console, **settings)
-    untuned = export(run, search=NAME, console=console)
-    where, record = Workdir(run), untuned
+    where, record, untuned = Workdir(run), None, None
     if tuning_epochs:
+        member = fitting_subnet(where, NAME, console)
         chosen = folder / CHOSEN
-        write_architecture(untuned.architecture, chosen)
+        write_architecture(member.result.architecture(member.candidate), chosen)
         tuned = finetune(
             run,
             architecture_file=chosen,
@@ -191,8 +192,11 @@ def compress(
             native_kernels=native_kernels,
             console=console,
         )
-        if tuned.gain > 0:
-            where, record = _tuned(tuned.workdir, untuned, console)
+        record = _tuned(tuned.workdir, member, console) if tuned.gain > 0 else None
+        if record is not None:
+            where, untuned = tuned.workdir, (tuned.unseen or (tuned.before,))[0].accuracy
+    if record is None:
+        record = export(run, search=NAME, console=console)
     data_set = open_data(Workdir(run), Workdir(run).config())
     float_accuracy, baseline = baselines(model, data_set)
     result = Compression(where, record, untuned, float_accuracy, *(baseline or (None, None)))
@@ -200,24 +204,14 @@ def compress(
     return result
 
 
-def _tuned(
-    workdir: Workdir, untuned: "ModelRecord", console: rich.console.Console
-) -> tuple[Workdir, "ModelRecord"]:
-    """The file of the tuned subnet, with the budget; the other one where it breaks that."""
+def _tuned(workdir: Workdir, member: Member, console: rich.console.Console) -> "ModelRecord | None":
+    """The file of the tuned subnet, with the budget of the search; None where it breaks that."""
     record = export(workdir.path, console=console)
-    terms = tuple(
-        dataclasses.replace(term, measured=float(record.file_bytes))
-        if term.source == FILE
-        else term
-        for term in untuned.budget
-    )
-    record = dataclasses.replace(record, budget=terms)
+    record = dataclasses.replace(record, budget=terms_of_file(member, record.file_bytes))
     record.write(workdir)
-    for term in terms:
+    for term in record.budget:
         say(console, f"Budget: {term}")
-    if broken_terms(terms):
-        return Workdir(workdir.path.parent.parent), untuned
-    return workdir, record
+    return None if broken_terms(record.budget) else record
 
 
 def _require_classifier(space: SearchSpace) -> None:

@@ -68,6 +68,9 @@ class VerifiedModel:
     report: "VerificationReport"
 
 
+_ACCURACIES = ("supernet", "keras", "litert")
+
+
 class ModelBuilder:
     """Makes files of the subnets of one workdir; the supernet is restored when it is needed.
 
@@ -180,7 +183,18 @@ class ModelBuilder:
         }
         if report.equal_answers is not None:
             accuracy["equal_answers"] = report.equal_answers
-        flatbuffer = described(
+        flatbuffer = self._described(draft, accuracy)
+        return VerifiedModel(flatbuffer, accuracy, report)
+
+    def least_bytes(self, draft: Draft) -> int:
+        """What the file of a draft will take at least: accuracies are yet to be measured."""
+        count = len(self._data.test)
+        accuracy = {"split": "test", "images": count, "verified_images": count}
+        return len(self._described(draft, accuracy | dict.fromkeys(_ACCURACIES, 0.5)))
+
+    def _described(self, draft: Draft, accuracy: dict[str, Any]) -> bytes:
+        """The file with accuracies, and with what tells other tools how to use it."""
+        return described(
             draft.flatbuffer,
             draft.name,
             draft.architecture,
@@ -188,7 +202,6 @@ class ModelBuilder:
             output_name=self._options.output_name,
             probabilities=self._options.softmax,
         )
-        return VerifiedModel(flatbuffer, accuracy, report)
 
     def _float_answers(self, images: np.ndarray) -> np.ndarray | None:
         """What the Keras model that taught the supernet answers, int [N]; None without one."""

@@ -104,6 +104,35 @@ def export_model(
     return record
 
 
+def fitting_subnet(
+    workdir: Workdir, search: str, console: rich.console.Console | None = None
+) -> Member:
+    """What a search chose, or the next best member of its front whose file will keep the budget.
+
+    Only the size of the file is looked at; nothing is verified or written.
+
+    Args:
+      workdir: Of a trained supernet.
+      search: Name of the search.
+      console: For progress.
+
+    Raises:
+      RunError: Something is missing or damaged, or no member of the front keeps the budget.
+    """
+    require_packages("The export", "ai_edge_litert", "flatbuffers")
+    console = console or new_console()
+    config = workdir.config()
+    space = build_space(config)
+    selection, key = select_for_weights(workdir, space, console, stale="refuse", search=search)
+    assert selection.member is not None, "it is of a search"
+    data = open_data(workdir, config)
+    options = ExportOptions().for_space(space)
+    export = _Export(workdir, space, key, data, options, None, console)
+    fitting = export.fitting(selection.member, selection.source).member
+    assert fitting is not None, "it is of the same search"
+    return fitting
+
+
 def _write_overlays(workdir: Workdir, record: ModelRecord, console: rich.console.Console) -> None:
     """Bits, bytes and differences of every layer, as Model Explorer reads them."""
     from tflite_tools.flatbuffer.overlays import write_overlays
@@ -193,8 +222,8 @@ class _Export:
             size, model = known.get(candidate.identity), None
             if size is None or not broken_terms(candidate.terms(size)):
                 draft = self._draft(candidate)
-                size = len(draft.flatbuffer)
-                if not broken_terms(candidate.terms(size)):  # so far: accuracies will be added
+                size = self._builder.least_bytes(draft)
+                if not broken_terms(candidate.terms(size)):
                     model = self._builder.verify(draft)
                     size = len(model.flatbuffer)
             terms = candidate.terms(size)
@@ -204,6 +233,18 @@ class _Export:
             told = ", ".join(map(str, broken_terms(terms)))
             say(self._console, f"({selection.source}) as a file: {told}.", style="bold red")
         raise none_holds(member.search.name, [one.terms for one in passed])
+
+    def fitting(self, member: Member, source: str) -> Selection:
+        """The subnet, or the next best member of its front whose file will keep the budget."""
+        terms = []
+        for selection in members_in_turn(member, source):
+            candidate = self._candidate(selection)
+            terms.append(candidate.terms(self._builder.least_bytes(self._draft(candidate))))
+            if not broken_terms(terms[-1]):
+                return selection
+            told = ", ".join(map(str, broken_terms(terms[-1])))
+            say(self._console, f"({selection.source}) as a file: {told}.", style="bold red")
+        raise none_holds(member.search.name, terms)
 
     def _candidate(self, selection: Selection) -> _Candidate:
         identity = model_identity(
