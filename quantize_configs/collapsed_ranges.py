@@ -2,14 +2,17 @@
 
 A layer whose sums cancel or hardly vary, as in a network that was not trained, has an output range
 that is tiny beside the products that it adds up. XNNPACK prepares no linear operator whose
-multiplier, input scale times weight scale over output scale, reaches 256, and the built-in kernels
-add no tensors whose scale is 2^19 times that of the sum. Such an output is rounding noise of its
-inputs; a grid a little wider loses nothing that an integer could keep.
+multiplier, input scale times weight scale over output scale, reaches 256; the built-in kernels
+shift the sum left by it, which must stay within 32 bits, and add no tensors whose scale is 2^19
+times that of the sum. Such an output is rounding noise of its inputs; a grid a little wider loses
+nothing that an integer could keep.
 """
 
 import warnings
 
-from quantize_configs.folding import fold_linear
+import numpy as np
+
+from quantize_configs.folding import FoldedLinear, fold_linear
 from quantize_configs.grid_placement import TENSOR_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.layer_roles import Role
@@ -20,6 +23,8 @@ from quantize_configs.wrappers import WrappedModel
 
 LARGEST_MULTIPLIER = 250.0
 """Of linear operators; below 256 by more than what aligning ranges changes afterwards."""
+LARGEST_SHIFTED, NOT_SHIFTED = 2.0**30, 0.99
+"""Of sum times multiplier, so that the next power of two fits 32 bits; a multiplier of no shift."""
 LARGEST_ADDED = 2.0**18
 """Scale of a tensor that is added, over that of the sum."""
 
@@ -75,8 +80,22 @@ def _needed_step(wrapped: WrappedModel, call: LayerCall) -> tuple[str, float]:
         folded = fold_linear(wrapped, call)
         if folded.input_bits > TENSOR_BITS:
             return folded.output, 0.0
-        return folded.output, folded.input_scale * float(folded.scales.max()) / LARGEST_MULTIPLIER
+        largest = _largest_multiplier(folded)
+        return folded.output, folded.input_scale * float(folded.scales.max()) / largest
     if type(call.layer) is keras.layers.Add:
         grids = [read_grid(wrapped, name) for name in call.inputs]
         return call.name, max((grid[0] for grid in grids if grid), default=0.0) / LARGEST_ADDED
     return call.name, 0.0
+
+
+def _largest_multiplier(folded: FoldedLinear) -> float:
+    """The largest that all kernels take; the built-in ones shift sums left by multipliers above 1.
+
+    Codes times an integer in their container leave the product of sum and multiplier as it is.
+    """
+    depthwise = isinstance(folded.call.layer, keras.layers.DepthwiseConv2D)
+    summed = (0, 1) if depthwise else tuple(range(folded.codes.ndim - 1))
+    products = np.abs(folded.codes).sum(axis=summed, dtype=np.float64).reshape(-1)
+    biases = np.abs(folded.bias) / (folded.input_scale * folded.scales)
+    worst = float(np.max(products * (2**folded.input_bits - 1) + biases))
+    return min(LARGEST_MULTIPLIER, max(LARGEST_SHIFTED / max(worst, 1.0), NOT_SHIFTED))
