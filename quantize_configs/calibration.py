@@ -52,10 +52,11 @@ def calibrate(
         et al., ICCV 2019), measured on up to 64 of the images. It is for a model that was not
         trained after `quantize`, and None does it for such a model. A later call with other images
         corrects anew.
-      learn_rounding: For such a model, too: steps and codes of weights with fewer than 8 bits
-        become those with which the outputs of each layer are nearest to those of the float model,
-        layer by layer (the aim of AdaRound and BRECQ), and biases are corrected. Up to 256 of the
-        images are used, and are in memory at once.
+      learn_rounding: For such a model, too: steps and codes of weights become those with which the
+        outputs of each layer are nearest to those of the float model, layer by layer (the aim of
+        AdaRound and BRECQ), and biases are corrected. A layer with 8 bits makes up for those before
+        it, the last one of a residual branch also for the tensor beside it. Up to 256 of the images
+        are used, and are in memory at once.
       verbose: Whether to show a progress bar while learning.
 
     Returns:

@@ -44,7 +44,12 @@ class Reconstruction:
 
     @classmethod
     def of(
-        cls, layer: keras.layers.Layer, kernel: np.ndarray, x: np.ndarray, x_float: np.ndarray
+        cls,
+        layer: keras.layers.Layer,
+        kernel: np.ndarray,
+        x: np.ndarray,
+        x_float: np.ndarray,
+        lacking: np.ndarray | None = None,
     ) -> "Reconstruction":
         """Measures a layer.
 
@@ -53,6 +58,8 @@ class Reconstruction:
           kernel: Its float weight.
           x: Its inputs in the quantized network, float32 [N, ...].
           x_float: The same in the float network.
+          lacking: What the layer should put out beyond the outputs of the float network, float32
+            [N, ..., outputs]; nothing when None.
         """
         weights = as_matrices(layer, kernel).astype(np.float64)
         count, total = 0, [np.zeros([])] * 4
@@ -61,8 +68,12 @@ class Reconstruction:
         for start in range(0, len(x), CHUNK):
             part = slice(start, start + CHUNK)
             most = max(most_rows * len(x[part]) // len(x), 1)
-            rows, float_rows = patches(layer, kernel.shape, (x[part], x_float[part]), most, rng)
+            pair = (x[part], x_float[part])
+            (rows, float_rows), chosen = patches(layer, kernel.shape, pair, most, rng)
             outputs = float_rows @ weights.astype(np.float32)
+            if lacking is not None:
+                extra = lacking[part].reshape(-1, len(weights), weights.shape[2])[chosen]
+                outputs += extra.transpose(1, 0, 2)
             transposed = rows.transpose(0, 2, 1)
             sums = (
                 (transposed @ rows).astype(np.float64),
@@ -158,8 +169,8 @@ def patches(
     images: Sequence[np.ndarray],
     most: int,
     rng: np.random.Generator,
-) -> list[np.ndarray]:
-    """What a layer reads of images at the same places, float32 [forms, places, inputs] each.
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """What a layer reads of images at the same places.
 
     Args:
       layer: See `Reconstruction.of`.
@@ -167,11 +178,15 @@ def patches(
       images: Several versions of the same inputs, float32 [N, ...].
       most: How many places to draw, of all images together.
       rng: Draws them where there are more.
+
+    Returns:
+      float32 [forms, places, inputs] for each version, and the places drawn of those of the
+      output, int [places].
     """
     if isinstance(layer, keras.layers.Dense):
         flat = [x.reshape(-1, x.shape[-1]) for x in images]
         chosen = _drawn(len(flat[0]), most, rng)
-        return [x[chosen][None] for x in flat]
+        return [x[chosen][None] for x in flat], chosen
     height, width, channels = kernel_shape[:3]
     window = [(height - 1) * layer.dilation_rate[0] + 1, (width - 1) * layer.dilation_rate[1] + 1]
     padded = [_padded(layer, window, x) for x in images]
@@ -187,8 +202,8 @@ def patches(
     found = [one[image[:, None, None], y[:, :, None], x[:, None]] for one in padded]
     found = [one.reshape(len(chosen), height * width, channels) for one in found]
     if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return [np.ascontiguousarray(one.transpose(2, 0, 1)) for one in found]
-    return [one.reshape(1, len(chosen), -1) for one in found]
+        return [np.ascontiguousarray(one.transpose(2, 0, 1)) for one in found], chosen
+    return [one.reshape(1, len(chosen), -1) for one in found], chosen
 
 
 def _drawn(count: int, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -23,13 +23,14 @@ from quantize_configs.layer_reconstruction import (
 from quantize_configs.layer_roles import MERGING_LAYERS, Role
 from quantize_configs.linear_products import products_of
 from quantize_configs.model_graph import LayerCall
+from quantize_configs.residual_sums import lacking_in_sum
 from quantize_configs.weight_steps import largest_steps, least_error_steps
 from quantize_configs.wrappers import WrappedModel
 
 CHUNK = 1 << 23
 """Values of a tensor that a layer reads at a time."""
-FULL_BITS = 8
-"""Rounding is learned below."""
+MOST_BITS = 8
+"""With which rounding is learned: 8 bits gain little for themselves, but make up for others."""
 STEP_ROUNDS = 2
 """How often the steps follow the codes, and the codes the steps."""
 
@@ -46,8 +47,8 @@ def improve(
     Args:
       model: Result of `quantize` whose ranges are known; modified in place.
       images: For each input of the model, [N, ...] of any type.
-      learn_rounding: Whether steps and codes of weights with fewer than 8 bits change too. The
-        float weights are then replaced by what their codes stand for.
+      learn_rounding: Whether steps and codes of weights change too. The float weights are then
+        replaced by what their codes stand for.
       progress: Called with (layers done, layers, name) after each layer with a weight.
 
     Returns:
@@ -70,8 +71,9 @@ def improve(
             ours[call.name] = exact[call.name] = given[call.name]
         elif call.role is Role.LINEAR and wrapped.is_quantized(call.name):
             source = call.inputs[0]
+            lacking = lacking_in_sum(wrapped.graph, call, exact, ours) if learn_rounding else None
             exact[call.name], ours[call.name], offset = _improve_layer(
-                wrapped, call, exact[source], ours[source], learn_rounding
+                wrapped, call, (exact[source], ours[source]), lacking, learn_rounding
             )
             if offset is not None:
                 offsets[call.name] = offset
@@ -101,14 +103,21 @@ def _run(call: LayerCall, values: dict[str, np.ndarray], function: Callable) -> 
     return np.concatenate(results)
 
 
-def _improve_layer(wrapped, call, exact, ours, learn_rounding):
+def _improve_layer(wrapped, call, inputs, lacking, learn_rounding):
     """Improves a linear layer.
+
+    Args:
+      wrapped: The model.
+      call: Of the layer.
+      inputs: In the float network and in the quantized one.
+      lacking: See `lacking_in_sum`.
+      learn_rounding: See `improve`.
 
     Returns:
       Outputs of the float network, those of the quantized one, and what was added to the latter;
       None where nothing can be.
     """
-    layer = call.layer
+    layer, (exact, ours) = call.layer, inputs
     weight, quantizer = wrapped.weight(call.name), wrapped.weight_quantizer(call.name)
     variables = wrapped.weight_variables(call.name)
     kernel = weight.numpy()
@@ -119,12 +128,13 @@ def _improve_layer(wrapped, call, exact, ours, learn_rounding):
 
     wanted = sums(exact, tf.constant(kernel))
     (bits,) = quantizer.bit_widths.choices
-    if learn_rounding and bits < FULL_BITS and can_be_reconstructed(layer):
-        form = Reconstruction.of(layer, kernel, ours, exact)
+    if learn_rounding and bits <= MOST_BITS and can_be_reconstructed(layer):
+        form = Reconstruction.of(layer, kernel, ours, exact, lacking)
         _learn_codes(form, layer, weight, quantizer, variables, _gain_signs(wrapped, call))
     found = sums(ours, quantizer(weight, False, variables))
     axes = tuple(range(found.ndim - 1))
-    lost = np.mean(wanted, axes, np.float64) - np.mean(found, axes, np.float64)
+    aim = wanted if lacking is None else wanted + lacking
+    lost = np.mean(aim, axes, np.float64) - np.mean(found, axes, np.float64)
     offset = np.asarray(lost, np.float32)
     bias = layer.bias.numpy() if layer.use_bias else np.float32(0.0)
     place = add_offset(wrapped, call, offset)

@@ -23,13 +23,15 @@ def test_patches_times_weights_are_the_outputs(kind, size, strides, dilation, pa
     expected = layer(x).numpy()
     kernel = layer.get_weights()[0]
     rng = np.random.default_rng(0)
-    (rows,) = patches(layer, kernel.shape, [x], 10**6, rng)
+    (rows,), _ = patches(layer, kernel.shape, [x], 10**6, rng)
     found = rows @ as_matrices(layer, kernel)  # [forms, places, outputs]
     found = found.transpose(1, 0, 2).reshape(expected.shape)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    few, same = patches(layer, kernel.shape, [x, x], 7, rng)
-    assert few.shape[1] == 7
+    (few, same), places = patches(layer, kernel.shape, [x, x], 7, rng)
+    assert few.shape[1] == len(places) == 7
     np.testing.assert_array_equal(few, same)
+    found = (few @ as_matrices(layer, kernel)).transpose(1, 0, 2).reshape(7, -1)
+    np.testing.assert_allclose(found, expected.reshape(-1, found.shape[1])[places], atol=1e-5)
 
 
 def form(inputs, outputs, seed=0):
