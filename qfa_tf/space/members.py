@@ -103,9 +103,10 @@ def restrict(
     if bits is None:
         return tuple(gene.choices for gene in space.genes)
     if not isinstance(bits, Collection) or not bits or not set(bits) <= set(offered):
+        received = list(bits) if isinstance(bits, Collection) else bits
         raise GenomeError(
             f"bits must be some of {sorted(set(offered))}, which space {space.name!r} offers. "
-            f"Received: {bits!r}"
+            f"Received: {received!r}"
         )
     allowed = []
     for gene in space.genes:
