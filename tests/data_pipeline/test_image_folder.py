@@ -108,7 +108,7 @@ def test_damaged_images_are_named(colour_folder, tmp_path, damage):
     path = root / "train" / "pear" / "007.png"
     content = {"truncated": path.read_bytes()[:300], "text": b"hello", "empty": b""}[damage]
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"is damaged.*train/pear/007\.png$"):
+    with pytest.raises(DataError, match=r"is damaged.*train/pear/007\.png\.$"):
         load(f"folder:{root}", 20)
 
 
