@@ -31,11 +31,6 @@ FORMATS: Mapping[str, Loader] = {
 SCANNED = ("folder",)
 """Formats whose files are scanned before they are used."""
 
-_KNOWN = (
-    f"The data sets are {sorted(DATASETS)}, 'idx:DIR', 'folder:DIR', 'npz:FILE', 'tfds:NAME' and "
-    "'python:MODULE:FUNCTION'."
-)
-
 
 def load(
     name: str,
@@ -88,16 +83,23 @@ def load(
     }
     options = {key: value for key, value in given.items() if value is not None}
     if not isinstance(name, str):
-        raise DataError(f"{_KNOWN} Received: {name!r:.200}.")
+        raise DataError(f"{_known()} Received: {name!r:.200}.")
     if name in DATASETS:
         return _divided(DATASETS[name](resolution, **options), rule)
     kind, _, where = name.partition(":")
     if kind not in FORMATS or not where:
-        raise DataError(f"{_KNOWN} Received: {name!r}.")
+        raise DataError(f"{_known()} Received: {name!r}.")
     if kind in SCANNED:
         given = {"skip_damaged": skip_damaged, "on_progress": on_progress}
         options |= {key: value for key, value in given.items() if value is not None}
     return _divided(FORMATS[kind](os.fspath(where), resolution, **options), rule)
+
+
+def _known() -> str:
+    return (
+        f"The data sets are {sorted(DATASETS)}, 'idx:DIR', 'folder:DIR', 'npz:FILE', 'tfds:NAME' "
+        "and 'python:MODULE:FUNCTION'."
+    )
 
 
 def _divided(data: DataSplits, rule: str | None) -> DataSplits:
