@@ -217,6 +217,15 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         """Whether zero lies on every grid."""
         return self.zero_point == "integer" or not self.learned
 
+    @property
+    def keeps_middle(self) -> bool:
+        """Whether nearly symmetric ranges share a zero point, see `grid_of_range`.
+
+        That moves the ends of the grid by up to a quarter of a step, which costs nothing where the
+        grid starts well inside the range, and too much where it ends with the range.
+        """
+        return self.learned and self.has_integer_zero_point and self.factor_start == "least_error"
+
     def grid(self, low, high, weights, bits=None, bank=0):
         """The grid of a range; see `grid_from`."""
         bits = self.bit_widths.limited(self.bit_widths.select(bits))
@@ -224,7 +233,7 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         if self.is_symmetric:
             return (*range_estimation.symmetric_grid_of_range(low, high, qmax), qmin, qmax)
         if not self.learned:
-            return (*range_estimation.grid_of_range(low, high, qmin, qmax), qmin, qmax)
+            return (*range_estimation.grid_of_range(low, high, qmin, qmax, True), qmin, qmax)
         theta, beta = (
             self.bit_widths.parameter(weights[role], bits, bank) for role in ("theta", "beta")
         )
@@ -248,9 +257,9 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         Returns:
           (step, zero point, qmin, qmax), float32 scalars, or a `FractionalGrid`.
         """
-        fractional = self.zero_point == "fractional"
-        step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax, fractional)
-        if fractional:
+        nearest = not self.keeps_middle
+        step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax, nearest)
+        if self.zero_point == "fractional":
             return FractionalGrid(step, factor, zero_point, offset, qmin, qmax)
         rounded = round_straight_through(zero_point + offset)
         return step / factor, tf.clip_by_value(rounded, qmin, qmax), qmin, qmax
@@ -264,7 +273,7 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         bits = self.bit_widths.limited(self.bit_widths.select(bits))
         qmin, qmax = (limit.numpy() for limit in code_limits(bits, signed=self.signed))
         step, zero_point = range_estimation.grid_of_stored_range(
-            low.numpy(), high.numpy(), qmin, qmax
+            low.numpy(), high.numpy(), qmin, qmax, not self.keeps_middle
         )
         if not self.learned:
             return step, zero_point, qmin, qmax

@@ -116,7 +116,7 @@ def symmetric_grid_of_range(
 
 
 def grid_of_stored_range(
-    low: np.float32, high: np.float32, qmin: float, qmax: float
+    low: np.float32, high: np.float32, qmin: float, qmax: float, nearest: bool = False
 ) -> tuple[np.float32, np.float32]:
     """`grid_of_range` of numbers, the same to the last bit, without an operation for each step."""
     # TensorFlow takes subnormal numbers for zeros.
@@ -129,7 +129,7 @@ def grid_of_stored_range(
     step = np.maximum((last - first) / (most - least), SMALLEST_STEP)
     zero_point = least - np.rint(first / step)
     distance = (least + most) / 2.0 - (least - first / step)
-    if abs(distance) < 0.5:
+    if not nearest and abs(distance) < 0.5:
         zero_point = np.floor((least + most) / 2.0) + (distance < MIDDLE)
     return np.float32(step), np.float32(np.clip(zero_point, least, most))
 

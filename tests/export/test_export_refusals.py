@@ -99,7 +99,7 @@ def test_verify_refuses_wrong_images_and_labels():
     for images in (IMAGES[:, :6], IMAGES[:0], IMAGES[0]):
         with pytest.raises(ValueError, match=r"of the shape \(8, 8, 4\). Received"):
             tflite_tools.verify(flatbuffer, model(), images)
-    with pytest.raises(ValueError, match=r"need as many labels\. Received: 3"):
+    with pytest.raises(ValueError, match=r"need as many labels\. Received the shape \(3,\)"):
         tflite_tools.verify(flatbuffer, model(), IMAGES, labels=np.zeros(3, int))
 
 

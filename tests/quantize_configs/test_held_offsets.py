@@ -66,6 +66,18 @@ def test_nearly_symmetric_ranges_share_a_zero_point(half, noise, bits, signed):
     assert float(zero_point - qmin) == 2 ** (bits - 1)
 
 
+def test_grids_that_end_with_their_range_have_the_nearest_zero_point():
+    low, high = tf.constant(-1.0), tf.constant(1.08)  # 1.44 steps of two bits
+    for factor_start, learned, expected in (
+        ("range", True, 1.0),
+        ("least_error", False, 1.0),
+        ("least_error", True, 2.0),
+    ):
+        quantizer = BatchQuantizer(2, learned=learned, factor_start=factor_start)
+        weights = {"theta": tf.zeros([1]), "beta": tf.zeros([1])}
+        assert float(quantizer.grid(low, high, weights)[1]) == expected
+
+
 @given(low=st.floats(0.0, 10.0), bits=st.sampled_from(BITS))
 @settings(deadline=None, max_examples=100)
 def test_other_ranges_have_the_nearest_zero_point(low, bits):

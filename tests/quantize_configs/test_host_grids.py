@@ -13,13 +13,13 @@ from quantize_configs.range_estimation import grid_of_range, grid_of_stored_rang
 FLOATS = st.floats(0.0, 1e6, width=32)
 
 
-@given(low=FLOATS, high=FLOATS, bits=st.integers(2, 8), signed=st.booleans())
+@given(low=FLOATS, high=FLOATS, bits=st.integers(2, 8), signed=st.booleans(), nearest=st.booleans())
 @settings(deadline=None, max_examples=300)
-def test_grid_of_numbers(low, high, bits, signed):
+def test_grid_of_numbers(low, high, bits, signed, nearest):
     low, high = np.float32(-low), np.float32(high)
     qmin, qmax = code_limits(bits, signed=signed)
-    expected = grid_of_range(tf.constant(low), tf.constant(high), qmin, qmax)
-    actual = grid_of_stored_range(low, high, qmin.numpy(), qmax.numpy())
+    expected = grid_of_range(tf.constant(low), tf.constant(high), qmin, qmax, nearest)
+    actual = grid_of_stored_range(low, high, qmin.numpy(), qmax.numpy(), nearest)
     for number, tensor in zip(actual, expected, strict=True):
         assert number.dtype == np.float32
         assert number == tensor.numpy()
@@ -38,8 +38,9 @@ def test_code_limits_of_an_int(bits, signed, narrow_bits):
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("num_bits", [2, 5, (3, 8)])
-def test_stored_grid_is_the_grid_of_the_stored_range(num_bits, signed, learned):
-    quantizer = BatchQuantizer(num_bits, signed=signed, learned=learned)
+@pytest.mark.parametrize("factor_start", ["range", "least_error"])
+def test_stored_grid_is_the_grid_of_the_stored_range(num_bits, signed, learned, factor_start):
+    quantizer = BatchQuantizer(num_bits, signed=signed, learned=learned, factor_start=factor_start)
     rng = np.random.default_rng(0)
     bits = None if isinstance(num_bits, int) else 3
     count = len(quantizer.bit_widths.choices)
