@@ -146,7 +146,7 @@ def test_compression_in_one_call_and_again(tmp_path):
     options = {
         "budget": "6 kB and 50 ms",
         "table": TableSettings(passes=1, networks=2, checked=0),
-        "steps": 4,
+        "steps": 24,
         "workdir": tmp_path,
         "batch_size": 16,
         "population": 4,
