@@ -41,6 +41,7 @@ def exceptions() -> dict[str, type]:
         for value in vars(module).values()
         if inspect.isclass(value)
         and issubclass(value, BaseException)
+        and not issubclass(value, Warning)
         and value.__module__ == module.__name__
     }
 

@@ -119,8 +119,8 @@ def test_an_unreachable_budget_names_the_attainable_one():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weight_bytes": 0}, "weight_bytes must be a positive number"),
-        ({"weight_bytes": float("nan")}, "weight_bytes must be a positive number"),
+        ({"weight_bytes": 0}, "weight_bytes must be a number of at least 1"),
+        ({"weight_bytes": float("nan")}, "weight_bytes must be a number of at least 1"),
         ({"weight_bytes": 99, "accounting": "disk"}, "accounting must be one of"),
     ],
 )
