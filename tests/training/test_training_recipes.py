@@ -97,6 +97,8 @@ def test_stages_subnets_and_teacher(net, space, batch):
         expected = old - 0.05 * gradient.numpy()
         if "gamma" in variable.name:
             expected = np.maximum(expected, 1e-3)
+        if variable is net.precision.step:
+            expected = np.abs(expected)  # a step is used, and kept, by its magnitude
         np.testing.assert_allclose(variable, expected, rtol=1e-4, atol=1e-6)
 
     step(data)
