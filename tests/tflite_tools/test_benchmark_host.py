@@ -113,9 +113,7 @@ def test_processor_time(flatbuffer, monkeypatch):
 
 
 def test_bad_arguments_are_refused(flatbuffer, tmp_path):
-    with pytest.raises(
-        ValueError, match="num_runs must be a whole number of at least 1. Received: 0"
-    ):
+    with pytest.raises(ValueError, match="num_runs must be a whole number"):
         benchmark(flatbuffer, num_runs=0)
     with pytest.raises(FileNotFoundError, match="no model at"):
         benchmark(tmp_path / "absent.tflite")

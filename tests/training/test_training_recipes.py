@@ -105,9 +105,9 @@ def test_stages_subnets_and_teacher(net, space, batch):
     stale = net.precision.step.numpy()
     method.begin_step(1)
     np.testing.assert_array_equal(net.precision.step, stale)
-    method.begin_step(2)  # the first quantized one: LSQ's initial steps of the trained weights
-    kernel = net.site_layer("head.expand").kernel.numpy()
-    expected = 2 * np.abs(kernel).mean() / np.sqrt(2 ** (4 - 1) - 1)
+    method.begin_step(2)  # the first quantized one: the first steps for the trained weights
+    layer = net.site_layer("head.expand")
+    expected = layer.initial_steps()[layer.weight_quantizer.bit_widths.choices.index(4)]
     assert net.precision.weight_step("head.expand", 4) == pytest.approx(expected, rel=1e-5)
     assert (net.precision.step.numpy() != stale).any()
     assert all(np.isfinite(float(value)) for value in step(data).values())
