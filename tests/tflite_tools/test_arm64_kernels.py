@@ -14,7 +14,9 @@ from tflite_tools.arithmetic.rounding import (
 )
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.integer_graph.graph import DataType
+from tflite_tools.integer_graph.tensors import Quantization
 from tflite_tools.operators.convolution import DepthwiseConv2D, FullyConnected
+from tflite_tools.operators.pooling import Mean
 from tflite_tools.operators.settings import Padding
 from tflite_tools.reference.interpreter import interpret
 from tflite_tools.runtimes.comparison import compare_runtimes
@@ -96,6 +98,22 @@ def test_depthwise_filters_of_3x3_shift_left_last(strides, image, channels, padd
             ]
             differing += np.count_nonzero(found[0] != found[1])
         assert (differing > 0) == differs
+
+
+def test_xnnpack_means_do_not_round_their_products():
+    """1590 steps of 1/12 are 132.5; the float32 next to 1/12 is larger, so its product is, too."""
+    builder = GraphBuilder(0)
+    x = builder.graph.add_input("x", (1, 8, 3, 1), DataType.INT8, Quantization(0.0625, -68))
+    graph = builder.finish(builder.operation(Mean(True), [x], Quantization(0.03125, -82)))
+    codes = np.zeros((1, 8, 3, 1), np.int8)
+    codes[0, :6, 0, 0] = -7  # a sum of -42, 1590 above 24 zero points
+    found = {
+        processor: interpret(graph, [codes], KernelSet.XNNPACK, processor=processor)[
+            "mean_0"
+        ].item()
+        for processor in (Processor.X86_64, Processor.ARM64)
+    }
+    assert found == {Processor.X86_64: 50, Processor.ARM64: 51}
 
 
 @pytest.mark.slow

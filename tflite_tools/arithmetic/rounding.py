@@ -27,6 +27,19 @@ LIMITS = {
 }
 
 
+def multiply_add(x: Numbers, factor: Numbers, offset: Numbers, fused: bool) -> np.ndarray:
+    """x * factor + offset of float32 numbers, float32.
+
+    Args:
+      x: First factors.
+      factor: Second ones, broadcast.
+      offset: Added, broadcast.
+      fused: Whether the product is not rounded before the sum is, as ARM64 has it.
+    """
+    wide = np.float64 if fused else np.float32  # in float64 the product is exact
+    return np.asarray(wide(x) * wide(factor) + wide(offset)).astype(np.float32)
+
+
 def scale_half_up(values: Numbers, multiplier: Numbers, exponent: Numbers) -> np.ndarray:
     """Multiplies integers by q * 2**(e - 31), both roundings half up.
 

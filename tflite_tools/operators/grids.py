@@ -14,6 +14,7 @@ from quantize_configs.kernels.multipliers import quantize_multiplier
 from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.arithmetic.rounding import (
+    multiply_add,
     round_half_away,
     saturate,
     scale_half_away,
@@ -96,12 +97,8 @@ def _builtin_dequantize(node: Node) -> np.ndarray:
     body = codes.size // _FLOAT_GROUP * _FLOAT_GROUP
     offset = np.float32(-node.input_zero_point * np.float64(node.input_scale))
     result = (codes - np.float32(node.input_zero_point)) * node.input_scale
-    if node.processor is Processor.ARM64:
-        # Fused: the product is not rounded. In float64 neither it nor the sum is.
-        fused = codes[:body].astype(np.float64) * node.input_scale + np.float64(offset)
-        result[:body] = fused.astype(np.float32)
-    else:
-        result[:body] = codes[:body] * node.input_scale + offset
+    fused = node.processor is Processor.ARM64
+    result[:body] = multiply_add(codes[:body], node.input_scale, offset, fused)
     return result.reshape(node.values[0].shape)
 
 

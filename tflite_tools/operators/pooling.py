@@ -12,10 +12,11 @@ import numpy as np
 
 from quantize_configs.kernels.multipliers import quantize_multiplier
 from tflite_tools.arithmetic.accumulators import Windows
-from tflite_tools.arithmetic.kernel_sets import KernelSet
+from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.arithmetic.rounding import (
     INT8_MIN,
+    multiply_add,
     saturate,
     scale_half_away,
     scale_half_up,
@@ -48,13 +49,17 @@ _MEAN_CHANNELS_PER_THREAD = 8
 
 
 def _xnnpack_mean(node: Node) -> np.ndarray:
-    """Zero points are folded into one float32 offset before the rounding."""
-    codes = node.values[0]
+    """Zero points are folded into one float32 offset before the rounding.
+
+    Compilers for ARM64 fuse both products with their sums.
+    """
+    codes, fused = node.values[0], node.processor is Processor.ARM64
     count = np.float32(codes.shape[1] * codes.shape[2])
     scale = (node.input_scale / node.output_scale) * (np.float32(1) / count)
-    offset = np.float32(node.output_zero_point) - count * np.float32(node.input_zero_point) * scale
+    zero = -count * np.float32(node.input_zero_point)
+    offset = multiply_add(zero, scale, node.output_zero_point, fused)
     totals = codes.sum(axis=AXES, keepdims=node.attributes.keep_dims, dtype=np.int64)
-    return saturate(np.rint(totals.astype(np.float32) * scale + offset))
+    return saturate(np.rint(multiply_add(totals.astype(np.float32), scale, offset, fused)))
 
 
 def _reference_mean(node: Node) -> np.ndarray:
