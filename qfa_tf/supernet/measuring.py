@@ -1,6 +1,7 @@
 """Calibrating and evaluating one subnet of a supernet; neither modifies the supernet."""
 
 import itertools
+import operator
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -39,7 +40,8 @@ def calibrate(net: Supernet, dataset: Iterable, arch: Architecture, batches: int
     if net.zero_point == "fractional" or net.precision.learns_grids:
         statistics, count = _measure(net, Mode.CALIBRATE, images, genome)
     else:
-        first = list(itertools.islice(images, max(1, batches // RANGE_SHARE)))
+        there = min(batches, operator.length_hint(dataset, batches))
+        first = list(itertools.islice(images, max(1, there // RANGE_SHARE)))
         ranges, _ = _measure(net, Mode.CALIBRATE, first, genome)
         most = max(1, SETTLED_VALUES // _largest_map(net.space.network, arch.resolution))
         every = _merged(itertools.chain(first, images), most)

@@ -321,8 +321,9 @@ class QFASupernet(keras.Model):
         batches by whole codes, so they are measured in a second pass, with the ranges that the
         subnet will have and in batches as large as memory allows: values that are equal in many
         images, such as a background, take one code in the subnet, but may take another in a batch
-        whose mean is another. The first pass is on a quarter of the batches, the second on all.
-        The extremes of site outputs are kept for the 8-bit tensors of deployment.
+        whose mean is another. The first pass is on a quarter of the batches (a quarter of `batches`
+        where `dataset` does not tell its length), the second on all. The extremes of site outputs
+        are kept for the 8-bit tensors of deployment.
 
         Args:
           dataset: Batches of images or of (images, labels); training images, in the training

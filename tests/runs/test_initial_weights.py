@@ -102,9 +102,7 @@ def test_supernet_as_teacher(external, finished_run, tmp_path, monkeypatch):
     space = build_space(external)
     architecture = space.largest(bits=32)
     calibration = net.calibrate(
-        [data.calibration.read_images()[:48][i : i + 16] for i in (0, 16, 32)],
-        architecture,
-        batches=3,
+        [data.calibration.read_images()[:48][i : i + 16] for i in (0, 16, 32)], architecture
     )
     expected = net(images, genome=architecture, calibration=calibration)
     np.testing.assert_allclose(teacher(images), expected, rtol=1e-5, atol=1e-5)

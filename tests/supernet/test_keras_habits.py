@@ -165,15 +165,13 @@ def test_validation_is_what_calibration_and_evaluation_of_each_subnet_give(net):
         calibration = net.calibrate(spread, subnet)
         measured = net.evaluate_architecture(subnet, held_out, calibration)
         assert history[f"val_{role}_accuracy"][-1] == pytest.approx(measured["accuracy"], abs=0.05)
-        assert history[f"val_{role}_loss"][-1] == pytest.approx(
-            measured["loss"], rel=2e-2
-        )  # a code may flip
+        assert history[f"val_{role}_loss"][-1] == pytest.approx(measured["loss"], rel=1e-3)
     means = [history[f"val_{role}_loss"] for role in subnets]
     np.testing.assert_allclose(history["val_loss"], np.mean(means, 0), rtol=1e-5)
     results = net.evaluate(*HELD_OUT, batch_size=7, verbose=0)
     assert net.metrics_names[:2] == ["loss", "accuracy"]
     for name, value in zip(net.metrics_names, results, strict=True):
-        assert value == pytest.approx(history[f"val_{name}"][-1], rel=2e-2, abs=1e-6)
+        assert value == pytest.approx(history[f"val_{name}"][-1], rel=1e-3, abs=1e-6)
     assert all(count <= 1 for count in net.trace_counts().values())
 
 
