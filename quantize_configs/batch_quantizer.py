@@ -233,11 +233,15 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         if self.is_symmetric:
             return (*range_estimation.symmetric_grid_of_range(low, high, qmax), qmin, qmax)
         if not self.learned:
-            return (*range_estimation.grid_of_range(low, high, qmin, qmax, True), qmin, qmax)
+            return (*self._grid_of_range(low, high, qmin, qmax), qmin, qmax)
         theta, beta = (
             self.bit_widths.parameter(weights[role], bits, bank) for role in ("theta", "beta")
         )
         return self.grid_from(low, high, qmin, qmax, self.factor(theta), self.offset(beta))
+
+    def _grid_of_range(self, low, high, qmin, qmax):
+        """(step, zero point), before anything learned."""
+        return range_estimation.grid_of_range(low, high, qmin, qmax, not self.keeps_middle)
 
     def factor(self, theta: tf.Tensor) -> tf.Tensor:
         """gamma of theta."""
@@ -257,8 +261,7 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         Returns:
           (step, zero point, qmin, qmax), float32 scalars, or a `FractionalGrid`.
         """
-        nearest = not self.keeps_middle
-        step, zero_point = range_estimation.grid_of_range(low, high, qmin, qmax, nearest)
+        step, zero_point = self._grid_of_range(low, high, qmin, qmax)
         if self.zero_point == "fractional":
             return FractionalGrid(step, factor, zero_point, offset, qmin, qmax)
         rounded = round_straight_through(zero_point + offset)

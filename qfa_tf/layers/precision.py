@@ -68,10 +68,9 @@ class PrecisionBank(keras.layers.Layer):
         self._weights = _Tables({name: (site.weight, site) for name, site in sites.items()})
         self._activations = _Tables({name: (site.activation, site) for name, site in sites.items()})
         self.learns_grids = self._activations.needs_start
-        roles = self._activations.learned_values or dict.fromkeys(BATCH_ROLES, LearnedValue(0.0))
-        self._roles = {_VECTORS.get(role, role): role for role in roles}
-        self._activation_values = {name: roles[role] for name, role in self._roles.items()}
-        self.activation_roles = tuple(self._activation_values)
+        learned = self._activations.learned_values or dict.fromkeys(BATCH_ROLES, LearnedValue(0.0))
+        self._learned = {_VECTORS.get(role, role): (role, one) for role, one in learned.items()}
+        self.activation_roles = tuple(self._learned)
 
     def build(self, input_shape=None):
         """Creates float32 vectors: `step` (ones), and `activation_roles` for inputs.
@@ -90,9 +89,8 @@ class PrecisionBank(keras.layers.Layer):
             )
 
         self.step = vector("step", self._weights.first_values("step"), True, self._step_bounds())
-        for name, one in self._activation_values.items():
-            first = self._activations.first_values(self._roles[name])
-            setattr(self, name, vector(name, first, one.trainable))
+        for name, (role, one) in self._learned.items():
+            setattr(self, name, vector(name, self._activations.first_values(role), one.trainable))
         if self.learns_grids:
             none = np.zeros(self._activations.size, np.float32)
             self.activation_started = vector("activation_started", none, False)
@@ -172,7 +170,7 @@ class PrecisionBank(keras.layers.Layer):
 
     def reset_activations(self) -> None:
         """Forgets what was learned about inputs: all vectors as `build` makes them."""
-        for name, role in self._roles.items():
+        for name, (role, _) in self._learned.items():
             getattr(self, name).assign(self._activations.first_values(role))
         if self.learns_grids:
             self.activation_started.assign(tf.zeros_like(self.activation_started))
@@ -194,7 +192,7 @@ class PrecisionBank(keras.layers.Layer):
           replace: Whether grids that have values already get these, too.
         """
         wanted = np.ones(self._activations.size, bool) if replace else self.unstarted
-        for name, role in self._roles.items():
+        for name, (role, _) in self._learned.items():
             variable = getattr(self, name)
             vector = variable.numpy()
             for site, found in values.items():
