@@ -5,7 +5,7 @@ import dataclasses
 import html
 import os
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from qfa_tf.cost import METRICS, CostModel
@@ -15,6 +15,7 @@ from qfa_tf.search.predicting_evaluator import PREDICTED
 from qfa_tf.search.report_chart import COLOURS, ExportedPoint, Series, draw_chart
 from qfa_tf.search.report_losses import losses
 from qfa_tf.search.report_page import SCRIPT, STYLE
+from qfa_tf.search.report_table import markup_table, text_table
 from qfa_tf.search.result import Candidate, Reference, SearchResult
 from qfa_tf.search.sensitivity import Change
 from quantize_configs.files import write_text
@@ -107,7 +108,7 @@ def write_report(
         *_members(result),
         *_predictor(result),
         "<h2>How it was made</h2>",
-        _table(["setting", "value"], _settings(result, details), kind="settings"),
+        text_table(["setting", "value"], _settings(result, details), kind="settings"),
     ]
     if details.next_command:
         parts.append(f"<p>Next: <code>{html.escape(details.next_command)}</code></p>")
@@ -154,7 +155,7 @@ def _files(details: ReportDetails) -> list[str]:
     return [
         *parts,
         "<h2>Files</h2>",
-        _markup_table(head, rows),
+        markup_table(head, rows),
         *_runtimes(details.exported),
         *_losses(details.exported),
     ]
@@ -167,7 +168,7 @@ def _runtimes(exported: Sequence[ExportedPoint]) -> list[str]:
         if point.runtimes:
             title = f"{point.name} on every runtime, {point.runtime_images:,} images"
             rows = [tuple(row.values()) for row in point.runtimes]
-            parts += [f"<h3>{html.escape(title)}</h3>", _table(list(point.runtimes[0]), rows)]
+            parts += [f"<h3>{html.escape(title)}</h3>", text_table(list(point.runtimes[0]), rows)]
     return parts
 
 
@@ -265,7 +266,7 @@ def _chosen(result: SearchResult, unseen: Unseen | None) -> str:
         f"{'' if unseen is None else html.escape(f'{unseen}.')}</p>"
         f"<p>{keys} The bar in a box is the site's part of the 8-bit MFLOPs.</p>"
         f"{draw(result.space, architecture, sites)}"
-        f"<pre>{html.escape(architecture.describe())}</pre>{_table(header, rows)}"
+        f"<pre>{html.escape(architecture.describe())}</pre>{text_table(header, rows)}"
     )
 
 
@@ -384,16 +385,3 @@ def _predictor(result: SearchResult) -> list[str]:
 def _image(png: bytes, text: str) -> str:
     content = base64.b64encode(png).decode()
     return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{content}">'
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table of texts."""
-    return _markup_table(header, [tuple(map(html.escape, row)) for row in rows], kind)
-
-
-def _markup_table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    names = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    table = f'<table class="{kind}">' if kind else "<table>"
-    body = "\n".join(lines)
-    return f'<div class="scroll">{table}<tr>{names}</tr>\n{body}\n</table></div>'

@@ -4,6 +4,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qfa_tf.search.report_table import text_table
+
 _WIDTH, _ROW, _LABEL, _VALUE = 860, 16, 260, 70
 _COLOUR = "#1f5fa8"
 
@@ -27,7 +29,7 @@ def losses(name: str, report: Mapping[str, Any]) -> list[str]:
         "Signal-to-quantization-noise ratio of each tensor in decibels; 6 dB are one bit.</p>",
         f"<details><summary>{len(layers)} tensors</summary>",
         f'<div class="scroll">{_chart(layers)}</div>',
-        f'<div class="scroll">{_table(layers)}</div></details>',
+        f"{_table(layers)}</details>",
     ]
 
 
@@ -77,8 +79,4 @@ def _table(layers: Sequence[Mapping[str, Any]]) -> str:
         )
         for row in ordered
     ]
-    heads = "".join(f"<th>{title}</th>" for title in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><tr>{heads}</tr>{body}</table>"
+    return text_table(head, rows)

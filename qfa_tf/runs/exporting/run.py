@@ -230,8 +230,7 @@ class _Export:
             if model is not None and not broken_terms(terms):
                 return self._write(candidate, model, passed)
             passed.append(PassedOver(candidate.identity, selection.source, size, terms))
-            told = ", ".join(map(str, broken_terms(terms)))
-            say(self._console, f"({selection.source}) as a file: {told}.", style="bold red")
+            self._say_broken(selection, terms)
         raise none_holds(member.search.name, [one.terms for one in passed])
 
     def fitting(self, member: Member, source: str) -> Selection:
@@ -242,9 +241,12 @@ class _Export:
             terms.append(candidate.terms(self._builder.least_bytes(self._draft(candidate))))
             if not broken_terms(terms[-1]):
                 return selection
-            told = ", ".join(map(str, broken_terms(terms[-1])))
-            say(self._console, f"({selection.source}) as a file: {told}.", style="bold red")
+            self._say_broken(selection, terms[-1])
         raise none_holds(member.search.name, terms)
+
+    def _say_broken(self, selection: Selection, terms: tuple[Term, ...]) -> None:
+        told = ", ".join(map(str, broken_terms(terms)))
+        say(self._console, f"({selection.source}) as a file: {told}.", style="bold red")
 
     def _candidate(self, selection: Selection) -> _Candidate:
         identity = model_identity(
