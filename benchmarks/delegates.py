@@ -96,7 +96,7 @@ def seen_on(runtime: Runtime, cases: dict[str, list], baseline: dict[str, list])
                 ).view(np.uint8)
                 sizes = differing.reshape(found.size, -1).any(1)
                 row["mismatches"] = row.get("mismatches", 0) + int(sizes.sum())
-            other = baseline[name][number] if baseline else None
+            other = baseline[name][number]
             if wanted is None and isinstance(other, Execution):
                 distance = np.abs(found.astype(np.float64) - other.outputs[0])
                 row["off_xnnpack"] = max(row.get("off_xnnpack", 0.0), float(distance.max()))
@@ -121,6 +121,7 @@ def main() -> None:
     args = parser.parse_args()
     content = json.loads(SEEN.read_text("utf-8")) if SEEN.exists() else {"runtimes": {}}
     content = {"command": "python benchmarks/delegates.py", **content}
+    baseline: dict[str, list] = {}
     for runtime in chosen_runtimes(args.runtimes):
         title = runtime.name + args.label
         known = content["runtimes"].get(title, {}).get("rows", {}) if args.missing else {}
@@ -129,7 +130,9 @@ def main() -> None:
             print(f"{title}: nothing is missing")
             continue
         try:
-            seen = seen_on(runtime, cases, baseline_of(cases))
+            if new := {name: cases[name] for name in cases if name not in baseline}:
+                baseline |= baseline_of(new)
+            seen = seen_on(runtime, cases, baseline)
         except MissingRuntimeError as missing:
             print(missing)
             continue
