@@ -10,7 +10,7 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from random_graphs import GraphBuilder
+from random_graphs import SINGLE_OPERATIONS, GraphBuilder
 
 import tflite_tools
 from tflite_tools.flatbuffer.emitter import emit
@@ -220,6 +220,19 @@ def test_packed_weights_are_refused_by_micro_with_the_operator():
         pytest.skip(str(missing))
     with pytest.raises(RefusedModelError, match=r"FULLY_CONNECTED"):
         execute(RUNTIMES["micro"], flatbuffer, [images])
+
+
+@pytest.mark.parametrize("operation", ["fully_connected float16", "float16 island"])
+def test_weights_in_float16_are_compared(operation):
+    """Widened weights are computed from constants alone, and are no tensors of the images."""
+    builder = GraphBuilder(3, ties=True)
+    content = emit(builder.finish(SINGLE_OPERATIONS[operation](builder)))
+    report = tflite_tools.compare_runtimes(
+        content, builder.inputs_for(2), runtimes=["xnnpack", "builtin"]
+    )
+    for result in report.results:
+        assert (result.problem, result.integers_note) == ("", "")
+        assert (result.integers.images, result.integers.mismatches) == (2, 0)
 
 
 def test_unmodelled_files_are_compared_without_their_integers():

@@ -58,12 +58,19 @@ def needs_older_versions(graph: IntegerGraph) -> bool:
 
 
 def with_all_outputs(flatbuffer: bytes) -> bytes:
-    """A copy of a model in which every tensor that an operator writes is an output as well."""
+    """A copy of a model in which every tensor that is computed per image is an output as well.
+
+    Not what operators make of constants, such as widened weights: it has no axis of images.
+    """
     model = unpacked(flatbuffer)
     subgraph = model.subgraphs[0]
-    produced = [int(index) for node in subgraph.operators for index in node.outputs]
+    per_image = dict.fromkeys(int(index) for index in subgraph.inputs)
+    for node in subgraph.operators:
+        if any(int(index) in per_image for index in node.inputs):
+            per_image.update(dict.fromkeys(int(index) for index in node.outputs))
     outputs = [int(index) for index in subgraph.outputs]
-    subgraph.outputs = outputs + [index for index in produced if index not in outputs]
+    known = {*outputs, *(int(index) for index in subgraph.inputs)}
+    subgraph.outputs = outputs + [index for index in per_image if index not in known]
     model.signatureDefs = []
     return packed(model)
 
