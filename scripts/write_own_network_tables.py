@@ -82,6 +82,47 @@ def experiment() -> str:
     return "\n".join(lines)
 
 
+def pretrained() -> str:
+    """EfficientNet-Lite0 before and after a distillation."""
+    lines = [
+        "| subnet | steps | bytes of the file | equal answers (%) | 95 % interval | images | "
+        "signal to noise (dB) | mismatches | values compared | measured |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in _rows("own_pretrained"):
+        cells = (
+            row["network"],
+            row["steps"],
+            f"{int(row['file_bytes']):,}",
+            row["equal_answers"],
+            f"{row['low']} to {row['high']}",
+            row["images"],
+            row["sqnr_db"],
+            row["mismatches"],
+            f"{int(row['values']):,}",
+            row["date"],
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def step() -> str:
+    """Seconds of a step beside the family of the same sizes."""
+    lines = [
+        "| pixels | batch | steps | processor s, read | processor s, family | ratio | "
+        "wall s, read | wall s, family | ratio | start s, read | start s, family | measured |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    columns = ["pixels", "batch", "rounds"]
+    columns += [
+        f"{kind}_{of}" for kind in ("processor", "wall") for of in ("read", "family", "ratio")
+    ]
+    columns += ["start_read", "start_family", "date"]
+    for row in _rows("own_network_step"):
+        lines.append(f"| {' | '.join(row[column] for column in columns)} |")
+    return "\n".join(lines)
+
+
 def described() -> str:
     """The beginning of each part of what `space.describe()` says of two networks."""
     blocks = []
@@ -120,6 +161,12 @@ def _rows(name: str) -> Iterator[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    parts = {"described": described, "families": families, "experiment": experiment}
+    parts = {
+        "described": described,
+        "families": families,
+        "step": step,
+        "experiment": experiment,
+        "pretrained": pretrained,
+    }
     for name, part in parts.items():
         run(PagePart("docs/own_network.md", name), part(), __doc__)

@@ -17,6 +17,7 @@ from qfa_tf.cost import CostModel
 from qfa_tf.cost.deployment_costs import TFLITE_BYTES
 from qfa_tf.latency.measurement import TableSettings, measure_latency_table
 from qfa_tf.runs.architecture_files import write_architecture
+from qfa_tf.runs.building import check_classifier
 from qfa_tf.runs.errors import ConfigError, WorkdirError
 from qfa_tf.runs.exporting.budget import terms_of_file
 from qfa_tf.runs.exporting.run import fitting_subnet
@@ -29,6 +30,7 @@ from qfa_tf.runs.selection import Member
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import SearchSpace
+from quantize_configs.errors import InvalidInputError
 from quantize_configs.files import replacing
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ MODEL, DATA, TABLE, NAME = "float_model.keras", "data.npz", "host.json", "compre
 CHOSEN = "architecture.json"
 TUNING_SHARE = 0.5
 MOST_STEPS_PER_EPOCH = 100
+OTHER_HEADS = "For other heads use QFASupernet.from_model and compile(loss=...)."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +108,8 @@ def compress(
 
     Args:
       model: Functional `tf_keras` classifier, or the path of one.
-      train_data: (images, labels), or the name of a data set as `qfa_tf.data.load` takes it.
+      train_data: (images, labels), labels integers [N] or [N, 1] or one-hot rows [N, classes]; or
+        the name of a data set as `qfa_tf.data.load` takes it.
       budget: Such as "2 MB and 8 ms"; latencies are those of this machine, one thread.
       steps: Of the training, all in all.
       workdir: Folder of the run, made if missing.
@@ -142,9 +146,9 @@ def compress(
     model = of_unit_pixels(as_model(model), pixel_range)
     options = {"weight_bits": (2, 4, 8), **space}
     found = SearchSpace.from_model(model, **options)
-    _require_classifier(found)
+    check_classifier(found)
     if not isinstance(train_data, str):
-        _require_fit(found, train_data)
+        train_data = _fitting(found, train_data)
     most: dict[str, float] = {}
     tables: list[str] = []
     cost = CostModel(found)
@@ -214,39 +218,35 @@ def _tuned(workdir: Workdir, member: Member, console: rich.console.Console) -> "
     return None if broken_terms(record.budget) else record
 
 
-def _require_classifier(space: SearchSpace) -> None:
-    """Refuses models whose outputs are no logits of classes."""
-    network = space.network
-    name = network.outputs[0]
-    is_vector = network.is_vector(name) or network.size(name, space.resolutions[-1]) == 1
-    if len(network.outputs) > 1 or not is_vector:
-        raise ConfigError(
-            "compress takes a classifier, with one output of a number for each class; the model "
-            f"has the outputs {list(network.outputs)}{'' if is_vector else ', maps'}. For other "
-            "heads use QFASupernet.from_model and compile(loss=...)."
-        )
+def _fitting(
+    space: SearchSpace, pair: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images and integer labels [N]; refuses what the model cannot have been made for."""
+    from qfa_tf.data.sources import ArrayImages
 
-
-def _require_fit(space: SearchSpace, pair: tuple[np.ndarray, np.ndarray]) -> None:
-    """Refuses images and labels that the model cannot have been made for."""
     images, labels = (np.asarray(array) for array in pair)
     channels, classes = space.input_channels, space.num_classes
     if images.ndim != 4 or images.shape[-1] != channels:
         raise ConfigError(
             f"The model reads images [N, height, width, {channels}]. Received: {images.shape}."
         )
-    integers = labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
-    if not integers or len(labels) != len(images):
+    fits = labels.shape[1:] in ((), (1,), (classes,)) and len(labels) == len(images)
+    if not fits or not len(labels):
         raise ConfigError(
-            f"compress takes a classifier and integer labels [{len(images)}]. Received: labels "
-            f"{labels.shape} of {labels.dtype}. For other heads use QFASupernet.from_model and "
-            "compile(loss=...)."
+            f"compress takes a classifier and integer labels [{len(images)}], or one-hot rows "
+            f"[{len(images)}, {classes}]. Received: {labels.dtype} {labels.shape}. {OTHER_HEADS}"
         )
-    if labels.min() < 0 or labels.max() >= classes:
+    try:
+        source = ArrayImages(images, labels)
+    except InvalidInputError as error:
+        raise ConfigError(f"{error} {OTHER_HEADS}") from error
+    labels = source.labels(np.arange(len(source)))
+    if labels.min() < 0 or labels.max() != classes - 1:
         raise ConfigError(
-            f"The model has {classes} outputs, one for each class. Received: labels from "
-            f"{labels.min()} to {labels.max()}."
+            f"The model has {classes} outputs, one for each class from 0 to {classes - 1}. "
+            f"Received: labels from {labels.min()} to {labels.max()}."
         )
+    return source.images, labels
 
 
 def _keep_model(model: Any, path: pathlib.Path) -> pathlib.Path:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from qfa_tf.data.augmentation import Augmentation as AugmentationOptions
 from qfa_tf.data.options import LoadOptions
+from qfa_tf.network.outputs import why_no_logits
 from qfa_tf.runs.architecture_files import architecture_text
 from qfa_tf.runs.config import calibration_batch_size, per_stage, total_steps
 from qfa_tf.runs.errors import ConfigError
@@ -259,6 +260,16 @@ def build_training(
         return recipe
     except InvalidInputError as error:
         raise ConfigError(f"config.training: {error}") from error
+
+
+def check_classifier(space: SearchSpace) -> None:
+    """Raises ConfigError for networks that a run cannot train: those that do not classify."""
+    if why := why_no_logits(space.network):
+        raise ConfigError(
+            f"Programs and compress train classifiers of images; {space.name!r} is none: {why}. "
+            "For other heads use QFASupernet.from_model and compile(loss=...), see "
+            "docs/own_network.md."
+        )
 
 
 def check_stage_bits(config: ConfigDict) -> None:

@@ -14,6 +14,7 @@ from qfa_tf.layers import ElasticSite, Mode, SiteChoice, SqueezeExcite, Statisti
 from qfa_tf.layers.arithmetic import arithmetic_of
 from qfa_tf.layers.observing import Observer
 from qfa_tf.layers.precision import PrecisionBank
+from qfa_tf.network.outputs import why_no_logits
 from qfa_tf.space import Architecture, SearchSpace
 from qfa_tf.supernet import (
     activation_start,
@@ -471,10 +472,11 @@ class QFASupernet(keras.Model):
             )
         if loss is not None:
             self.task = GivenTask(self.heads, loss, metrics, loss_weights)
-        elif metrics or loss_weights or not self.heads.is_vector:
+        elif metrics or loss_weights or why_no_logits(self.space.network):
+            why = why_no_logits(self.space.network) or "metrics or loss_weights are given"
             raise InvalidInputError(
-                "compile needs loss= for metrics, for several outputs and for maps, such as "
-                f"loss='mse'. The outputs of the net: {dict(self.heads.shapes)}."
+                "compile needs loss= for metrics and for nets that give no logits of classes, such "
+                f"as loss='mse'. Here {why}; the shapes of the outputs: {dict(self.heads.shapes)}."
             )
         else:
             self.task = Classes(self.space.num_classes)

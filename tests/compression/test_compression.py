@@ -8,8 +8,10 @@ import qfa_tf
 from qfa_tf import CostModel, SearchSpace
 from qfa_tf.compression import parse_budget
 from qfa_tf.compression.budget import SPARE_BYTES, USED, constraints_of
+from qfa_tf.compression.compress import _fitting
 from qfa_tf.errors import QFAError
 from qfa_tf.latency.measurement import TableSettings
+from qfa_tf.runs.recipes import load_recipe
 from qfa_tf.search import Subspace
 from quantize_configs.keras_backend import keras
 
@@ -104,12 +106,21 @@ def test_a_latency_that_no_subnet_has_is_refused_before_training(tmp_path):
     assert not list(tmp_path.glob("**/checkpoints"))
 
 
+ZEROS = np.zeros((4, SIZE, SIZE, 1), np.float32)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ((np.zeros((4, SIZE, SIZE, 3)), np.zeros(4, int)), r"reads images \[N, height, width, 1"),
-        ((np.zeros((4, SIZE, SIZE, 1)), np.arange(4)), "3 outputs.*labels from 0 to 3"),
-        ((np.zeros((4, SIZE, SIZE, 1)), np.zeros((4, 2))), "takes a classifier and integer"),
+        ((np.zeros((4, SIZE, SIZE, 3)), np.arange(4)), r"reads images \[N, height, width, 1"),
+        ((ZEROS, np.arange(4)), "3 outputs.*labels from 0 to 3"),
+        ((ZEROS, np.arange(4) % 2), "3 outputs.*labels from 0 to 1"),
+        ((ZEROS, np.zeros((4, 2))), "integer labels.*or one-hot rows .*Received: float64"),
+        ((ZEROS, np.arange(3)), "integer labels .*Received: int64"),
+        ((ZEROS, np.full((4, 3), 1 / 3)), "must be one-hot.*compile"),
+        ((ZEROS, np.eye(4)[:, :3]), "must be one-hot.*row 3 is"),
+        ((ZEROS, np.arange(4) / 3), "must be integers.*compile"),
+        ((ZEROS + 255, np.arange(4) % 3), r"must be in \[0, 1\]"),
     ],
 )
 def test_data_that_does_not_fit_the_model_is_refused_before_any_work(data, message, tmp_path):
@@ -118,17 +129,51 @@ def test_data_that_does_not_fit_the_model_is_refused_before_any_work(data, messa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("data", ["digits", None])
-@pytest.mark.parametrize("is_map", [False, True])
-def test_models_that_do_not_classify_are_refused(data, is_map, tmp_path):
+def test_labels_may_be_a_column_or_one_hot():
+    model = tiny_model()
+    images, labels = pictures(12)
+    for given in (labels[:, None], np.eye(3)[labels], np.eye(3, dtype=np.uint8)[labels]):
+        _, found = _fitting(SearchSpace.from_model(model), (images, given))
+        np.testing.assert_array_equal(found, labels)
+
+
+OTHER_HEADS = {
+    "has the outputs": lambda tiny: [*tiny.outputs, layers.Dense(2)(pooled(tiny))],
+    "'pixels' is a map": lambda tiny: layers.Conv2D(3, 1, name="pixels")(
+        tiny.get_layer("sum").output
+    ),
+    "'number' is one number": lambda tiny: layers.Dense(1, name="number")(pooled(tiny)),
+    "ends with 'sigmoid'": lambda tiny: layers.Dense(3, activation="sigmoid")(pooled(tiny)),
+}
+"""By what is said of them, outputs of models that do not classify."""
+
+
+def pooled(model):
+    return model.layers[-2].output
+
+
+def model_with(head):
     tiny = tiny_model()
-    pooled, mapped = tiny.get_layer("pool").output, tiny.get_layer("sum").output
-    other = layers.Dense(2, name="other")(pooled)
-    outputs = layers.Conv2D(3, 1, name="pixels")(mapped) if is_map else [*tiny.outputs, other]
-    model = keras.Model(tiny.input, outputs, name="two")
+    return keras.Model(tiny.input, head(tiny))
+
+
+@pytest.mark.parametrize("data", ["digits", None])
+@pytest.mark.parametrize("why", OTHER_HEADS)
+def test_models_that_do_not_classify_are_refused(why, data, tmp_path):
     options = {"budget": "8 kB", "steps": 4, "workdir": tmp_path, "console": QUIET}
-    with pytest.raises(QFAError, match="compress takes a classifier, with one output"):
-        qfa_tf.compress(model, data or pictures(), **options)
+    with pytest.raises(QFAError, match=f"train classifiers of images; .*{why}"):
+        qfa_tf.compress(model_with(OTHER_HEADS[why]), data or pictures(), **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("why", OTHER_HEADS)
+def test_programs_refuse_them_before_any_work(why, tmp_path):
+    config = load_recipe("digits")
+    with config.ignore_type():
+        config.space = SearchSpace.from_model(model_with(OTHER_HEADS[why]), weight_bits=(4, 8))
+    with pytest.raises(QFAError, match=f"train classifiers of images; .*{why}"):
+        qfa_tf.train(tmp_path, config, console=QUIET)
+    assert not (tmp_path / "config.json").exists()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])

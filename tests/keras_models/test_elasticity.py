@@ -94,7 +94,12 @@ def test_blocks_are_left_out_by_depth_or_freely(rigid):
     assert network.choice("expand_1.width").slot == "sum_1"
     _, found = elastic(rigid["residual"], optional_blocks="free")
     assert found["sum_0.depth"].values == found["sum_1.depth"].values == (0, 1)
+    for by_depth in (True, "depth"):
+        network, _ = elastic(rigid["residual"], optional_blocks=by_depth)
+        assert [slot.name for slot in network.slots] == ["sum_0", "sum_1"]
     network, _ = elastic(rigid["residual"], optional_blocks=False)
+    assert not network.slots
+    network, _ = elastic(rigid["plain"])
     assert not network.slots
 
 
@@ -145,6 +150,8 @@ def test_resolutions_of_a_network_that_ends_in_a_global_pooling(rigid):
         ({"width_ratios": (0.5, 0.75)}, "the last one 1"),
         ({"optional_blocks": "some"}, "optional_blocks must be one of"),
         ({"optional_blocks": "free"}, "no residual branch"),
+        ({"optional_blocks": "depth"}, "no residual branch"),
+        ({"optional_blocks": True}, "no residual branch.*Received: optional_blocks=True"),
         ({"weight_bits": (5,)}, "weight_bits must be one of"),
     ],
 )

@@ -59,11 +59,12 @@ class _Elasticity:
         self._options = options
         self._asked = as_values(options.elastic)
         self._groups = ChannelGroups(rigid)
-        self._slots = residual_slots(rigid) if options.optional_blocks else []
-        if options.optional_blocks and not self._slots and options.optional_blocks is not True:
+        self._slots = [] if options.optional_blocks is False else residual_slots(rigid)
+        if options.optional_blocks and not self._slots:
             raise InvalidSpaceError(
                 "The network has no residual branch with an identity as its shortcut, which could "
-                "be left out. Use optional_blocks=False."
+                "be left out. Leave optional_blocks away, or use False. Received: "
+                f"optional_blocks={options.optional_blocks!r}."
             )
         self._slot_of = {name: slot for slot in self._slots for name in slot.members}
         self._choices: list[Choice] = []

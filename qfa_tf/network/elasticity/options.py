@@ -9,7 +9,7 @@ from qfa_tf.network.checks import as_choices, as_fixed_bits, require_int
 from qfa_tf.network.choices import BITS
 from qfa_tf.network.errors import InvalidSpaceError
 
-BLOCKS = (True, False, "depth", "free")
+BLOCKS = (None, True, False, "depth", "free")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,8 @@ class ElasticityOptions:
       width_divisor: Widths are multiples of it, besides the full one.
       residual_widths: Whether groups on residual paths have a choice, too.
       optional_blocks: Whether residual branches with an identity as their shortcut can be left out:
-        True or "depth" (a stage keeps its first ones), "free" (each by itself), or False.
+        True or "depth" (a stage keeps its first ones), "free" (each by itself), or False. None is
+        "depth" for networks that have such branches, and False for others.
       kernel_sizes: Whether depthwise kernels of 5 and 7 have smaller ones besides.
       resolutions: Sizes of the image in pixels, ascending, the last one that of the network; None
         for that alone.
@@ -45,7 +46,7 @@ class ElasticityOptions:
     width_ratios: tuple[float, ...] = (0.5, 0.75, 1.0)
     width_divisor: int = 8
     residual_widths: bool = False
-    optional_blocks: bool | str = True
+    optional_blocks: bool | str | None = None
     kernel_sizes: bool = True
     resolutions: tuple[int, ...] | None = None
     elastic: Mapping[str, Any] | None = None
@@ -65,8 +66,8 @@ class ElasticityOptions:
                 f"Received: {self.width_ratios}"
             )
         require_int("width_divisor", self.width_divisor)
-        if not any(self.optional_blocks is one for one in BLOCKS[:2]) and (
-            self.optional_blocks not in BLOCKS[2:]
+        if not any(self.optional_blocks is one for one in BLOCKS[:3]) and (
+            self.optional_blocks not in BLOCKS[3:]
         ):
             raise InvalidSpaceError(
                 f"optional_blocks must be one of {list(BLOCKS)}. Received: {self.optional_blocks!r}"

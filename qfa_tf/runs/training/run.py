@@ -13,6 +13,7 @@ from qfa_tf.runs.building import (
     build_optimizer,
     build_space,
     build_training,
+    check_classifier,
     check_stage_bits,
     trained_architecture,
     with_plain_architecture,
@@ -83,6 +84,7 @@ def train(
     console = console or new_console()
     check_native_kernels(native_kernels)
     config = with_plain_architecture(complete_config(config))
+    check_classifier(build_space(config))
     check_stage_bits(config)
     open_set = functools.partial(
         open_data, workdir, config, changed_data=changed_data, skip_damaged=skip_damaged
