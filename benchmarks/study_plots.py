@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy.stats import kendalltau
 
 from quantize_configs.files import write_bytes
 
@@ -25,7 +26,13 @@ def draw_all(results, folder: pathlib.Path) -> None:
         _save(_variants(results, labels), folder / f"{name}.png")
     _save(_inheritance(results, study_report.PHASES), folder / "inheritance.png")
     _save(_search(results, study_report), folder / "search.png")
-    _save(_alone(results, study_report), folder / "alone.png")
+    _save(_ranks(*study_report.paired_alone(results)), folder / "alone.png")
+
+
+def draw_long_run(results, folder: pathlib.Path) -> None:
+    """Draws the plots of a `long_run_report.LongRunResults`."""
+    _save(_front(results), folder / "long_run.png")
+    _save(_ranks(*results.pairs()), folder / "long_run_alone.png")
 
 
 def _figure(size) -> Figure:
@@ -104,17 +111,47 @@ def _search(results, report) -> Figure:
     return figure
 
 
-def _alone(results, report) -> Figure:
-    """Each architecture: out of the supernet and trained alone."""
+def _front(results) -> Figure:
+    """Accuracy without retraining by cost, with intervals: mixed bits and uniform ones."""
     figure = _figure(SIZE)
     axes = figure.add_subplot()
-    supernet, alone = report.paired_alone(results)
+    groups = {
+        "uniform bits": (results.uniform(), "s"),
+        "searched": (results.of("searched"), "o-"),
+        "random": (results.of("random"), "."),
+    }
+    for color, (label, (nets, mark)) in enumerate(groups.items()):
+        rows = sorted((kinds["supernet"] for kinds in nets.values()), key=_cost)
+        if not rows:
+            continue
+        middle = np.array([row["accuracy"] for row in rows])
+        errors = [middle - [row["low"] for row in rows], [row["high"] for row in rows] - middle]
+        costs = [_cost(row) for row in rows]
+        style = {"color": f"C{color}", "label": label, "capsize": 2, "ms": 5}
+        axes.errorbar(costs, middle, errors, fmt=mark, **style)
+    axes.set_xscale("log")
+    axes.set_xlabel("mflops_8bit")
+    axes.set_ylabel("test accuracy (%), no retraining")
+    axes.set_title("one supernet; bars are 95 % intervals")
+    axes.legend(loc="lower right")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _cost(row) -> float:
+    return row["mflops_8bit"]
+
+
+def _ranks(supernet, alone) -> Figure:
+    """Accuracy alone over accuracy in the supernet."""
+    figure = _figure(SIZE)
+    axes = figure.add_subplot()
     axes.plot(supernet, alone, "o")
     ends = [min(supernet.min(), alone.min()), max(supernet.max(), alone.max())]
     axes.plot(ends, ends, "k:", label="equal")
     axes.set_xlabel("accuracy in the supernet (%), no retraining")
     axes.set_ylabel("accuracy trained alone (%)")
-    tau = report.rank_correlation(supernet, alone)[0]
+    tau = kendalltau(supernet, alone)[0]
     axes.set_title(f"{len(alone)} architectures, Kendall tau {tau:.2f}")
     axes.legend()
     axes.grid(alpha=0.3)

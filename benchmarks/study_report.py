@@ -49,7 +49,7 @@ class Results:
 
     def __init__(self, folder: pathlib.Path = RESULTS):
         self.subnets, self.runs, self.search = (
-            _read(folder / f"{name}.csv") for name in ("subnets", "runs", "search")
+            read(folder / f"{name}.csv") for name in ("subnets", "runs", "search")
         )
 
     def seeds(self, run: str) -> list[int]:
@@ -80,7 +80,9 @@ class Results:
         return max(found, default=np.nan)
 
 
-def _read(path: pathlib.Path) -> list[dict]:
+def read(path: pathlib.Path) -> list[dict]:
+    """Rows of a CSV file, numbers as numbers."""
+
     def number(text):
         for kind in (int, float):
             try:

@@ -94,7 +94,8 @@ class CostModel:
 
         Args:
           genomes: int[n, n_genes], canonical or not (genes of skipped blocks do not count).
-          deployment: Deployment costs that are wanted as well, by full name.
+          deployment: Deployment costs that are wanted as well, by full name. METRICS are given in
+            any case.
 
         Raises:
           GenomeError: A value or the shape is not one of the space.
@@ -102,6 +103,7 @@ class CostModel:
         """
         self.space.validate(genomes)
         genomes = np.asarray(genomes)
+        deployment = [metric for metric in deployment if metric not in METRICS]
         costs = {metric: np.empty(len(genomes)) for metric in (*METRICS, *deployment)}
         for start in range(0, len(genomes), _CHUNK):
             chunk = slice(start, start + _CHUNK)
