@@ -142,6 +142,20 @@ def test_files_of_bytes_against_the_float_model():
     assert reports[1].outputs[0].sqnr == pytest.approx(reports[0].outputs[0].sqnr, abs=3)
 
 
+def test_outputs_that_end_in_float_are_compared():
+    keras.utils.set_random_seed(0)
+    ends = [layers.Dense(4, name="logits"), layers.Softmax(name="answers")]
+    model = keras.Sequential([keras.Input((5,)), *ends])
+    _, flatbuffer = _converted(model, OTHERS)
+    report = tflite_tools.compare_float(flatbuffer, model, OTHERS)
+    assert [output.name for output in report.outputs] == ["answers"]
+    (found,) = tflite_tools.run(flatbuffer, [OTHERS]).outputs.values()
+    expected = model.predict(OTHERS, verbose=0)
+    noise = np.sum((found - expected) ** 2, dtype=np.float64)
+    sqnr = 10 * np.log10(np.sum(expected**2, dtype=np.float64) / noise)
+    assert report.outputs[0].sqnr == pytest.approx(sqnr, abs=0.01)
+
+
 def test_another_float_model_is_refused(two_of_each):
     _, _, flatbuffer = two_of_each
     other = keras.Sequential([keras.Input((2,)), layers.Dense(1)])

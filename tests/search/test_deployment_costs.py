@@ -51,6 +51,15 @@ def test_files_round_trip(table, tmp_path):
     assert set(fields["rows"][0]) == {*OperatorKey._fields, "microseconds"}
 
 
+def test_costs_of_every_kind_may_be_asked_for(space, phone):
+    genomes = space.sample_genomes(np.random.default_rng(0), 3)
+    found = phone.evaluate(genomes, phone.metrics)
+    assert set(found) == set(phone.metrics)
+    some = phone.evaluate(genomes, ["mflops_8bit", "tflite_bytes"])
+    assert np.array_equal(some["tflite_bytes"], found["tflite_bytes"])
+    assert np.array_equal(some["mflops_8bit"], found["mflops_8bit"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -151,6 +151,11 @@ def input_names(flatbuffer: bytes) -> list[str]:
     return [details["name"] for details in load(flatbuffer).get_input_details()]
 
 
+def output_names(flatbuffer: bytes) -> list[str]:
+    """Names of the outputs, in the order of the file."""
+    return [details["name"] for details in load(flatbuffer).get_output_details()]
+
+
 def quantizations(flatbuffer: bytes) -> dict[str, tuple[float, int]]:
     """(scale, zero point) of every tensor that has exactly one of each, by name."""
     found = {}

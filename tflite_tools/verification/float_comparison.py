@@ -180,12 +180,14 @@ def compare_float(
     answers: dict[str, list[np.ndarray]] = {name: [] for name in graph.outputs}
     tracked: keras.Model | None = None
     names: list[str] = []
+    tensors: dict[str, str] = {}
     for start in range(0, count, CHUNK):
         chunk = {name: array[start : start + CHUNK] for name, array in arrays.items()}
         given = all_as_inputs(flatbuffer, [chunk[name] for name in places])
         received = runtime.run(debug, given, KernelSet.XNNPACK).outputs
         if tracked is None:
-            names = [call.name for call in graph.calls if _is_shared(call, received)]
+            tensors = _shared_tensors(graph, received, runtime.output_names(flatbuffer))
+            names = list(tensors)
             if not names:
                 raise InvalidInputError(
                     "The flatbuffer and the model have no tensor in common; it was converted from "
@@ -198,9 +200,9 @@ def compare_float(
         values = tracked([chunk[name] for name in graph.inputs], training=False)
         values = values if isinstance(values, list | tuple) else [values]
         for name, expected in zip(names, values, strict=True):
-            found = received[name]
-            if name in scales:
-                scale, zero_point = scales[name]
+            found = received[tensors[name]]
+            if tensors[name] in scales:
+                scale, zero_point = scales[tensors[name]]
                 found = (found.astype(np.float64) - zero_point) * scale
             sums.setdefault(name, _Sums()).add(found, expected.numpy())
             if name in answers:
@@ -235,12 +237,28 @@ def _input_places(flatbuffer: bytes, arrays: Mapping[str, np.ndarray]) -> list[s
     return names
 
 
-def _is_shared(call, received: Mapping[str, np.ndarray]) -> bool:
-    """Whether the file has the tensor of a layer, in its shape."""
-    if call.name not in received:
+def _shared_tensors(
+    graph: ModelGraph, received: Mapping[str, np.ndarray], outputs: Sequence[str]
+) -> dict[str, str]:
+    """The tensors of the file by the layers that make them, in the order of the network."""
+    same = len(outputs) == len(graph.outputs)
+    by_place = dict(zip(graph.outputs, outputs, strict=True)) if same else {}
+    found = {}
+    for call in graph.calls:
+        # A function that ends in float has a tensor of its own name, an output that of the file.
+        for tensor in (call.name, by_place.get(call.name)):
+            if tensor is not None and _is_shared(call, tensor, received):
+                found[call.name] = tensor
+                break
+    return found
+
+
+def _is_shared(call, tensor: str, received: Mapping[str, np.ndarray]) -> bool:
+    """Whether the file has a tensor, in the shape of a layer."""
+    if tensor not in received:
         return False
     # A zero padding that became the SAME padding of a convolution leaves its tensor smaller.
-    return received[call.name].shape[1:] == tuple(call.owner.output.shape[1:])
+    return received[tensor].shape[1:] == tuple(call.owner.output.shape[1:])
 
 
 class _Sums:
