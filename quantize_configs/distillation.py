@@ -133,7 +133,7 @@ def _step_function(model, teacher, optimizer):
         wanted = tf.nest.flatten(teacher(images, training=False))
         with tf.GradientTape() as tape:
             found = tf.nest.flatten(model(images, training=False))
-            loss = tf.add_n([_noise_share(a, b) for a, b in zip(wanted, found, strict=True)])
+            loss = tf.add_n([noise_share(a, b) for a, b in zip(wanted, found, strict=True)])
             loss /= float(len(wanted))
         gradients = tape.gradient(loss, weights)
         pairs = [(g, w) for g, w in zip(gradients, weights, strict=True) if g is not None]
@@ -151,6 +151,12 @@ def _applied(optimizer, pairs) -> tf.Tensor:
     return tf.constant(True)
 
 
-def _noise_share(wanted: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+def noise_share(wanted: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+    """Squared error as a share of the squares, float32 scalar.
+
+    Args:
+      wanted: Outputs of the teacher.
+      found: Those of the student, of the same shape.
+    """
     power = tf.reduce_sum(tf.square(wanted)) + 1e-12
     return tf.reduce_sum(tf.square(found - wanted)) / power

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from quantize_configs.bit_widths import QUANTIZED_BITS
 from quantize_configs.calibration_data import BATCH_SIZE, image_batches
+from quantize_configs.distillation import noise_share
 from quantize_configs.errors import InvalidInputError, InvalidTypeError
 from quantize_configs.keras3_bridge import as_tf_keras
 from quantize_configs.keras_backend import keras
@@ -91,7 +92,7 @@ def sensitivity(
     elif loss is not None:
         raise InvalidInputError("A loss needs labels. Give batches (images, labels), or no loss.")
     else:
-        loss_of = _noise_share
+        loss_of = noise_share
     names = [call.name for call in graph.calls if call.role is Role.LINEAR]
     if not names:
         raise ValueError(f"The model {model.name!r} has no layer that takes bits.")
@@ -160,11 +161,6 @@ def _read(model, data, forward) -> tuple[list, bool]:
         images = tf.convert_to_tensor(batch[0] if isinstance(batch, tuple | list) else batch)
         read.append((images, batch[1] if labelled else forward(images)))
     return read, labelled
-
-
-def _noise_share(expected: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Squared error as a share of the square."""
-    return tf.reduce_sum(tf.square(outputs - expected)) / tf.reduce_sum(tf.square(expected))
 
 
 def _kernel(layer) -> tf.Variable:
