@@ -23,7 +23,8 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from quantize_configs.files import write_text
-from tflite_tools.runtimes.comparison import compare_runtimes, table_row
+from tflite_tools.runtimes.comparison import compare_runtimes
+from tflite_tools.runtimes.report import table_row
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "runtimes"

@@ -11,7 +11,8 @@ from .flatbuffer.overlays import write_overlays
 from .flatbuffer.runtime import FlatbufferError, KernelSet, run
 from .flatbuffer.task_metadata import with_task_metadata
 from .integer_graph.graph import IntegerGraph
-from .runtimes.comparison import RuntimesReport, compare_runtimes
+from .runtimes.comparison import compare_runtimes
+from .runtimes.report import RuntimesReport
 from .support.table import UnsupportedCombinationError
 from .verification.devices import compare_device
 from .verification.float_comparison import FloatReport, compare_float

@@ -5,8 +5,8 @@ import io
 import rich.console
 
 from qfa_tf.runs.benchmarking.runtimes import print_report
-from tflite_tools.runtimes.comparison import IntegerMatch, RuntimeResult, RuntimesReport
 from tflite_tools.runtimes.registry import RUNTIMES
+from tflite_tools.runtimes.report import IntegerMatch, RuntimeResult, RuntimesReport
 
 
 def test_names_and_times_are_whole():

@@ -84,7 +84,7 @@ def check_runtime(name):
 
 
 def test_the_interval_is_wilsons():
-    from tflite_tools.runtimes.comparison import RuntimeResult, RuntimesReport
+    from tflite_tools.runtimes.report import RuntimeResult, RuntimesReport
 
     result = RuntimeResult("xnnpack", "", correct=81)
     # Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I.

@@ -16,8 +16,9 @@ from qfa_tf.runs.searching.folder import search_folder
 from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.runs.workdir import Workdir
 from quantize_configs.files import write_text
-from tflite_tools.runtimes.comparison import RuntimesReport, compare_runtimes
+from tflite_tools.runtimes.comparison import compare_runtimes
 from tflite_tools.runtimes.processes import DEFAULT_LIMIT
+from tflite_tools.runtimes.report import RuntimesReport
 
 KEY = "runtimes"
 

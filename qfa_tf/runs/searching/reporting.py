@@ -13,7 +13,7 @@ from qfa_tf.search.report import ReportDetails, Unseen
 from qfa_tf.search.report_chart import ExportedPoint, Series
 from qfa_tf.search.sensitivity import Change
 from quantize_configs.files import write_text
-from tflite_tools.runtimes.comparison import table_row
+from tflite_tools.runtimes.report import table_row
 
 SCHEMA_VERSION = 1
 _KEPT = ("seconds", "data", "next_command")
