@@ -1,4 +1,4 @@
-"""What became of a file on runtimes: does it load, is it accelerated, what differs, how accurate."""
+"""What became of a file on runtimes: is it loaded, accelerated, exact, how accurate is it."""
 
 import dataclasses
 import json
