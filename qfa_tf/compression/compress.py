@@ -156,7 +156,6 @@ def compress(
         require_attainable(cost, TFLITE_BYTES, size, "bytes")
         most[TFLITE_BYTES] = size
     folder = Workdir(workdir).path
-    folder.mkdir(parents=True, exist_ok=True)
     model_file = _keep_model(model, folder / MODEL)
     data = train_data if isinstance(train_data, str) else _keep_data(train_data, folder / DATA)
     per_epoch = overrides.get("steps_per_epoch", max(1, min(MOST_STEPS_PER_EPOCH, steps // 4)))

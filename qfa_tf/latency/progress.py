@@ -1,5 +1,6 @@
 """The half-measured rows of a latency table, so that a stopped measurement continues."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -37,13 +38,21 @@ class TableProgress:
                 self._read(complete.decode(), json.loads(head))
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "r+b" if content else "wb")  # noqa: SIM115 (closed later)
-            self._file.truncate(len(complete))
-            self._file.seek(len(complete))
-            if not complete:
-                self._file.write(head.encode())
-                self._file.flush()
+            self._begin(len(complete), head.encode())
         except OSError as error:
             raise FileWriteError(f"Could not write {self._path}: {error.strerror}.") from error
+
+    def _begin(self, complete: int, head: bytes) -> None:
+        """Puts the end of the file behind its complete lines, of which the head is the first."""
+        try:
+            self._file.truncate(complete)
+            self._file.seek(complete)
+            if not complete:
+                self._file.write(head)
+                self._file.flush()
+        except OSError:
+            self.close()
+            raise
 
     def add(self, number: int, key: OperatorKey, microseconds: float) -> None:
         """Stores a time.
@@ -61,7 +70,8 @@ class TableProgress:
 
     def close(self) -> None:
         """Keeps the file for the next time."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a line that `add` has refused
+            self._file.close()
 
     def remove(self) -> None:
         """Removes the file, when all is in the table."""

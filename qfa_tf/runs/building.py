@@ -127,13 +127,7 @@ def build_data(
         )
     except DataError as error:
         raise ConfigError(f"config.data: {error}") from error
-    channels = data.train.image_shape[-1]
-    if (data.num_classes, channels) != (space.num_classes, space.input_channels):
-        raise ConfigError(
-            f"The data set {data.name!r} has {data.num_classes} classes and {channels} channels, "
-            f"the space {space.name!r} {space.num_classes} and {space.input_channels}. Change "
-            "config.data.name or config.space; --recipe=image_folder:DIR has a space for a folder."
-        )
+    _check_fit(config, space, data)
     if config.training.batch_size > len(data.train):
         raise ConfigError(
             f"config.training.batch_size must be at most {len(data.train)}, the number of training "
@@ -195,6 +189,23 @@ def build_batches(
         )
     except InvalidInputError as error:
         raise ConfigError(f"config.data: {error}") from error
+
+
+def _check_fit(config: ConfigDict, space: SearchSpace, data: "DataSplits") -> None:
+    """Refuses images of other classes or channels than the space has, naming what would fit."""
+    has = {"num_classes": data.num_classes, "input_channels": data.train.image_shape[-1]}
+    wanted = {key: getattr(space, key) for key in has}
+    if has == wanted:
+        return
+    flags = [f"--recipe.space.{key}={has[key]}" for key in has if has[key] != wanted[key]]
+    settable = not isinstance(config.space, str) and all(key in config.space for key in has)
+    fitting = f"train with {' '.join(flags)}" if settable else "change config.space"
+    raise ConfigError(
+        f"The images of {data.name} have {has['num_classes']} classes and {has['input_channels']} "
+        f"channels, the space {space.name!r} takes {wanted['num_classes']} and "
+        f"{wanted['input_channels']}. For these images {fitting}, or use the recipe "
+        "image_folder:DIR, which counts the classes of a folder; or change config.data.name."
+    )
 
 
 def build_net(config: ConfigDict) -> "QFASupernet":

@@ -18,7 +18,7 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 def exclusive(path: pathlib.Path, doing: str, advice: str) -> Iterator[bool]:
     """Holds a lock; yields False where the file system knows none.
 
-    The file stays; while the lock is held it names the holder.
+    The file stays; while the lock is held it names the holder, where the disk has room for that.
 
     Args:
       path: File of the lock; missing folders are made.
@@ -40,13 +40,18 @@ def exclusive(path: pathlib.Path, doing: str, advice: str) -> Iterator[bool]:
                 raise
             yield False
             return
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        _note(file, f"process {os.getpid()} on {socket.gethostname()}")
         try:
             yield True
         finally:
-            file.truncate(0)
+            _note(file, "")
+
+
+def _note(file: TextIO, holder: str) -> None:
+    """Names the holder, for messages; on a full disk the lock holds without."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), holder.encode())  # unbuffered: a buffer would fail at its end again
 
 
 def _open(path: pathlib.Path) -> TextIO:

@@ -8,12 +8,14 @@ import json
 import numpy as np
 import pytest
 import rich.console
+from file_limit import files_no_larger_than
 from modelled_device import CALL_US, ModelledDevice
 
 from qfa_tf.cost import LatencyTable, LatencyTableError, operators
 from qfa_tf.latency.measurement import TableSettings, fit, measure_latency_table
 from qfa_tf.latency.prediction import plot_prediction, write_prediction_csv
 from qfa_tf.space import Head, SearchSpace, Stage, Stem
+from quantize_configs.files import FileWriteError
 from tflite_tools.devices.errors import DeviceOfflineError
 
 SETTINGS = TableSettings(passes=2, networks=6, checked=8)
@@ -144,6 +146,14 @@ def test_damaged_progress_is_refused(measure, tmp_path):
     with pytest.raises(LatencyTableError, match="is damaged"):
         measure(ModelledDevice())
     assert path.read_text() == "nonsense\n"
+
+
+@pytest.mark.parametrize("size", [0, 400, 700])
+def test_a_full_disk_is_said_and_loses_nothing(measure, tmp_path, size):
+    whole, _ = measure(ModelledDevice(), tmp_path / "whole" / "phone.json")
+    with pytest.raises(FileWriteError, match="Could not write"), files_no_larger_than(size):
+        measure(ModelledDevice())
+    assert measure(ModelledDevice())[0] == whole
 
 
 def test_settings(measure):

@@ -142,6 +142,18 @@ def test_published_sets_need_no_such_note(config, tmp_path, console):
     assert not workdir.path.exists()
 
 
+def test_images_of_other_channels_are_refused_with_the_key_that_fits(of_photos, tmp_path):
+    config = type(of_photos)(of_photos.to_dict())
+    config.space.input_channels = 3
+    with pytest.raises(
+        ConfigError, match=r"4 classes and 1 .* takes 4 and 3.*with --recipe.space.input_channels=1"
+    ):
+        open_data(Workdir(tmp_path / "run"), config)
+    config.space.input_channels, config.space.num_classes = 1, 7
+    with pytest.raises(ConfigError, match=r"train with --recipe.space.num_classes=4, or"):
+        open_data(Workdir(tmp_path / "run"), config)
+
+
 def test_a_training_from_a_workdir_keeps_what_is_held_out_there(workdir, of_photos, tmp_path):
     parent = open_data(workdir, of_photos)
     record = DataRecord.read(workdir)
@@ -237,7 +249,8 @@ def test_training_refuses_changed_images_and_goes_on_with_permission(
     train(of_photos, workdir, console)
     first = open_data(workdir, of_photos)
     (photos / "a" / "000.png").unlink()
-    train(of_photos, workdir, console)  # finished, nothing is looked at
+    with pytest.raises(WorkdirError, match="0 added, 1 removed"):  # though it is finished
+        train(of_photos, workdir, console)
     with pytest.raises(WorkdirError, match="0 added, 1 removed"):
         workdir_evaluator(workdir, tiny_run.tiny_space())
     train(of_photos, workdir, console, changed_data=True)

@@ -1,13 +1,12 @@
 """What a training leaves for people: tables, TensorBoard files, a picture, warnings."""
 
-import contextlib
 import errno
 import fcntl
-import resource
 import signal
 
 import numpy as np
 import pytest
+from file_limit import files_no_larger_than
 from test_training_resume import rows_of
 
 from qfa_tf.runs import CheckpointError, Workdir, WorkdirError, restore
@@ -127,16 +126,6 @@ def test_table_is_cut_back_and_grows_columns(tmp_path):
     assert path.read_text() == "step,a\n1\n"
 
 
-@contextlib.contextmanager
-def files_no_larger_than(size):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_events_that_cannot_be_written_are_said(tmp_path):
     scalars = [{"subnet": "largest", "bits": bits, "accuracy": 1.0, "loss": 0.5} for bits in "248"]
     log = TrainingLog(Workdir(tmp_path), 0)
@@ -218,6 +207,10 @@ def test_lock(tmp_path, monkeypatch):
         with pytest.raises(WorkdirError, match="is being trained by process"):
             training_lock(workdir).__enter__()
     assert workdir.lock_file.read_text() == ""
+    with files_no_larger_than(0), training_lock(workdir) as held:  # as on a full disk
+        assert held
+        with pytest.raises(WorkdirError, match="is being trained by another process"):
+            training_lock(workdir).__enter__()
 
     def refuse(*arguments):
         raise OSError(errno.ENOLCK, "No locks available")

@@ -1,10 +1,10 @@
 """Checkpoints are restored wherever they stand; damage is refused, never overwritten."""
 
 import csv
-import resource
 import shutil
 
 import pytest
+from file_limit import files_no_larger_than
 
 from qfa_tf.runs import CheckpointError, Workdir, WorkdirError, restore, train
 from qfa_tf.runs.building import build_net, build_optimizer, build_training
@@ -84,13 +84,11 @@ def test_full_disk_keeps_earlier_checkpoints(run_copy, config):
     net.optimizer.build(net.trainable_variables)
     state = TrainingState(run_copy.checkpoints, net)
     assert state.resume().step == 8
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
-    try:
-        with pytest.raises(CheckpointWriteError, match=r"checkpoint of step 9 .*free some space"):
-            state.save(Progress(9, 3, 2))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with (
+        pytest.raises(CheckpointWriteError, match=r"checkpoint of step 9 .*free some space"),
+        files_no_larger_than(1024),
+    ):
+        state.save(Progress(9, 3, 2))
     assert newest(run_copy.checkpoints).name == "ckpt-8"
     assert restore(run_copy)[1].startswith("step-8-")
 

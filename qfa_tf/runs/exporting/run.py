@@ -139,7 +139,6 @@ def _write_overlays(workdir: Workdir, record: ModelRecord, console: rich.console
 
     path = model_path(workdir, record.name)
     folder = path.with_suffix(".explorer")
-    folder.mkdir(exist_ok=True)
     layers = record.verification["layers"]["layers"]
     differing = {layer["name"]: 100 * layer["differing"] for layer in layers}
     others = {"percent_of_codes_off_keras": differing}

@@ -104,13 +104,13 @@ def train(
         config = workdir.accepted(config)
         if is_finished(workdir, config):
             config = workdir.claim(config)
-            if changed_data:
-                open_set(console)
             say(
                 console,
-                f"The training in {workdir} is finished: {total_steps(config)} steps. "
-                "Nothing to do.",
+                f"The training in {workdir} is finished: {total_steps(config)} steps. Comparing "
+                "its images.",
             )
+            open_set(console)
+            say(console, "Nothing to do.")
             return
         if not locked:
             say(
