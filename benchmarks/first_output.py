@@ -5,7 +5,7 @@
 Starts each program three times on the digits that come along, waits for its first line, ends it,
 and puts the longest time into its row of benchmarks/results/first_output.csv, and the processor
 time that it took, which hangs less on what else the machine does. The column `load` tells how many
-processes it had to run meanwhile.
+processes it had to run meanwhile; with `chrt -r 5` before the command (as root) these wait.
 """
 
 import argparse
