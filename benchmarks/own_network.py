@@ -39,7 +39,7 @@ from ml_collections import ConfigDict
 import qfa_tf
 import tflite_tools
 from qfa_tf import CostModel, SearchSpace
-from qfa_tf.compression.baselines import baselines, litert_accuracy
+from qfa_tf.compression.baselines import FLOAT, TFLITE, baselines, litert_accuracy
 from qfa_tf.data import Augmentation, DataSplits, batches, load, training_batches
 from qfa_tf.runs.startup import skip_graph_rewriting
 from qfa_tf.search.intervals import wilson
@@ -207,13 +207,14 @@ class Experiment:
             model = resnet20()
             train(model, self._data, folder, FLOAT_RATE, FLOAT_STEPS)
             model.save(path)
-        accuracy, found = baselines(self.model(), self._data)
-        assert found is not None, "TFLite's converter takes a ResNet"
+        found = baselines(self.model(), self._data)
+        integers = found[TFLITE].flatbuffer
+        assert integers is not None, "TFLite's converter takes a ResNet"
         minutes = json.loads((folder / "minutes.json").read_text())
         weights = sum(int(np.prod(weight.shape)) for weight in _kernels(self.model()))
-        self._write("float", accuracy, 4 * weights, 0, FLOAT_STEPS, minutes)
-        self._write("tflite_8", found[1], weights, found[0], 0, 0.0)
-        write_text(self._folder / "tflite_8.json", json.dumps({"bytes": found[0]}))
+        self._write("float", found[FLOAT].accuracy, 4 * weights, 0, FLOAT_STEPS, minutes)
+        self._write("tflite_8", found[TFLITE].accuracy, weights, len(integers), 0, 0.0)
+        write_text(self._folder / "tflite_8.json", json.dumps({"bytes": len(integers)}))
 
     def compress(self) -> None:
         """Our subnet of a quarter of the bytes."""

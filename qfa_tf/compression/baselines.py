@@ -1,5 +1,6 @@
-"""What a float model does by itself: its accuracy, and that of TFLite's own full integers."""
+"""What a float model does by itself: as it is, and with TFLite's own full integers."""
 
+import dataclasses
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -9,15 +10,29 @@ import numpy as np
 if TYPE_CHECKING:
     from qfa_tf.data import DataSplits, Split
 
+FLOAT, TFLITE = "float model", "TFLite, 8 bits"
 BATCH = 64
 REPRESENTATIVE = 200
 """Images that TFLite's converter takes its ranges from."""
 
 
-def baselines(model: Any, data: "DataSplits") -> tuple[float, tuple[int, float] | None]:
-    """(accuracy of the float model, (bytes, accuracy) of TFLite's 8 bits or None), on test images.
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A model that was not trained any further.
 
-    None where the converter, or LiteRT, does not take the model.
+    Attributes:
+      accuracy: Share of the test images.
+      flatbuffer: TFLite's file of it; None where the converter does not take the model.
+    """
+
+    accuracy: float
+    flatbuffer: bytes | None
+
+
+def baselines(model: Any, data: "DataSplits") -> dict[str, Baseline]:
+    """The float model, and TFLite's file of it with integers of 8 bits and float ends.
+
+    The second one is left out where the converter does not take the model.
 
     Args:
       model: A `tf_keras` classifier of images from 0 to 1.
@@ -27,11 +42,12 @@ def baselines(model: Any, data: "DataSplits") -> tuple[float, tuple[int, float] 
     batches = list(_batches(data.test, size))
     hits = sum(_hits(model(images, training=False), labels) for images, labels in batches)
     count = sum(len(labels) for _, labels in batches)
+    found = {FLOAT: Baseline(hits / count, _converted(model, None))}
     calibration = [images for images, _ in _batches(data.calibration, size)]
-    flatbuffer = _converted(model, np.concatenate(calibration)[:REPRESENTATIVE])
-    if flatbuffer is None:
-        return hits / count, None
-    return hits / count, (len(flatbuffer), litert_accuracy(flatbuffer, data.test))
+    integers = _converted(model, np.concatenate(calibration)[:REPRESENTATIVE])
+    if integers is not None:
+        found[TFLITE] = Baseline(litert_accuracy(integers, data.test), integers)
+    return found
 
 
 def litert_accuracy(flatbuffer: bytes, split: "Split") -> float:
@@ -69,14 +85,15 @@ def _hits(answers: Any, labels: np.ndarray) -> int:
     return int((np.argmax(np.asarray(answers), -1) == labels).sum())
 
 
-def _converted(model: Any, images: np.ndarray) -> bytes | None:
-    """The model with full integers but float ends, as TFLite's converter makes it."""
+def _converted(model: Any, images: np.ndarray | None) -> bytes | None:
+    """TFLite's file: with float operators, or with full integers by ranges of images."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([image[None]] for image in images)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if images is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[None]] for image in images)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the converter warns of its own defaults

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from qfa_tf.compression.baselines import baselines
 from qfa_tf.compression.budget import constraints_of, parse_budget, require_attainable
+from qfa_tf.compression.comparison import Comparison, read_comparison, rows_of
 from qfa_tf.cost import CostModel
 from qfa_tf.cost.deployment_costs import TFLITE_BYTES
 from qfa_tf.latency.measurement import TableSettings, measure_latency_table
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from qfa_tf.runs.exporting.records import ModelRecord
 
 MODEL, DATA, TABLE, NAME = "float_model.keras", "data.npz", "host.json", "compressed"
-CHOSEN = "architecture.json"
+CHOSEN, COMPARISON = "architecture.json", "comparison.json"
 TUNING_SHARE = 0.5
 MOST_STEPS_PER_EPOCH = 100
 OTHER_HEADS = "For other heads use QFASupernet.from_model and compile(loss=...)."
@@ -50,34 +51,16 @@ class Compression:
     Attributes:
       workdir: Of the exported network.
       record: Of the exported network: file, costs, accuracies, verification.
-      untuned_accuracy: Of the same subnet as the supernet has it, share of the test images; None
-        where tuning was left out, or brought nothing.
-      float_accuracy: Of the model, share of the test images.
-      tflite_bytes: Of the model as TFLite's converter makes it with 8 bits; None if it fails.
-      tflite_accuracy: Of that file, share of the test images; None if it fails.
+      comparison: It, the float model and TFLite's 8 bits by accuracy, bytes and latency; in the
+        workdir of the compression as `comparison.md` and `.json`.
     """
 
     workdir: Workdir
     record: "ModelRecord"
-    untuned_accuracy: float | None
-    float_accuracy: float
-    tflite_bytes: int | None
-    tflite_accuracy: float | None
+    comparison: Comparison
 
     def __str__(self) -> str:
-        rows: list[tuple[str, float | None, int | None]]
-        rows = [("float model", self.float_accuracy, None)]
-        if self.tflite_bytes is not None:
-            rows.append(("TFLite, 8 bits", self.tflite_accuracy, self.tflite_bytes))
-        if self.untuned_accuracy is not None:
-            rows.append(("without tuning", self.untuned_accuracy, None))
-        rows.append((self.record.name, self.record.accuracy["litert"], self.record.file_bytes))
-        width = max(len(name) for name, *_ in rows)
-        return "\n".join(
-            f"{name:<{width}}  accuracy {100 * (accuracy or 0.0):6.2f} %"
-            + ("" if size is None else f"  {size:>12,} bytes")
-            for name, accuracy, size in rows
-        )
+        return str(self.comparison)
 
 
 def compress(
@@ -200,9 +183,16 @@ def compress(
             where, untuned = tuned.workdir, (tuned.unseen or (tuned.before,))[0].accuracy
     if record is None:
         record = export(run, search=NAME, console=console)
-    data_set = open_data(Workdir(run), Workdir(run).config())
-    float_accuracy, baseline = baselines(model, data_set)
-    result = Compression(where, record, untuned, float_accuracy, *(baseline or (None, None)))
+    path = folder / COMPARISON
+    comparison = read_comparison(path, record.file_sha256)
+    if comparison is None:
+        say(console, "Measuring the float model and TFLite's 8 bits beside it.")
+        data_set = open_data(Workdir(run), Workdir(run).config())
+        own = (record.name, record.accuracy["litert"], record.check_file(where).read_bytes())
+        rows = rows_of(baselines(model, data_set), own, untuned)
+        comparison = Comparison(record.file_sha256, len(data_set.test), rows)
+        comparison.write(path)
+    result = Compression(where, record, comparison)
     say(console, str(result))
     return result
 

@@ -200,7 +200,9 @@ def test_compression_in_one_call_and_again(tmp_path):
         "console": QUIET,
     }
     found = qfa_tf.compress(model, data, **options)
-    is_tuned = found.untuned_accuracy is not None
+    names = [row.name for row in found.comparison.rows]
+    assert names[:2] == ["float model", "TFLite, 8 bits"]
+    is_tuned = "without tuning" in names
     assert (found.workdir.path.parent == tmp_path / "run" / "finetuned") is is_tuned
     assert list(tmp_path.glob("run/finetuned/*/checkpoints"))
     assert found.record.file_bytes <= 6000
@@ -215,13 +217,22 @@ def test_compression_in_one_call_and_again(tmp_path):
     assert terms["tflite_bytes<=6000"] <= 6000
     assert 0 < terms["latency_ms@host<=50"] <= 50
     assert set(found.record.architecture.site_bits) >= {"stem", "answer"}
-    assert 0.0 <= found.float_accuracy <= 1.0
-    assert found.tflite_bytes is not None
-    text = str(found)
-    assert "float model" in text
-    assert "TFLite, 8 bits" in text
+    own = found.comparison.rows[-1]
+    assert (own.name, own.file_bytes) == (found.record.name, found.record.file_bytes)
+    assert own.accuracy == found.record.accuracy["litert"]
+    for row in found.comparison.rows:
+        assert 0.0 <= row.accuracy <= 1.0
+        assert (row.latency_ms is None) is (row.file_bytes is None)
+    assert found.comparison.row("float model").file_bytes > 0
+    assert (tmp_path / "comparison.md").read_text() == f"{found}\n"
     again = qfa_tf.compress(model, data, **options)
     assert again.record.file_sha256 == found.record.file_sha256
+    assert again.comparison == found.comparison  # nothing is measured twice
+    (tmp_path / "comparison.json").write_text("{")
+    repeated = qfa_tf.compress(model, data, **options)
+    assert [row.accuracy for row in repeated.comparison.rows] == [
+        row.accuracy for row in found.comparison.rows
+    ]
     model.layers[1].bias.assign_add(np.ones(8))
     with pytest.raises(QFAError, match="made from another model"):
         qfa_tf.compress(model, data, **options)
