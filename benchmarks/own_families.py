@@ -3,7 +3,7 @@
     python benchmarks/own_families.py
     python benchmarks/own_families.py --families DenseNet121
 
-Random weights, normalization statistics of one batch of noise and gains of both signs, small images
+Random weights, normalization statistics of a batch of noise, gains of both signs, small images
 (column `pixels`): what counts are the operators, not the accuracy. For each network: the largest
 difference between its answers and those of the largest float subnet, and, to measure that by, the
 largest one between its own answers and those it gives when computed in float64; one training step
@@ -36,18 +36,20 @@ from quantize_configs.files import write_text
 from quantize_configs.keras_backend import keras
 from quantize_configs.wrappers import WrappedModel
 
-CLASSES, BATCH, SUBNETS, BITS = 5, 4, 3, (4, 8)
+CLASSES, BATCH, SUBNETS, BITS, STATISTICS = 5, 4, 3, (4, 8), 256
+UNIT, BYTES = (0.0, 1.0), (0.0, 255.0)
 FAMILIES: dict[str, dict[str, Any]] = {
     "MobileNetV2": {"pixels": 32, "alpha": 0.35},
     "ResNet50V2": {"pixels": 32},
     "DenseNet121": {"pixels": 32},
     "InceptionV3": {"pixels": 75},
-    "EfficientNetB0": {"pixels": 32},
-    "RegNetX002": {"pixels": 32},
-    "RegNetY002": {"pixels": 32},
+    "EfficientNetB0": {"pixels": 32, "pixel_range": BYTES},
+    "RegNetX002": {"pixels": 32, "pixel_range": BYTES},
+    "RegNetY002": {"pixels": 32, "pixel_range": BYTES},
     "Xception": {"pixels": 71},
 }
-"""Pixels, and options of the constructor."""
+"""Pixels, what a network reads for the images 0 and 1 (`UNIT` if not said), and options of the
+constructor."""
 KINDS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
 
@@ -74,25 +76,43 @@ def made(name: str) -> keras.Model:
         if layer.scale:
             layer.gamma.assign(rng.uniform(0.7, 1.3, size) * rng.choice([-1.0, 1.0], size))
         layer.beta.assign(rng.normal(0.0, 0.2, size))
-    model(rng.random((16, *model.input_shape[1:]), np.float32), training=True)
+    model(read_as(name, noise(rng, STATISTICS, model.input_shape[1])), training=True)
     return model
+
+
+def noise(rng: np.random.Generator, count: int, pixels: int) -> np.ndarray:
+    """Images from 0 to 1 that differ in colours and contrast, float32 [count, pixels, pixels, 3].
+
+    All images of plain noise have nearly one mean. Small maps of few of them vary so little that
+    normalizations by such variances amplify other images, and the rounding of float32, by hundreds.
+    """
+    colours = rng.random((count, 1, 1, 3), np.float32)
+    contrast = rng.random((count, 1, 1, 1), np.float32)
+    return (1 - contrast) * colours + contrast * rng.random((count, pixels, pixels, 3), np.float32)
+
+
+def read_as(name: str, images: np.ndarray) -> np.ndarray:
+    """Images from 0 to 1 as the network reads them."""
+    low, high = FAMILIES[name].get("pixel_range", UNIT)
+    return images * (high - low) + low
 
 
 def constructed(name: str, **more: Any) -> keras.Model:
     """The network as its constructor makes it."""
     options = {**FAMILIES[name], **more}
     pixels = options.pop("pixels")
+    options.pop("pixel_range", None)
     make = getattr(keras.applications, name)
     return make(weights=None, classes=CLASSES, input_shape=(pixels, pixels, 3), **options)
 
 
 def logits_in_float64(name: str, model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What the network answers when everything is computed in float64."""
+    """What the network answers to images from 0 to 1 when everything is computed in float64."""
     keras.backend.set_floatx("float64")
     try:
         wide = constructed(name, classifier_activation=None)
         wide.set_weights([weight.astype(np.float64) for weight in model.get_weights()])
-        return wide(images.astype(np.float64), training=False).numpy()
+        return wide(read_as(name, images.astype(np.float64)), training=False).numpy()
     finally:
         keras.backend.set_floatx("float32")
 
@@ -101,9 +121,10 @@ def measured(name: str) -> dict[str, Any]:
     """The row of one network."""
     start = time.perf_counter()
     model = made(name)
-    images = np.random.default_rng(1).random((BATCH, *model.input_shape[1:]), np.float32)
-    space = SearchSpace.from_model(model, weight_bits=BITS)
-    net = QFASupernet.from_model(model, space)
+    images = noise(np.random.default_rng(1), BATCH, model.input_shape[1])
+    pixels = FAMILIES[name].get("pixel_range", UNIT)
+    space = SearchSpace.from_model(model, pixel_range=pixels, weight_bits=BITS)
+    net = QFASupernet.from_model(model, space, pixel_range=pixels)
     calibration = net.calibration_of_model()
     answers = net.answers_in_float(images, calibration.architecture, calibration)
     own = net.teacher(images)
