@@ -36,6 +36,17 @@ def require_packages(purpose: str, *modules: str) -> None:
             raise MissingExtraError(purpose, *EXTRAS[module])
 
 
+def require_writable(folder: pathlib.Path) -> None:
+    """Checks that files can be written into a folder, or that it can be made.
+
+    Raises:
+      WorkdirError: They cannot.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise WorkdirError(f"{there} cannot be written. Make it writable, or choose another one.")
+
+
 def require_space(path: pathlib.Path, needed: int, what: str) -> None:
     """Checks that a folder can be written and has so much space.
 
@@ -47,8 +58,7 @@ def require_space(path: pathlib.Path, needed: int, what: str) -> None:
     Raises:
       WorkdirError: The folder cannot be written, or has less.
     """
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise WorkdirError(f"{path} cannot be written. Make it writable, or choose another one.")
+    require_writable(path)
     free = shutil.disk_usage(path).free
     if free < needed:
         raise WorkdirError(

@@ -26,7 +26,8 @@ def losses(name: str, report: Mapping[str, Any]) -> list[str]:
     return [
         f"<h3>{html.escape(title)}</h3>",
         f"<p>Against the same weights in float, {report['images']:,} images: {html.escape(told)}. "
-        "Signal-to-quantization-noise ratio of each tensor in decibels; 6 dB are one bit.</p>",
+        "Signal-to-quantization-noise ratio of each tensor in decibels; 6 dB are one bit. A "
+        "network that was trained with its bits needs them, and can be useless in float.</p>",
         f"<details><summary>{len(layers)} tensors</summary>",
         f'<div class="scroll">{_chart(layers)}</div>',
         f"{_table(layers)}</details>",

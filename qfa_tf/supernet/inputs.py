@@ -49,12 +49,17 @@ def as_labels(labels: Any, classes: int) -> tf.Tensor:
         # Keras forgets the shape where labels of several shapes were given one after the other.
         return tf.cond(
             tf.size(labels) == tf.shape(labels)[0],
-            lambda: tf.one_hot(tf.reshape(labels, [-1]), classes),
+            lambda: _one_hot(tf.reshape(labels, [-1]), classes),
             lambda: tf.cast(tf.reshape(labels, [-1, classes]), tf.float32),
         )
     if integers and (rank == 1 or labels.shape[1] == 1):
         return tf.cast(tf.reshape(labels, [-1]), tf.int32)
     return tf.ensure_shape(tf.cast(labels, tf.float32), [None, classes])
+
+
+def _one_hot(labels: tf.Tensor, classes: int) -> tf.Tensor:
+    with tf.control_dependencies([check_labels(labels, classes)]):
+        return tf.one_hot(labels, classes)
 
 
 class ReadsLabels(Protocol):
@@ -87,7 +92,7 @@ def read_batch(
     if labels is None:
         raise InvalidInputError(_NO_LABELS)
     images, labels = as_images(images, channels), task.read(labels)
-    with tf.control_dependencies([_check_pixels(images)]):
+    with tf.control_dependencies([check_pixels(images)]):
         images = tf.identity(images)
     if weights is not None:
         weights = tf.ensure_shape(tf.cast(tf.reshape(weights, [-1]), tf.float32), [None])
@@ -114,20 +119,41 @@ def message_of(error: tf.errors.InvalidArgumentError) -> str | None:
     return None
 
 
-def _check_pixels(images: tf.Tensor) -> tf.Operation:
+def check_pixels(images: tf.Tensor) -> tf.Operation | None:
+    """An operation that fails where images were never scaled; outside a graph it is done at once.
+
+    Raises:
+      InvalidInputError: They were not, outside a graph.
+    """
     largest = tf.reduce_max(tf.abs(images))
     # Not `largest <= LARGEST_PIXEL`: what is not a number is the business of the training.
-    return tf.debugging.Assert(
+    return _ensure(
         tf.logical_not(largest > LARGEST_PIXEL),
         [f"{PIXEL_MESSAGE}; divide those of 0 to 255 by 255. Received values up to", largest],
     )
 
 
-def check_labels(labels: tf.Tensor, classes: int) -> tf.Operation:
-    """An operation that fails where what `as_labels` returned is out of range."""
+def _ensure(condition: tf.Tensor, sentence: list[str | tf.Tensor]) -> tf.Operation | None:
+    """An operation of a graph that fails with the sentence; outside a graph it is done at once."""
+    if not tf.executing_eagerly():
+        return tf.debugging.Assert(condition, sentence)
+    if not condition:
+        raise InvalidInputError(
+            " ".join(part if isinstance(part, str) else f"{part.numpy():g}" for part in sentence)
+            + "."
+        )
+    return None
+
+
+def check_labels(labels: tf.Tensor, classes: int) -> tf.Operation | None:
+    """An operation that fails where what `as_labels` returned is out of range; see `check_pixels`.
+
+    Raises:
+      InvalidInputError: It is, outside a graph.
+    """
     if labels.shape.rank == 2:
         sums = tf.reduce_sum(labels, -1)
-        return tf.debugging.Assert(
+        return _ensure(
             tf.reduce_all(tf.abs(sums - 1.0) < 1e-3),
             [
                 f"{LABEL_MESSAGE} {classes - 1}, or rows that sum to 1. Received rows that sum to",
@@ -137,7 +163,7 @@ def check_labels(labels: tf.Tensor, classes: int) -> tf.Operation:
             ],
         )
     low, high = tf.reduce_min(labels), tf.reduce_max(labels)
-    return tf.debugging.Assert(
+    return _ensure(
         tf.logical_and(low >= 0, high < classes),
         [f"{LABEL_MESSAGE} {classes - 1}. Received:", low, "to", high],
     )

@@ -136,8 +136,10 @@ def answers(
     for images, labels in dataset:
         images = net.check_images(images)
         logits, _ = net.forward_of(Mode.FROZEN)(images, genome, calibration.statistics)
-        labels = tf.cast(labels, tf.int64)
-        right.append((tf.argmax(logits, -1) == labels).numpy())
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        loss += float(tf.reduce_sum(losses))
+        known = net.task.read(labels)
+        (hits,) = net.task.measured(known, logits)
+        right.append(hits.numpy() > 0)
+        loss += float(
+            tf.reduce_sum(net.task.losses(known, logits, tf.zeros_like(logits), 0.0, 0.0))
+        )
     return np.concatenate(right), loss

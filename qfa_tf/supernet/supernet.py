@@ -429,9 +429,12 @@ class QFASupernet(keras.Model):
         """Images as float32, bytes divided by 255.
 
         Raises:
-          InvalidInputError: They do not fit the space.
+          InvalidInputError: They do not fit the space, or were never scaled.
         """
-        return inputs.as_images(images, self.space.input_channels)
+        images = inputs.as_images(images, self.space.input_channels)
+        if tf.executing_eagerly():
+            inputs.check_pixels(images)
+        return images
 
     # Training.
 

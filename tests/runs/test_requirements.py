@@ -11,6 +11,7 @@ import pytest
 from qfa_tf.compression import compress
 from qfa_tf.latency import measure_latency_table
 from qfa_tf.runs import SearchSettings, Workdir, WorkdirError, export_model, search_workdir, train
+from qfa_tf.runs.architecture_files import write_architecture
 from qfa_tf.runs.benchmarking.run import (
     benchmark_flatbuffers,
     compare_flatbuffers,
@@ -18,7 +19,12 @@ from qfa_tf.runs.benchmarking.run import (
 )
 from qfa_tf.runs.benchmarking.runtimes import compare_models
 from qfa_tf.runs.config import complete_config
-from qfa_tf.runs.requirements import EXTRAS, require_packages, require_space
+from qfa_tf.runs.requirements import (
+    EXTRAS,
+    require_packages,
+    require_space,
+    require_writable,
+)
 from qfa_tf.runs.training import memory
 from quantize_configs.errors import MissingExtraError
 
@@ -140,6 +146,35 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(WorkdirError, match=r"cannot be written. Make it writable"):
         require_space(tmp_path, 1, "files")
+
+
+def test_an_export_is_refused_before_it_builds_where_it_cannot_write(
+    run_copy, tiny_space, tmp_path, monkeypatch, console
+):
+    monkeypatch.setattr("qfa_tf.runs.exporting.building.restore", None)  # what building begins with
+    chosen = tmp_path / "chosen.json"
+    write_architecture(tiny_space.smallest(bits=4), chosen)
+    run_copy.models.write_text("no folder")
+    with pytest.raises(WorkdirError, match=r"models cannot be written. Make it writable"):
+        export_model(run_copy, architecture_file=chosen, console=console)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda out: benchmark_flatbuffers([], out),
+        lambda out: profile_flatbuffers({}, out),
+        lambda out: compare_models({}, None, "all", out),
+    ],
+)
+def test_benchmarks_are_refused_before_they_measure_where_they_cannot_write(
+    function, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(WorkdirError, match=r"file cannot be written"):
+        function(tmp_path / "file" / "reports")
+    require_writable(tmp_path / "new" / "reports")  # can be made
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_recipe_to_train_with_needs_no_search_section(config, tmp_path):

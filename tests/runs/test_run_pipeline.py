@@ -110,6 +110,7 @@ def test_search_to_benchmark(restored_once, run_copy, tiny_space, monkeypatch, c
     page = folder.report.read_text()
     assert f"{record.name}: what its bits cost" in page
     assert f"the same answer on {output['equal_answers']:.2%}" in page
+    assert "the float model" not in console.file.getvalue()  # there is none
     assert all(f">{layer['name']}</text>" in page for layer in against_float["layers"])
     assert record.file_bytes == (run_copy.models / f"{record.name}.tflite").stat().st_size
     costs = CostModel(tiny_space).evaluate(np.array([result.chosen.genome]))

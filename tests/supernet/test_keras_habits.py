@@ -222,6 +222,8 @@ def test_one_hot_labels_columns_and_bytes_are_the_same_data(losses):
 def test_labels_of_all_shapes_one_after_the_other(net):
     for labels in (LABELS, LABELS[:, None], np.eye(CLASSES, dtype=int)[LABELS], LABELS[:, None]):
         assert np.isfinite(fit(net, IMAGES, labels)["loss"]).all()
+    with pytest.raises(InvalidInputError, match=r"from 0 to 3. Received: 1 to 4\.$"):
+        fit(net, IMAGES, LABELS[:, None] + 1)
 
 
 def test_weights_weigh(losses):
@@ -272,6 +274,38 @@ def test_what_does_not_fit_gets_a_sentence(net, images, labels, message):
 def test_validation_labels_out_of_range(net):
     with pytest.raises(InvalidInputError, match=r"from 0 to 3. Received: 2 to 5\.$"):
         fit(net, IMAGES, LABELS, validation_data=(HELD_OUT[0], HELD_OUT[1] + 2))
+
+
+def test_measuring_refuses_what_training_refuses(net):
+    subnet = SPACE.sample(0)
+    calibration = net.calibrate([IMAGES], subnet)
+    unscaled = r"about 0 to 1, or uint8; divide those of 0 to 255 by 255.*up to 229.466\."
+    for wrong in (
+        lambda: net.calibrate([IMAGES * 255], subnet),
+        lambda: net(IMAGES * 255, genome=subnet),
+        lambda: net.evaluate_architecture(subnet, [(IMAGES * 255, LABELS)], calibration),
+    ):
+        with pytest.raises(InvalidInputError, match=unscaled):
+            wrong()
+    for labels, message in (
+        (LABELS + 1, r"from 0 to 3. Received: 1 to 4\.$"),
+        (LABELS.astype(np.float32), r"integers \[N\], or one-hot"),
+        (np.full((64, 4), 0.5), r"Received rows that sum to 2 to 2\.$"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            net.evaluate_architecture(subnet, [(IMAGES, labels)], calibration)
+
+
+def test_labels_of_all_shapes_are_measured_alike(net):
+    subnet = SPACE.sample(0)
+    calibration = net.calibrate([IMAGES], subnet)
+    first, *others = (
+        net.evaluate_architecture(subnet, [(IMAGES, labels)], calibration)
+        for labels in (LABELS, LABELS[:, None], np.eye(CLASSES)[LABELS])
+    )
+    assert 0 < first["accuracy"] <= 1
+    assert [other["accuracy"] for other in others] == [first["accuracy"]] * 2
+    np.testing.assert_allclose([other["loss"] for other in others], first["loss"], 1e-5)
 
 
 def test_bytes_everywhere(net):

@@ -21,7 +21,7 @@ from qfa_tf.runs.exporting.records import ModelRecord, read_record, read_records
 from qfa_tf.runs.exporting.table import print_models
 from qfa_tf.runs.exporting.terms import broken_terms
 from qfa_tf.runs.messages import new_console, say
-from qfa_tf.runs.requirements import require_packages
+from qfa_tf.runs.requirements import require_packages, require_writable
 from qfa_tf.runs.searching.folder import search_folder
 from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.runs.workdir import Workdir
@@ -67,6 +67,8 @@ def benchmark_models(
     key = benchmark_key(device, options)
     missing = [name for name, record in records.items() if again or key not in record.benchmarks]
     if missing:
+        for folder in (workdir.models, folder_of(workdir)):
+            require_writable(folder)
         say(console, f"Measuring {_models_in_turns(missing, options)} on {device}.")
         print_delegation({name: contents[name] for name in missing}, options.delegate, console)
         with open_device(device, files) as opened:
@@ -129,6 +131,7 @@ def benchmark_flatbuffers(
     console = console or new_console()
     options = options or BenchmarkOptions()
     contents = read_flatbuffers(paths)
+    require_writable(pathlib.Path(output))
     say(console, f"Measuring {_models_in_turns(contents, options)} on {device}.")
     print_delegation(contents, options.delegate, console)
     with open_device(device, files) as opened:
@@ -173,6 +176,7 @@ def profile_flatbuffers(
     options = options or BenchmarkOptions()
     key = benchmark_key(device, options)
     found = {}
+    require_writable(output)
     say(console, f"Profiling {len(contents)} model(s) on {device}.")
     with open_device(device, files) as opened:
         for name, content in contents.items():

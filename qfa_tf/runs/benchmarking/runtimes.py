@@ -11,7 +11,7 @@ import rich.table
 from qfa_tf.runs.benchmarking.files import benchmark_path
 from qfa_tf.runs.exporting.records import read_record
 from qfa_tf.runs.messages import new_console, say
-from qfa_tf.runs.requirements import require_packages
+from qfa_tf.runs.requirements import require_packages, require_writable
 from qfa_tf.runs.searching.folder import search_folder
 from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.runs.workdir import Workdir
@@ -51,6 +51,7 @@ def compare_models(
       MissingExtraError: LiteRT is not installed.
     """
     require_packages("The comparison", "ai_edge_litert", "flatbuffers")
+    require_writable(output)
     console = console or new_console()
     say(console, f"Running {len(contents)} model(s) on these runtimes: {runtimes}.")
     reports = {}

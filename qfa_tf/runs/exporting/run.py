@@ -28,7 +28,7 @@ from qfa_tf.runs.exporting.records import (
 )
 from qfa_tf.runs.exporting.terms import PassedOver, Term, broken_terms
 from qfa_tf.runs.messages import new_console, say
-from qfa_tf.runs.requirements import require_packages
+from qfa_tf.runs.requirements import require_packages, require_writable
 from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.searching.reporting import refresh_page
 from qfa_tf.runs.searching.staleness import is_stale, measured_anew, select_for_weights
@@ -257,6 +257,7 @@ class _Export:
         return _Candidate(selection, identity, self._name or f"{self._space.name}-{identity[:8]}")
 
     def _draft(self, candidate: _Candidate) -> Draft:
+        require_writable(self._workdir.models)
         told = candidate.architecture.describe()
         say(self._console, f"Exporting ({candidate.selection.source}) {told}")
         return self._builder.draft(candidate.architecture, candidate.name)
@@ -312,7 +313,9 @@ class _Export:
 
     def _tell(self, record: ModelRecord, model: VerifiedModel) -> None:
         path = model_path(self._workdir, record.name)
-        say(self._console, str(model.report))
+        # What the weights do in float says little of a network that was trained with its bits; the
+        # page has it.
+        say(self._console, str(dataclasses.replace(model.report, against_float=None)))
         warnings = broken_promises(record)
         for warning in warnings:
             say(self._console, f"Warning: {warning}", style="bold red")
