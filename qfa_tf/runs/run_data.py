@@ -196,8 +196,8 @@ def _sizes(data: "DataSplits") -> str:
 def _scanning(
     console: rich.console.Console | None,
 ) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar that appears when files are scanned."""
-    if console is None:
+    """A progress bar that appears when files are scanned, on a terminal."""
+    if console is None or not console.is_terminal:
         yield None
         return
     columns = (

@@ -68,6 +68,7 @@ def said(console):
 
 def test_a_workdir_notes_its_images(workdir, of_photos, console):
     first = open_data(workdir, of_photos, console)
+    assert said(console) == ""  # no bar where nobody watches, no line of it
     noted = json.loads(workdir.data_json.read_text())
     assert noted["images"]["search_validation"] == len(first.search_validation)
     assert noted["split_by"] == "images"
