@@ -26,6 +26,11 @@ SIZE, CLASSES, BATCH = 64, 10, 16
 BITS, RATIOS = (4, 8), (3, 4, 6)
 DEPTHS = ((1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), (1, 2, 3), (1, 2, 3), (1,))
 
+FIXED = tuple(
+    f"{name}.width" for name in ("Conv1", "expanded_conv_project", "block_16_project", "Conv_1")
+)
+"""Widths that the family does not choose."""
+
 
 def family() -> SearchSpace:
     """The hand-written one."""
@@ -46,7 +51,8 @@ def read(model: keras.Model) -> SearchSpace:
     ratios = tuple(ratio / RATIOS[-1] for ratio in RATIOS)
     options = {"weight_bits": BITS, "activation_bits": (8,), "width_ratios": ratios}
     table = SearchSpace.from_model(model, **options).describe()
-    table["Conv_1.width"] = table["Conv_1.width"][-1:]
+    for name in FIXED:
+        table[name] = table[name][-1:]
     return SearchSpace.from_model(model, **options, elastic=table)
 
 
