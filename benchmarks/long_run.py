@@ -160,7 +160,8 @@ class LongRun:
         calibration = dataclasses.replace(
             measurement.calibrate(net, architecture), architecture=eight
         )
-        model = float_counterpart(net.extract(eight, calibration, deployment_grids=False))
+        extracted = net.extract(eight, calibration, deployment_grids=False, float_sites="float32")
+        model = float_counterpart(extracted)
         accuracy, quantized = baselines(model, self._data)
         assert quantized is not None, "TFLite's converter takes these networks"
         images = len(self._data.test)
