@@ -5,10 +5,9 @@ python benchmarks/long_run_report.py
 
 import numpy as np
 from long_run import ALONE, FINETUNED, SUPERNET
+from page_tables import fill
 from study_plots import draw_long_run
-from study_report import PAGE, PLOTS, filled, rank_correlation, read
-
-from quantize_configs.files import write_text
+from study_report import PAGE, PLOTS, rank_correlation, read
 
 RESULTS = PAGE.parents[1] / "benchmarks" / "results"
 
@@ -116,7 +115,7 @@ def main() -> None:
         "long_run_ranks": ranks_table(results),
         "long_run_curve": curve_table(results),
     }
-    write_text(PAGE, filled(PAGE.read_text(encoding="utf-8"), tables))
+    fill(PAGE, tables)
     PLOTS.mkdir(exist_ok=True)
     draw_long_run(results, PLOTS)
     print(f"Wrote {len(tables)} tables of {PAGE.name} and its plots.")

@@ -46,10 +46,14 @@ def replace(name: str, key: str, row: dict[str, Any]) -> None:
     if path.exists():
         with open(path, newline="", encoding="utf-8") as file:
             rows = [kept for kept in csv.DictReader(file) if kept[key] != str(row[key])]
-    dated = {
+    write(name, [*rows, dated(row)])
+
+
+def dated(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with date and machine behind it."""
+    return {
         **row,
         "date": datetime.date.today().isoformat(),
         "cpu": host_processor(),
         "cores": os.cpu_count(),
     }
-    write(name, [*rows, dated])

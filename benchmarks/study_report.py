@@ -9,13 +9,11 @@ seeds, of the mean over the fixed subnets.
 
 import csv
 import pathlib
-import re
 
 import numpy as np
+from page_tables import fill
 from scipy.stats import kendalltau
 from study_plots import draw_all
-
-from quantize_configs.files import write_text
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "study"
@@ -228,26 +226,10 @@ def tables(results: Results) -> dict[str, list[list[str]]]:
     }
 
 
-def filled(page: str, found: dict[str, list[list[str]]]) -> str:
-    """The page with its tables replaced.
-
-    Raises:
-      ValueError: The page has no place for a table.
-    """
-    for name, (header, *rows) in found.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-        text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        page, count = pattern.subn(lambda match, text=text: f"{match[1]}{text}{match[2]}", page)
-        if count != 1:
-            raise ValueError(f"{PAGE} must have one place '<!-- {name} -->'. Found: {count}.")
-    return page
-
-
 def main() -> None:
     """Writes the tables and the plots."""
     results = Results()
-    write_text(PAGE, filled(PAGE.read_text(encoding="utf-8"), tables(results)))
+    fill(PAGE, tables(results))
     PLOTS.mkdir(exist_ok=True)
     draw_all(results, PLOTS)
     print(f"Wrote the tables of {PAGE.name} and {len(list(PLOTS.glob('*.png')))} plots.")

@@ -73,9 +73,8 @@ def prepare_for_deployment(
       model: Result of `quantize`, trained and calibrated.
       weight_container: The one the model will be converted with (see `tflite_tools.convert`),
         which decides how fine the biases are. It stays with the model, and `convert` takes it.
-      runtime: Kernels that the file will run on, "xnnpack", "builtin", "reference" or "micro",
-        whose integers the model computes from now on. Ranges and biases fit all of them. It stays
-        with the model, too.
+      runtime: Kernels that the file will run on (see `tflite_tools.convert`), whose integers the
+        model computes from now on. Ranges and biases fit all of them. It stays with the model, too.
 
     Raises:
       UncalibratedError: A range is missing.

@@ -126,7 +126,8 @@ def _linear(folded: FoldedLinear, container: str, target: Target, kernels: Kerne
     step = np.float32(folded.input_scale) / np.float32(spread)
     unit = np.float64(step) * scales.astype(np.float64)
     bias = tf.constant(np.round(folded.bias / unit).astype(np.int32))
-    write = kernels.linear(Sums(_operator(folded, container), step, scales), target)
+    taps = math.prod(folded.codes.shape[:2])
+    write = kernels.linear(Sums(_operator(folded, container), step, scales, taps), target)
     products = _products(folded)
 
     def run(x: tf.Tensor) -> tf.Tensor:
@@ -223,8 +224,9 @@ def _average(
         return None
     channels = call.owner.input_shape[3]
     ones = tf.ones((*layer.pool_size, channels, 1))
-    scales = np.full(channels, 1.0 / math.prod(layer.pool_size), np.float32)
-    write = kernels.linear(Sums("depthwise", np.float32(step), scales), target)
+    taps = math.prod(layer.pool_size)
+    scales = np.full(channels, 1.0 / taps, np.float32)
+    write = kernels.linear(Sums("depthwise", np.float32(step), scales, taps), target)
 
     def run(x: tf.Tensor) -> tf.Tensor:
         sums = keras.backend.depthwise_conv2d(codes_of(x, step), ones, layer.strides, "valid")

@@ -47,10 +47,12 @@ def convert(
         MediaPipe Tasks takes.
       pixel_range: What the bytes 0 and 255 are at the input of the model, for example (0.0, 1.0);
         not needed for a model that begins with a Rescaling layer and takes bytes.
-      runtime: Kernels that the file will run on: "xnnpack" (phones, computers, browsers),
-        "builtin" or "reference" (LiteRT's other two sets), "micro" (microcontrollers). From here
-        on the model computes the integers of this set, and `verify` compares it with this set. By
-        default the one that the model was prepared for, "xnnpack" when it was not prepared.
+      runtime: Kernels that the file will run on: "xnnpack" (phones, computers, browsers); "cpu"
+        (the same, with the built-in kernels for depthwise filters of more than 25 weights, with
+        which XNNPACK is slow; GPUs take such files in parts); "builtin" or "reference" (LiteRT's
+        other two sets); "micro" (microcontrollers). From here on the model computes the integers of
+        this set, and `verify` compares it with this set. By default the one that the model was
+        prepared for, "xnnpack" when it was not prepared.
       labels: Names of the classes, as many as the last axis of the first output has entries.
       metadata: Anything JSON can hold, stored in the file (`tflite_tools.inspect` reads it back).
 

@@ -50,9 +50,10 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "runtime",
         "xnnpack",
-        ("xnnpack", "builtin", "reference", "micro"),
+        ("xnnpack", "cpu", "builtin", "reference", "micro"),
         "Kernels of LiteRT that the file will run on: their integers are what the simulation is "
-        "verified with; micro needs --weight_container=int8.",
+        "verified with. cpu: XNNPACK, but for depthwise filters of more than 25 weights, which the "
+        "built-in kernels compute many times faster; micro needs --weight_container=int8.",
     )
     flags.DEFINE_enum(
         "float_sites",

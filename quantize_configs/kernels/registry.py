@@ -1,12 +1,15 @@
 """Kernel sets by name."""
 
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.kernels.cpu import CPU
 from quantize_configs.kernels.fixed_point import BUILTIN, MICRO, REFERENCE
+from quantize_configs.kernels.large_filters import CPU_RUNTIME
 from quantize_configs.kernels.target import Kernels
 from quantize_configs.kernels.xnnpack import XNNPACK
 
 KERNELS: dict[str, Kernels] = {
     "xnnpack": XNNPACK,
+    CPU_RUNTIME: CPU,
     "builtin": BUILTIN,
     "reference": REFERENCE,
     "micro": MICRO,

@@ -80,11 +80,13 @@ class Sums:
       operator: "convolution", "grouped" for one with groups, "depthwise" or "fully_connected".
       step: Of the codes that are summed.
       scales: float32 [output channels], of the weights.
+      taps: Weights of one channel of a depthwise filter.
     """
 
     operator: str
     step: np.float32
     scales: np.ndarray
+    taps: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,18 +11,19 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def modules():
-    """`study_runs` and `study_report`, imported as their programs import them."""
+    """`study_runs`, `study_report` and `page_tables`, imported as their programs import them."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
+        import page_tables
         import study_report
         import study_runs
     finally:
         sys.path.remove(str(BENCHMARKS))
-    return study_runs, study_report
+    return study_runs, study_report, page_tables
 
 
 def test_runs_come_after_their_parents(modules):
-    study_runs, _ = modules
+    study_runs, _, _ = modules
     runs = study_runs.all_runs(3)
     assert len(set(runs)) == len(runs)
     for position, run in enumerate(runs):
@@ -32,7 +33,7 @@ def test_runs_come_after_their_parents(modules):
 
 
 def test_recipes_differ_in_what_their_names_say(modules):
-    study_runs, _ = modules
+    study_runs, _, _ = modules
     get_config = study_runs.RECIPE.get_config
     steps = {name: sum(get_config(f"{name}-0").training.stage_steps) for name in ("qfa", "float")}
     phases = [sum(get_config(f"oqa_w{bits}-0").training.stage_steps) for bits in (2, 3, 4)]
@@ -46,7 +47,7 @@ def test_recipes_differ_in_what_their_names_say(modules):
 
 @pytest.mark.parametrize("bits", [2, 4, 32])
 def test_one_bit_width_changes_nothing_else(bits, modules):
-    study_runs, _ = modules
+    study_runs, _, _ = modules
     space = study_runs.RECIPE.study_space(None if bits == 32 else bits)
     for subnet in study_runs.fixed_subnets():
         uniform = study_runs.with_bits(subnet, space, bits)
@@ -58,24 +59,24 @@ def test_one_bit_width_changes_nothing_else(bits, modules):
 
 def test_tracked_rows_make_the_page(modules):
     """The page and the rows in the repository belong together."""
-    _, study_report = modules
+    _, study_report, page_tables = modules
     page = study_report.PAGE.read_text(encoding="utf-8")
-    assert study_report.filled(page, study_report.tables(study_report.Results())) == page
+    assert page_tables.filled(page, study_report.tables(study_report.Results())) == page
 
 
 def test_tables_take_the_place_of_the_old_ones(modules):
-    _, study_report = modules
+    _, _, page_tables = modules
     page = "before\n<!-- a -->\nold\n<!-- end -->\nafter\n"
-    filled = study_report.filled(page, {"a": [["x", "y"], ["1", "2"]]})
+    filled = page_tables.filled(page, {"a": [["x", "y"], ["1", "2"]]})
     assert filled == (
         "before\n<!-- a -->\n| x | y |\n| --- | ---: |\n| 1 | 2 |\n<!-- end -->\nafter\n"
     )
-    with pytest.raises(ValueError, match="one place"):
-        study_report.filled(page, {"b": [["x"]]})
+    with pytest.raises(ValueError, match="must have one"):
+        page_tables.filled(page, {"b": [["x"]]})
 
 
 def test_spread_and_rank_correlation(modules):
-    _, study_report = modules
+    _, study_report, _ = modules
     assert study_report.spread({0: 1.0, 1: 2.0, 2: 6.0}) == "3.00 [1.00, 6.00]"
     assert study_report.spread({0: 1.0, 1: np.nan}) == "-"
     assert study_report.gain({0: 1.0, 1: 2.0}, {1: 2.5, 2: 9.0}) == "+0.50 [+0.50, +0.50]"

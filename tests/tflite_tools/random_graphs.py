@@ -158,6 +158,7 @@ def depthwise_conv_2d(
     multiplier=1,
     dtype=DataType.INT8,
     bias_type=DataType.INT32,
+    left_to_builtin=False,
 ):
     x = builder.input(_image(builder), dtype)
     kernel = tuple(int(size) for size in builder.rng.integers(1, 4, 2))
@@ -167,6 +168,7 @@ def depthwise_conv_2d(
         _choose(builder, tuple(Padding)),
         _choose(builder, ACTIVATIONS),
         multiplier,
+        left_to_builtin=left_to_builtin,
     )
     shape = (1, *kernel, channels * multiplier)
     if dtype is DataType.FLOAT32:
@@ -329,6 +331,9 @@ SINGLE_OPERATIONS = {
     "conv_2d int4": lambda builder: conv_2d(builder, DataType.INT4),
     "depthwise_conv_2d int8": depthwise_conv_2d,
     "depthwise_conv_2d int4": lambda builder: depthwise_conv_2d(builder, DataType.INT4),
+    "depthwise_conv_2d left to built-in kernels": lambda builder: depthwise_conv_2d(
+        builder, left_to_builtin=True
+    ),
     "depthwise_conv_2d multiplier": lambda builder: depthwise_conv_2d(builder, multiplier=3),
     "fully_connected int8": fully_connected,
     "fully_connected int8 flat": lambda builder: fully_connected(builder, keep_num_dims=False),

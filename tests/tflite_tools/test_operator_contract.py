@@ -30,6 +30,7 @@ SETTINGS = {
     "axis": (1, 3),
     "begin": ((0, 1, 0), (2, 0, 4)),
     "block_size": (2,),
+    "left_to_builtin": (False, True),
     "depth_multiplier": (1, 2),
     "dilations": ((1, 1), (2, 1)),
     "end": ((5, 6, 12), (7, 3, 9)),

@@ -7,7 +7,7 @@ from random_graphs import SINGLE_OPERATIONS, GraphBuilder
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.flatbuffer.runtime import FlatbufferError, KernelSet, run
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization
-from tflite_tools.operators.convolution import FullyConnected
+from tflite_tools.operators.convolution import DepthwiseConv2D, FullyConnected
 from tflite_tools.operators.pooling import MaxPool2D
 from tflite_tools.operators.registry import OPERATORS
 from tflite_tools.support import table as support
@@ -93,6 +93,7 @@ VIOLATIONS = {
     "scale_ratios": {"scales": (1.0, 2.0**-8)},
     "scale_ratios_closed": {"scales": (1.0, 0.99 * 2.0**-7)},
     "strides_within_window": {"attributes": MaxPool2D((3, 1), (2, 2))},
+    "constants_as_stored": {"attributes": DepthwiseConv2D(left_to_builtin=True)},
 }
 CONDITIONS = [
     pytest.param(row, condition, id=f"{row_name(row)}-{condition.rule}-{condition.effect}")

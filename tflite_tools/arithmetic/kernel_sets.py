@@ -3,6 +3,8 @@
 import enum
 import platform
 
+from quantize_configs.kernels.large_filters import CPU_RUNTIME
+
 MICRO = "micro"
 """Runtime of the portable kernels for microcontrollers."""
 
@@ -44,4 +46,6 @@ def kernels_of(runtime: str) -> tuple[KernelSet, Processor]:
     """
     if runtime == MICRO:
         return KernelSet.REFERENCE, Processor.MICROCONTROLLER
+    if runtime == CPU_RUNTIME:
+        return KernelSet.XNNPACK, Processor.here()
     return KernelSet(runtime), Processor.here()

@@ -13,12 +13,16 @@ from tflite_tools.flatbuffer.metadata import METADATA_NAME, encoded, packed, unp
 from tflite_tools.flatbuffer.packing import pack
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Operation, Tensor
 from tflite_tools.operators.grids import Dequantize
+from tflite_tools.operators.shaping import Reshape
 
 #: Key of the signature with all graph inputs and outputs.
 SIGNATURE_KEY = "serving_default"
 
 #: Added to the name of a FLOAT16 constant for the FLOAT32 tensor that operators read.
 WIDENED_SUFFIX = ".float32"
+
+#: Added to the name of a constant for the copy that operators read.
+COPIED_SUFFIX = ".copy"
 
 _SCHEMA_VERSION = 3
 
@@ -149,11 +153,20 @@ class _Emitter:
         return len(self._buffers) - 1
 
     def _operators(self, node: Operation) -> list:
-        """The operator of a node, behind a DEQUANTIZE for each of its FLOAT16 constants."""
+        """The operator of a node, behind those that make what it reads from constants.
+
+        They are a DEQUANTIZE for each FLOAT16 constant, and a RESHAPE for each that is copied.
+        """
         widened = []
         inputs = []
-        for name in node.inputs:
+        for position, name in enumerate(node.inputs):
             tensor = self._graph.tensor(name)
+            if position in node.attributes.copied_constants:
+                copy = Tensor(f"{name}{COPIED_SUFFIX}", tensor.shape, tensor.dtype)
+                self._add_tensor(copy)
+                source = Operation(copy.name, Reshape(), (name,), (copy.name,))
+                widened.append(self._operator(source, source.inputs, [tensor], copy))
+                name = copy.name
             if tensor.dtype is DataType.FLOAT16:
                 name = f"{name}{WIDENED_SUFFIX}"
                 if name not in self._index:

@@ -1,5 +1,7 @@
 """Reading a LiteRT flatbuffer back as an integer graph: the inverse of the emitter."""
 
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,10 @@ from tflite_tools.flatbuffer.damage import damage_said
 from tflite_tools.flatbuffer.metadata import read_metadata
 from tflite_tools.flatbuffer.packing import unpack
 from tflite_tools.integer_graph.graph import DataType, IntegerGraph, Quantization, Tensor
+from tflite_tools.operators.convolution import DepthwiseConv2D
 from tflite_tools.operators.operator import Operator
 from tflite_tools.operators.registry import OPERATORS
+from tflite_tools.operators.shaping import Reshape
 
 
 class UnreadableGraphError(UnsupportedError):
@@ -52,9 +56,12 @@ class _Reader:
         self._names = _by_number(schema.BuiltinOperator)
         self.graph = IntegerGraph()
         self._widened: dict[int, int] = {}  # FLOAT32 tensor to the FLOAT16 constant behind it
+        self._copied: dict[int, int] = {}  # tensor to the constant that it is a copy of
+        self._shapes: set[int] = set()  # of the copies
+        self._biases = set(self._read_biases())
         nodes = [node for node in map(self._described, self._main.operators) if node]
         settings = {index for node in nodes for index in node[2]}
-        skipped = settings | set(self._widened)
+        skipped = settings | set(self._widened) | set(self._copied) | self._shapes
         for index in range(len(self._main.tensors)):
             if index not in skipped:
                 self._add_tensor(index)
@@ -63,13 +70,23 @@ class _Reader:
         self.graph.inputs = [self._name(index) for index in self._main.inputs]
         self.graph.outputs = [self._name(index) for index in self._main.outputs]
 
-    def _described(self, operator):
-        """(class, options, indices of its settings, inputs, outputs), or None if widened."""
+    def _read_biases(self) -> Iterator[int]:
+        """The tensors that depthwise convolutions read as biases."""
+        for operator in self._main.operators:
+            if self._kind(operator) == DepthwiseConv2D.kind and len(operator.inputs) == 3:
+                yield int(operator.inputs[2])
+
+    def _kind(self, operator) -> str:
         code = self._model.operatorCodes[operator.opcodeIndex]
-        kind = self._names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "unknown")
+        return self._names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "unknown")
+
+    def _described(self, operator):
+        """(class, options, indices of its settings, inputs, outputs), or None for a constant."""
+        kind = self._kind(operator)
         inputs = [int(index) for index in operator.inputs]
         outputs = [int(index) for index in operator.outputs]
         if kind not in OPERATORS:
+            code = self._model.operatorCodes[operator.opcodeIndex]
             name = (code.customCode or kind.encode()).decode()
             raise UnreadableGraphError(f"The operator {name} is not modelled.")
         if min(inputs, default=-1) < 0 or len(outputs) != 1:
@@ -77,6 +94,10 @@ class _Reader:
         constants = [index for index in inputs if self._stored(index) is not None]
         if kind == "DEQUANTIZE" and constants:
             self._widened[outputs[0]] = inputs[0]
+            return None
+        if kind == Reshape.kind and inputs[0] in constants and outputs[0] in self._biases:
+            self._copied[outputs[0]] = inputs[0]
+            self._shapes.update(inputs[1:])
             return None
         cls: type[Operator] = OPERATORS[kind]
         arity = len(inputs) if cls.arity is None else cls.arity
@@ -104,12 +125,15 @@ class _Reader:
             shape = tuple(int(size) for size in self._main.tensors[index].shape)
             stored = np.asarray(self._stored(index), np.uint8)
             settings.append(_codes(stored, self._dtype(index), shape))
-        names = [self._name(self._widened.get(index, index)) for index in inputs]
+        sources = self._widened | self._copied
+        names = [self._name(sources.get(index, index)) for index in inputs]
         output = self._name(outputs[0])
         try:
             attributes = cls.read(options, settings)
         except (ValueError, TypeError, IndexError) as error:
             raise UnreadableGraphError(f"The {cls.kind} {output!r}: {error}.") from error
+        if set(inputs) & set(self._copied):
+            attributes = dataclasses.replace(attributes, left_to_builtin=True)
         self.graph.add_operation(output, attributes, names, [output])
 
     def _name(self, index: int) -> str:

@@ -1,12 +1,14 @@
 """Lowering of a whole quantized model."""
 
 from quantize_configs.keras_backend import keras
+from quantize_configs.kernels.large_filters import CPU_RUNTIME
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.integer_graph.graph import IntegerGraph
 from tflite_tools.lowering.context import Lowering
 from tflite_tools.lowering.ends import add_output
 from tflite_tools.lowering.options import ConversionOptions
 from tflite_tools.lowering.registry import LOWERINGS
+from tflite_tools.lowering.slow_operators import leave_to_builtin
 
 
 def lower(
@@ -32,5 +34,7 @@ def lower(
             lowering.check()
     for name in wrapped.graph.outputs:
         add_output(lowering, name)
+    if lowering.options.runtime == CPU_RUNTIME:
+        leave_to_builtin(lowering.graph)
     lowering.graph.validate()
     return lowering.graph

@@ -25,7 +25,7 @@ class ConversionOptions:
         (0.0, 1.0) or (-1.0, 1.0); without one, a model that begins with a Rescaling takes the bytes
         themselves.
       output_type: "float32", "int8" (codes of the last layer) or "uint8" (the same plus 128).
-      runtime: Kernels that the file is made for: "xnnpack", "builtin", "reference" or
+      runtime: Kernels that the file is made for: "xnnpack", "cpu", "builtin", "reference" or
         "micro".
 
     Raises:

@@ -319,7 +319,8 @@ class Conv2D(Linear):
 class DepthwiseConv2D(Linear):
     """DEPTHWISE_CONV_2D. Inputs: x [1,H,W,C], weights [1,kh,kw,C*multiplier], bias.
 
-    Output channel `c * multiplier + m` reads input channel `c`.
+    Output channel `c * multiplier + m` reads input channel `c`. What is left to the built-in
+    kernels gets a copy of its bias: XNNPACK takes constant ones only.
     """
 
     strides: tuple[int, int] = (1, 1)
@@ -327,6 +328,7 @@ class DepthwiseConv2D(Linear):
     activation: Activation = Activation.NONE
     depth_multiplier: int = 1
     dilations: tuple[int, int] = (1, 1)
+    left_to_builtin: bool = False
     kind: ClassVar[str] = "DEPTHWISE_CONV_2D"
     weight_axis: ClassVar[int] = 3
     reference_version_limit: ClassVar[int | None] = 6  # LiteRT tflite/kernels/register_ref.cc
@@ -348,6 +350,11 @@ class DepthwiseConv2D(Linear):
                 f"DepthwiseConv2D: depth_multiplier is at least 1. Received: "
                 f"{self.depth_multiplier!r}."
             )
+
+    @property
+    def copied_constants(self) -> tuple[int, ...]:
+        """The bias of what is left to the built-in kernels."""
+        return (2,) if self.left_to_builtin else ()
 
     def windows(self, weights: Shape) -> Windows:
         """The sliding window of weights of a shape."""

@@ -76,6 +76,11 @@ class Operator:
     kernels: ClassVar[KernelTable]
     reference_version_limit: ClassVar[int | None] = None
 
+    @property
+    def copied_constants(self) -> tuple[int, ...]:
+        """Positions of the constants that the file copies at every call; see `DepthwiseConv2D`."""
+        return ()
+
     def output_shape(self, inputs: Sequence[Shape], declared: Shape) -> Shape:
         """Shape of the output.
 

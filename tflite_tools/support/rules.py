@@ -87,6 +87,10 @@ def _strides_within_window(graph: GraphView, operation: Operation, value: Any) -
     )
 
 
+def _constants_as_stored(graph: GraphView, operation: Operation, value: Any) -> bool:
+    return not operation.attributes.copied_constants
+
+
 #: Rule by name: True if the operation meets the condition with the given value.
 RULES: dict[str, Rule] = {
     "per_channel_weights": _per_channel_weights,
@@ -101,4 +105,5 @@ RULES: dict[str, Rule] = {
     "product_scale_ratio": _product_scale_ratio,
     "same_quantization": _same_quantization,
     "strides_within_window": _strides_within_window,
+    "constants_as_stored": _constants_as_stored,
 }

@@ -15,6 +15,7 @@ from qfa_tf.runs.building import build_space
 from qfa_tf.runs.commands import command
 from qfa_tf.runs.exporting.budget import members_in_turn, none_holds, terms_of_file
 from qfa_tf.runs.exporting.building import PIXEL_RANGE, Draft, ModelBuilder, VerifiedModel
+from qfa_tf.runs.exporting.hints import slow_filters
 from qfa_tf.runs.exporting.options import ExportOptions
 from qfa_tf.runs.exporting.page import require_page, write_model_page
 from qfa_tf.runs.exporting.promises import broken_promises
@@ -325,6 +326,8 @@ class _Export:
                 plot = path.with_suffix(".layers.png")
                 model.report.layers.plot(plot)
                 say(self._console, f"Differences by tensor: {plot}")
+        if hint := slow_filters(model.flatbuffer, self._options.runtime):
+            say(self._console, hint)
         for term in record.budget:
             say(self._console, f"Budget: {term}")
         if record.passed_over:
