@@ -84,12 +84,15 @@ def experiment() -> str:
 
 def pretrained() -> str:
     """EfficientNet-Lite0 before and after a distillation."""
+    rows = list(_rows("own_pretrained"))
+    if not rows:
+        return "Nothing was measured yet."
     lines = [
         "| subnet | steps | bytes of the file | equal answers (%) | 95 % interval | images | "
         "signal to noise (dB) | mismatches | values compared | measured |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in _rows("own_pretrained"):
+    for row in rows:
         cells = (
             row["network"],
             row["steps"],
