@@ -1,7 +1,10 @@
 """Reading a functional Keras model as a network without choices."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
+
+import numpy as np
 
 from qfa_tf.keras_models.layers import READERS
 from qfa_tf.keras_models.loading import of_unit_pixels
@@ -15,6 +18,13 @@ from quantize_configs.layer_roles import UnsupportedLayerError
 from quantize_configs.layers.kinds import LayerCall
 from quantize_configs.model_graph import ModelGraph
 from quantize_configs.rewriting import as_quantizable
+
+BYTES_ABOVE = 16.0
+"""Pixels that a model divides by more are bytes."""
+
+
+class PixelRangeWarning(UserWarning):
+    """A model is read for other pixels than it seems to be made for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +70,7 @@ def read_model(model: keras.Model, pixel_range: tuple[float, float] = (0.0, 1.0)
     _refuse_rewritten(model)
     plain = as_quantizable(model)
     graph = ModelGraph(plain)
+    _warn_of_bytes(graph, pixel_range)
     if tuple(pixel_range) != (0.0, 1.0) and not _rescales(graph):
         return read_model(of_unit_pixels(model, pixel_range))
     writer = NetworkWriter(graph, pixel_range)
@@ -79,6 +90,22 @@ def _rescales(graph: ModelGraph) -> bool:
     """Whether nothing but a Rescaling, which takes the range of the pixels in, reads the image."""
     readers = [call for name in graph.inputs for call in graph.readers(name)]
     return all(isinstance(call.layer, keras.layers.Rescaling) for call in readers)
+
+
+def _warn_of_bytes(graph: ModelGraph, pixel_range: tuple[float, float]) -> None:
+    """Warns where a model divides what it reads as bytes, and gets images from 0 to 1."""
+    for reader in (call for name in graph.inputs for call in graph.readers(name)):
+        if not isinstance(reader.layer, keras.layers.Rescaling) or max(pixel_range) > BYTES_ABOVE:
+            continue
+        scale = float(np.max(np.abs(reader.layer.scale)))
+        if scale < 1.0 / BYTES_ABOVE:
+            warnings.warn(
+                f"The model begins with {reader.name!r}, which multiplies by {scale:.3g} as models "
+                "of bytes do, but images of a supernet are from 0 to 1. Give pixel_range=(0, 255), "
+                "to SearchSpace.from_model and to QFASupernet.from_model.",
+                PixelRangeWarning,
+                stacklevel=3,
+            )
 
 
 def unsupported(call: LayerCall) -> UnsupportedLayerError:

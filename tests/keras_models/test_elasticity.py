@@ -7,6 +7,7 @@ from small_models import MODELS, SIZE, made
 from qfa_tf import SearchSpace
 from qfa_tf.errors import QFAError
 from qfa_tf.keras_models import read_model
+from qfa_tf.keras_models.reading import PixelRangeWarning
 from qfa_tf.network.elasticity import ChannelGroups, ElasticityOptions, elastic_network
 from qfa_tf.network.elasticity.importance import channel_orders
 from quantize_configs.keras_backend import keras
@@ -269,3 +270,13 @@ def test_slopes_of_channels_leave_their_width_elastic():
     space = SearchSpace.from_model(model)
     assert space.lookup("first.width").choices == (8, 16)
     assert [site.name for site in space.sites] == ["first", "slopes.slope", "slopes.rest", "last"]
+
+
+def test_a_model_of_bytes_is_read_for_bytes():
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Rescaling(1 / 255, name="own")(image)
+    x = keras.layers.Conv2D(4, 3, name="conv")(x)
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+    with pytest.warns(PixelRangeWarning, match=r"'own'.*0\.00392.*pixel_range=\(0, 255\)"):
+        SearchSpace.from_model(model)
+    SearchSpace.from_model(model, pixel_range=(0, 255))  # warnings are errors here
