@@ -11,8 +11,7 @@ names some of them):
 - compressed: `qfa_tf.compress` with a quarter of those bytes, `STEPS` steps, the last half of which
   trains the chosen subnet alone;
 - uniform_4, uniform_3, uniform_2: the float network through `quantize_configs.quantize` with so
-  many bits for weights and inputs (8 at the ends), trained by `UNIFORM_STEPS` steps, as many as the
-  chosen subnet is trained alone, with the same loss;
+  many bits for weights and inputs (8 at the ends), trained by `STEPS` steps with the same loss;
 - mobilenet_v3: a subnet of MobileNetV3 of about as many bytes as the compressed file, alone and
   from random weights, by as many steps as the float network and the compression together.
 
@@ -51,7 +50,7 @@ layers = keras.layers
 DATA = "idx:/usr/share/datasets/fashion-mnist"
 SPLITS = {"search_validation": 3000, "calibration": 512}
 SIZE, CLASSES, BATCH, SEED = 28, 10, 32, 0
-FLOAT_STEPS, STEPS, UNIFORM_STEPS = 1000, 1000, 500
+FLOAT_STEPS, STEPS = 1000, 1000
 FLOAT_RATE, RATE, WARMUP, CLIP_NORM, SAVE_EVERY = 0.08, 0.02, 100, 5.0, 100
 SHARE = 4
 """Of the bytes of TFLite's file."""
@@ -251,7 +250,7 @@ class Experiment:
         name, teacher = f"uniform_{bits}", self.model()
         ends = {"stem": (8, 8), "classifier": (8, 8)}
         model = quantize(teacher, BitPolicy((bits, bits), ends))
-        train(model, self._data, self._folder / name, RATE, UNIFORM_STEPS, teacher)
+        train(model, self._data, self._folder / name, RATE, STEPS, teacher)
         calibrate(model, self._calibration())
         prepare_for_deployment(model)
         flatbuffer = tflite_tools.convert(model)
@@ -268,7 +267,7 @@ class Experiment:
             litert_accuracy(flatbuffer, self._data.test),
             round(weights),
             len(flatbuffer),
-            UNIFORM_STEPS,
+            STEPS,
             json.loads((self._folder / name / "minutes.json").read_text()),
             report.mismatches,
         )

@@ -29,7 +29,6 @@ def experiment(tmp_path, monkeypatch):
         "SPLITS": {"search_validation": 40, "calibration": 64, "test": 40},
         "FLOAT_STEPS": 4,
         "STEPS": 4,
-        "UNIFORM_STEPS": 4,
         "WARMUP": 1,
         "SAVE_EVERY": 2,
         "SEARCH": {"population": 2, "generations": 1},
