@@ -1,7 +1,7 @@
 """What a person may want to choose otherwise, after an export."""
 
+from qfa_tf.runs.exporting.options import DEFAULT_RUNTIME
 from quantize_configs.kernels.large_filters import CPU_RUNTIME, LARGEST_DEPTHWISE
-from quantize_configs.kernels.registry import DEFAULT
 
 
 def slow_filters(flatbuffer: bytes, runtime: str) -> str:
@@ -14,7 +14,7 @@ def slow_filters(flatbuffer: bytes, runtime: str) -> str:
     from tflite_tools.flatbuffer.graph_reader import read_graph
     from tflite_tools.lowering.slow_operators import slow_in_xnnpack
 
-    if runtime != DEFAULT or not (slow := slow_in_xnnpack(read_graph(flatbuffer))):
+    if runtime != DEFAULT_RUNTIME or not (slow := slow_in_xnnpack(read_graph(flatbuffer))):
         return ""
     return (
         f"XNNPACK is slow with depthwise filters of more than {LARGEST_DEPTHWISE} weights; the "
