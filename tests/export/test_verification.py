@@ -15,6 +15,7 @@ from quantize_configs import (
     prepare_for_deployment,
     quantize,
 )
+from quantize_configs.deployment import prepared_runtime
 from quantize_configs.keras_backend import keras
 
 layers = keras.layers
@@ -161,6 +162,32 @@ def test_another_float_model_is_refused(two_of_each):
     other = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
     with pytest.raises(InvalidInputError, match="converted from another model"):
         tflite_tools.compare_float(flatbuffer, other, np.zeros((1, 2)))
+
+
+def test_files_of_other_kernels_are_compared_with_theirs(two_of_each):
+    """Whatever the model was converted for since."""
+    _, quantized, _ = two_of_each
+    images = [IMAGES, OTHERS]
+    for_builtin = tflite_tools.convert(quantized, runtime="builtin")
+    tflite_tools.convert(quantized, runtime="xnnpack")
+    report = tflite_tools.verify(for_builtin, quantized, images)
+    assert (report.runtime, report.layers.first_difference) == ("builtin", None)
+    assert prepared_runtime(quantized) == "xnnpack"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_threads": 0}, "num_threads must be a whole number of at least 1"),
+        ({"integer_images": -3}, "integer_images must be a whole number"),
+        ({"kernel_sets": ["cpu"]}, "some of xnnpack, builtin, reference"),
+        ({"images": [np.full_like(IMAGES, np.nan), OTHERS]}, "are not finite"),
+    ],
+)
+def test_arguments_of_verify_are_checked(two_of_each, changes, words):
+    _, quantized, flatbuffer = two_of_each
+    with pytest.raises(InvalidInputError, match=words):
+        tflite_tools.verify(flatbuffer, quantized, **({"images": [IMAGES, OTHERS]} | changes))
 
 
 def test_labels_in_every_shape():

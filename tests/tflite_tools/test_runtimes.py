@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from random_graphs import SINGLE_OPERATIONS, GraphBuilder
 
 import tflite_tools
+from quantize_configs.errors import InvalidInputError
 from tflite_tools.flatbuffer.emitter import emit
 from tflite_tools.integer_graph.graph import DataType, Quantization
 from tflite_tools.operators.convolution import Conv2D, FullyConnected
@@ -251,6 +252,9 @@ def test_unmodelled_files_are_compared_without_their_integers():
         assert result.problem == ""
         assert result.integers is None
         assert "COS is not modelled" in result.integers_note
+    for row in report.rows():
+        assert row["integers that differ"] == "not compared"
+        assert "COS is not modelled" in row["notes"]
 
 
 def test_mistakes_are_told_before_anything_runs():
@@ -263,6 +267,29 @@ def test_mistakes_are_told_before_anything_runs():
         tflite_tools.compare_runtimes(flatbuffer, images, np.eye(4))
     with pytest.raises(tflite_tools.FlatbufferError):
         tflite_tools.compare_runtimes(b"not a model", images)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"images": None}, "Received: NoneType"),
+        ({"images": {"picture": 0}}, r"by name: \['image'\]"),
+        ({"labels": [99] * 4}, "from 0 to 4. Received: 99 to 99"),
+        ({"integer_images": -1}, "integer_images must be a whole number of at least 0"),
+        ({"limit": None}, "limit must be a number"),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence(changes, words):
+    flatbuffer, images = network()
+    with pytest.raises(InvalidInputError, match=words):
+        tflite_tools.compare_runtimes(flatbuffer, **({"images": images} | changes))
+
+
+def test_images_are_taken_by_name_and_as_lists():
+    flatbuffer, images = network()
+    for given in ({"image": images}, [images], (images,)):
+        report = tflite_tools.compare_runtimes(flatbuffer, given, runtimes=["builtin"])
+        assert report.results[0].integers.mismatches == 0
 
 
 def test_labels_may_be_a_column():

@@ -41,3 +41,16 @@ def checked_inputs(
                 f"{[candidate.shape[0] for candidate in arrays]}."
             )
     return arrays
+
+
+def require_finite(values: np.ndarray) -> None:
+    """Refuses floats that are no numbers, with which nothing can be compared.
+
+    Raises:
+      InvalidInputError: There is one.
+    """
+    if values.dtype.kind != "f":
+        return
+    wrong = int(np.count_nonzero(~np.isfinite(values)))
+    if wrong:
+        raise InvalidInputError(f"{wrong} of {values.size} values of the images are not finite.")

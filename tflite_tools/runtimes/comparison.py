@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from quantize_configs.arguments import number, whole_number
 from quantize_configs.errors import InvalidInputError, QFAError
 from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
@@ -12,10 +13,16 @@ from tflite_tools.flatbuffer.emitter import with_all_outputs
 from tflite_tools.flatbuffer.graph_reader import read_graph
 from tflite_tools.flatbuffer.inspection import inspect
 from tflite_tools.integer_graph.graph import IntegerGraph
+from tflite_tools.integer_graph.input_checks import require_finite
 from tflite_tools.reference.interpreter import interpret
 from tflite_tools.runtimes.processes import DEFAULT_LIMIT, execute
 from tflite_tools.runtimes.registry import ALL, chosen_runtimes, find_runtime
-from tflite_tools.runtimes.report import IntegerMatch, RuntimeResult, RuntimesReport
+from tflite_tools.runtimes.report import (
+    NOT_MODELLED,
+    IntegerMatch,
+    RuntimeResult,
+    RuntimesReport,
+)
 from tflite_tools.runtimes.runtime import (
     Execution,
     MissingRuntimeError,
@@ -29,7 +36,7 @@ INTEGER_IMAGES = 2
 
 def compare_runtimes(
     flatbuffer: ModelFile,
-    images: np.ndarray | Sequence[np.ndarray],
+    images: np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray],
     labels: np.ndarray | None = None,
     *,
     runtimes: str | Iterable[str | Runtime] = ALL,
@@ -44,7 +51,8 @@ def compare_runtimes(
 
     Args:
       flatbuffer: Bytes of a .tflite file, or its path.
-      images: [N, ...] of the type of the model's input, or one such array for each input.
+      images: [N, ...] of the type of the model's input; for several inputs a list in their order,
+        or a dict by their names.
       labels: int [N] or [N, 1]; the answer is the largest entry of the first output.
       runtimes: Names, see `tflite_tools.runtimes.registry.RUNTIMES`, or runtimes of one's own;
         "all" by default.
@@ -59,9 +67,12 @@ def compare_runtimes(
     """
     flatbuffer = content_of(flatbuffer)
     chosen = chosen_runtimes(runtimes)
+    whole_number("integer_images", integer_images, 0)
+    number("limit", limit, 0.0)
     inputs = _checked_inputs(flatbuffer, images)
     count = len(inputs[0])
-    answers = None if labels is None else _checked_labels(labels, count)
+    classes = _classes(flatbuffer)
+    answers = None if labels is None else _checked_labels(labels, count, classes)
     comparison = _Comparison(flatbuffer, inputs, answers, integer_images, limit)
     baseline = find_runtime(BASELINE)
     reference = comparison.attempt(baseline)
@@ -141,7 +152,7 @@ class _Comparison:
         """Every tensor against NumPy, from the file in which every tensor is an output."""
         graph, kernel_set = self._graph, runtime.kernel_set
         if kernel_set is None:
-            return None, "no arithmetic is modelled for this runtime"
+            return None, NOT_MODELLED
         if graph is None:
             return None, self._unreadable
         debug = with_all_outputs(self._flatbuffer)
@@ -220,20 +231,23 @@ def _bits(values: np.ndarray) -> np.ndarray:
 
 
 def _checked_inputs(flatbuffer: bytes, images) -> list[np.ndarray]:
-    declared = inspect(flatbuffer, delegation=False).inputs
-    arrays = [images] if isinstance(images, np.ndarray) else [np.asarray(item) for item in images]
+    found = inspect(flatbuffer, delegation=False)
+    for name, _, sizes in (*found.inputs, *found.outputs):
+        if not sizes or sizes[0] not in (-1, 1):
+            raise InvalidInputError(
+                f"Runtimes are compared image by image, and the tensor {name!r} has the shape "
+                f"{tuple(sizes)}. Give a model whose inputs and outputs have a batch of 1."
+            )
+    declared = found.inputs
+    arrays = _listed(images, [name for name, *_ in declared])
     wanted = [(name, kind.lower(), ("N", *shape[1:])) for name, kind, shape in declared]
-    if len(arrays) != len(wanted):
-        raise InvalidInputError(
-            f"The model has {len(wanted)} input(s). Received: {len(arrays)} arrays; give one array "
-            "[N, ...] for each input."
-        )
     for (name, kind, shape), array in zip(wanted, arrays, strict=True):
         if str(array.dtype) != kind or array.shape[1:] != shape[1:] or not len(array):
             raise InvalidInputError(
                 f"Input {name!r} needs {kind} values of shape {shape}, at least one image. "
                 f"Received: {array.dtype} of shape {array.shape}."
             )
+        require_finite(array)
     if len({len(array) for array in arrays}) != 1:
         raise InvalidInputError(
             f"All inputs need as many images. Received: {[len(array) for array in arrays]}."
@@ -241,11 +255,39 @@ def _checked_inputs(flatbuffer: bytes, images) -> list[np.ndarray]:
     return arrays
 
 
-def _checked_labels(labels, count: int) -> np.ndarray:
+def _listed(images, names: Sequence[str]) -> list[np.ndarray]:
+    """An array for each input: of one array, of a list in their order, or of a dict by name."""
+    if isinstance(images, Mapping):
+        if set(images) != set(names):
+            raise InvalidInputError(
+                f"Give one array for each input by name: {list(names)}. Received: {list(images)}."
+            )
+        return [np.asarray(images[name]) for name in names]
+    if isinstance(images, list | tuple) and len(images) == len(names):
+        return [np.asarray(array) for array in images]
+    if len(names) == 1 and images is not None:
+        return [np.asarray(images)]
+    received = len(images) if isinstance(images, list | tuple) else type(images).__name__
+    raise InvalidInputError(
+        f"The model has {len(names)} input(s). Received: {received}; give one array [N, ...] for "
+        "each input."
+    )
+
+
+def _classes(flatbuffer: bytes) -> int:
+    """Entries of the first output."""
+    return int(np.prod(inspect(flatbuffer, delegation=False).outputs[0][2][1:], dtype=np.int64))
+
+
+def _checked_labels(labels, count: int, classes: int) -> np.ndarray:
     found = np.asarray(labels)
     if found.shape not in ((count,), (count, 1)) or found.dtype.kind not in "iu":
         raise InvalidInputError(
             f"Labels are one integer for each of the {count} images. Received: {found.dtype} of "
             f"shape {found.shape}."
+        )
+    if found.min() < 0 or found.max() >= classes:
+        raise InvalidInputError(
+            f"Labels are from 0 to {classes - 1}. Received: {found.min()} to {found.max()}."
         )
     return found.reshape(-1)

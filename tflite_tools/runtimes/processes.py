@@ -251,7 +251,7 @@ def _accelerated(answer, operators: int, log: str) -> tuple[int | None, tuple[st
         return max(int(taken) for taken, _ in found), reasons
     if found := _DELEGATED.findall(log):
         return max(int(taken) for taken, _ in found), reasons
-    return 0, reasons
+    return None, reasons or ("some operators; it does not say which",)
 
 
 def _reason(refusal: str, log: str) -> str:

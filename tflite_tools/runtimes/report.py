@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 CONFIDENCE = 0.95
+NOT_MODELLED = "no arithmetic is modelled for this runtime"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +124,10 @@ def table_row(row: dict, images: int) -> dict[str, str]:
         accelerated = str(row["accelerated"])
         accelerated += "" if row["operators"] is None else f" of {row['operators']}"
     notes = [row["version"]]
+    not_compared = "not modelled"
+    if integers is None and row.get("integers_note", "") not in ("", NOT_MODELLED):
+        not_compared = "not compared"
+        notes.append(f"integers not compared: {row['integers_note']}")
     if row["left_out"]:
         notes.append(f"not accelerated: {', '.join(row['left_out'])}")
     if integers is not None and integers["first"]:
@@ -131,7 +136,7 @@ def table_row(row: dict, images: int) -> dict[str, str]:
         "runtime": row["runtime"],
         "loads": "yes",
         "accelerated": accelerated,
-        "integers that differ": "not modelled"
+        "integers that differ": not_compared
         if integers is None
         else f"{integers['mismatches']:,} of {integers['elements']:,}",
         "answers as XNNPACK": "-"

@@ -1,12 +1,15 @@
 """The two promises of an export, measured: integers equal, and Keras agrees."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quantize_configs.arguments import whole_number
+from quantize_configs.deployment import mark_prepared, prepared_container, prepared_runtime
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.forward import forward_function
 from quantize_configs.kernels.registry import DEFAULT
@@ -16,6 +19,7 @@ from tflite_tools.flatbuffer.content import ModelFile, content_of
 from tflite_tools.flatbuffer.conversion_keys import OPTIONS_KEY, PIXELS_KEY
 from tflite_tools.flatbuffer.metadata import read_metadata, with_metadata
 from tflite_tools.flatbuffer.task_metadata import without_task_metadata
+from tflite_tools.integer_graph.input_checks import require_finite
 from tflite_tools.lowering import ConversionOptions, lower
 from tflite_tools.verification.arguments import by_name
 from tflite_tools.verification.emitted_models import EmittedModels
@@ -210,6 +214,60 @@ def verify(
       InvalidInputError: The images or labels do not fit the model, or there is none.
     """
     flatbuffer = content_of(flatbuffer)
+    whole_number("num_threads", num_threads, 1)
+    if integer_images is not None:
+        whole_number("integer_images", integer_images, 1)
+    sets = _kernel_sets(kernel_sets)
+    with _as_promised(model, flatbuffer):
+        return _verified(
+            flatbuffer,
+            model,
+            images,
+            labels,
+            float_model,
+            float_answers,
+            sets,
+            integer_images,
+            num_threads,
+        )
+
+
+def _kernel_sets(names) -> tuple[KernelSet, ...]:
+    try:
+        return tuple(KernelSet(name) for name in names)
+    except (ValueError, TypeError):
+        known = ", ".join(KernelSet)
+        raise InvalidInputError(
+            f"kernel_sets are some of {known}. Received: {names!r:.200}."
+        ) from None
+
+
+@contextlib.contextmanager
+def _as_promised(model: "keras.Model", flatbuffer: bytes) -> Iterator[None]:
+    """The model computes for the kernels of the file, and afterwards for those that it had."""
+    container, before = prepared_container(model), prepared_runtime(model)
+    promised = ((read_metadata(flatbuffer) or {}).get(OPTIONS_KEY) or {}).get("runtime", DEFAULT)
+    if container is None or before is None or before == promised:
+        yield
+        return
+    mark_prepared(model, container, promised)
+    try:
+        yield
+    finally:
+        mark_prepared(model, container, before)
+
+
+def _verified(
+    flatbuffer: bytes,
+    model: "keras.Model",
+    images: Images,
+    labels: Labels | None,
+    float_model: "keras.Model | None",
+    float_answers: Labels | None,
+    kernel_sets: Sequence[KernelSet],
+    integer_images: int | None,
+    num_threads: int,
+) -> VerificationReport:
     wrapped = WrappedModel(model, frozen=True)
     arrays = _checked_images(model, wrapped.graph.inputs, images)
     count = len(arrays[0])
@@ -282,6 +340,7 @@ def _checked_images(model, names: Sequence[str], images: Images) -> list[np.ndar
                 f"Images{several if len(names) > 1 else ''} must be at least one of the shape "
                 f"{expected}. Received: {array.shape}."
             )
+        require_finite(array)
     return arrays
 
 
