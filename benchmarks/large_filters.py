@@ -15,11 +15,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import results_file
-import tensorflow as tf
 from page_tables import fill
 
 import tflite_tools
 from qfa_tf import QFASupernet
+from qfa_tf.compression.baselines import converted_by_tflite
 from qfa_tf.space import Architecture
 from quantize_configs import float_counterpart
 
@@ -34,12 +34,11 @@ def files(net: QFASupernet, architecture: Architecture, images: np.ndarray):
     extracted = net.extract(
         architecture, calibration, deployment_grids=False, float_sites="float32"
     )
-    converter = tf.lite.TFLiteConverter.from_keras_model(float_counterpart(extracted))
-    yield WAYS[0], converter.convert(), ""
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([image[None]] for image in images)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    yield WAYS[1], converter.convert(), ""
+    in_float = float_counterpart(extracted)
+    for way, representative in zip(WAYS[:2], (None, images), strict=True):
+        content = converted_by_tflite(in_float, representative)
+        assert content is not None, "TFLite's converter takes these networks"
+        yield way, content, ""
     model = net.extract(architecture, calibration)
     for way, runtime in zip(WAYS[2:], ("xnnpack", "cpu"), strict=True):
         content = tflite_tools.convert(model, runtime=runtime)

@@ -15,12 +15,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 
 def append(name: str, row: dict[str, Any]) -> None:
     """Adds a row, with date and machine, to `results/<name>.csv`."""
-    row = {
-        "date": datetime.date.today().isoformat(),
-        **row,
-        "cpu": host_processor(),
-        "cores": os.cpu_count(),
-    }
+    row = {"date": None, **dated(row)}  # the date stands first in these files
     path = RESULTS / f"{name}.csv"
     is_new = not path.exists()
     with open(path, "a", newline="", encoding="utf-8") as file:

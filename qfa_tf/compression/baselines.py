@@ -42,9 +42,9 @@ def baselines(model: Any, data: "DataSplits") -> dict[str, Baseline]:
     batches = list(_batches(data.test, size))
     hits = sum(_hits(model(images, training=False), labels) for images, labels in batches)
     count = sum(len(labels) for _, labels in batches)
-    found = {FLOAT: Baseline(hits / count, _converted(model, None))}
+    found = {FLOAT: Baseline(hits / count, converted_by_tflite(model, None))}
     calibration = [images for images, _ in _batches(data.calibration, size)]
-    integers = _converted(model, np.concatenate(calibration)[:REPRESENTATIVE])
+    integers = converted_by_tflite(model, np.concatenate(calibration)[:REPRESENTATIVE])
     if integers is not None:
         found[TFLITE] = Baseline(litert_accuracy(integers, data.test), integers)
     return found
@@ -85,8 +85,13 @@ def _hits(answers: Any, labels: np.ndarray) -> int:
     return int((np.argmax(np.asarray(answers), -1) == labels).sum())
 
 
-def _converted(model: Any, images: np.ndarray | None) -> bytes | None:
-    """TFLite's file: with float operators, or with full integers by ranges of images."""
+def converted_by_tflite(model: Any, images: np.ndarray | None) -> bytes | None:
+    """TFLite's file of a model; None where the converter does not take it.
+
+    Args:
+      model: A `tf_keras` model with one input.
+      images: For ranges of full integers between float ends; None for a file of float operators.
+    """
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)

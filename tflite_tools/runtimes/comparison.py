@@ -1,17 +1,19 @@
 """One file on many runtimes, each in a process of its own, and what they compute compared."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from quantize_configs.arguments import number, whole_number
 from quantize_configs.errors import InvalidInputError, QFAError
+from tflite_tools.arguments import by_name
 from tflite_tools.arithmetic.kernel_sets import KernelSet, Processor
 from tflite_tools.arithmetic.node import Node
 from tflite_tools.flatbuffer.content import ModelFile, content_of
 from tflite_tools.flatbuffer.emitter import with_all_outputs
 from tflite_tools.flatbuffer.graph_reader import read_graph
-from tflite_tools.flatbuffer.inspection import inspect
+from tflite_tools.flatbuffer.inspection import Inspection, inspect
 from tflite_tools.integer_graph.graph import IntegerGraph
 from tflite_tools.integer_graph.input_checks import require_finite
 from tflite_tools.reference.interpreter import interpret
@@ -69,9 +71,10 @@ def compare_runtimes(
     chosen = chosen_runtimes(runtimes)
     whole_number("integer_images", integer_images, 0)
     number("limit", limit, 0.0)
-    inputs = _checked_inputs(flatbuffer, images)
+    declared = inspect(flatbuffer, delegation=False)
+    inputs = _checked_inputs(declared, images)
     count = len(inputs[0])
-    classes = _classes(flatbuffer)
+    classes = math.prod(declared.outputs[0][2][1:])
     answers = None if labels is None else _checked_labels(labels, count, classes)
     comparison = _Comparison(flatbuffer, inputs, answers, integer_images, limit)
     baseline = find_runtime(BASELINE)
@@ -230,17 +233,15 @@ def _bits(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
 
 
-def _checked_inputs(flatbuffer: bytes, images) -> list[np.ndarray]:
-    found = inspect(flatbuffer, delegation=False)
-    for name, _, sizes in (*found.inputs, *found.outputs):
+def _checked_inputs(declared: Inspection, images) -> list[np.ndarray]:
+    for name, _, sizes in (*declared.inputs, *declared.outputs):
         if not sizes or sizes[0] not in (-1, 1):
             raise InvalidInputError(
                 f"Runtimes are compared image by image, and the tensor {name!r} has the shape "
                 f"{tuple(sizes)}. Give a model whose inputs and outputs have a batch of 1."
             )
-    declared = found.inputs
-    arrays = _listed(images, [name for name, *_ in declared])
-    wanted = [(name, kind.lower(), ("N", *shape[1:])) for name, kind, shape in declared]
+    arrays = _listed(images, [name for name, *_ in declared.inputs])
+    wanted = [(name, kind.lower(), ("N", *shape[1:])) for name, kind, shape in declared.inputs]
     for (name, kind, shape), array in zip(wanted, arrays, strict=True):
         if str(array.dtype) != kind or array.shape[1:] != shape[1:] or not len(array):
             raise InvalidInputError(
@@ -256,27 +257,12 @@ def _checked_inputs(flatbuffer: bytes, images) -> list[np.ndarray]:
 
 
 def _listed(images, names: Sequence[str]) -> list[np.ndarray]:
-    """An array for each input: of one array, of a list in their order, or of a dict by name."""
-    if isinstance(images, Mapping):
-        if set(images) != set(names):
-            raise InvalidInputError(
-                f"Give one array for each input by name: {list(names)}. Received: {list(images)}."
-            )
-        return [np.asarray(images[name]) for name in names]
-    if isinstance(images, list | tuple) and len(images) == len(names):
-        return [np.asarray(array) for array in images]
-    if len(names) == 1 and images is not None:
-        return [np.asarray(images)]
-    received = len(images) if isinstance(images, list | tuple) else type(images).__name__
-    raise InvalidInputError(
-        f"The model has {len(names)} input(s). Received: {received}; give one array [N, ...] for "
-        "each input."
-    )
-
-
-def _classes(flatbuffer: bytes) -> int:
-    """Entries of the first output."""
-    return int(np.prod(inspect(flatbuffer, delegation=False).outputs[0][2][1:], dtype=np.int64))
+    """An array for each input; that of a single one may stand in a list, too."""
+    if images is None:
+        raise InvalidInputError(f"Give images for the input(s) {list(names)}. Received: NoneType.")
+    if isinstance(images, list | tuple) and len(images) == len(names) == 1:
+        (images,) = images
+    return [np.asarray(array) for array in by_name(images, names, "input")]
 
 
 def _checked_labels(labels, count: int, classes: int) -> np.ndarray:

@@ -17,11 +17,11 @@ from quantize_configs.keras3_bridge import as_tf_keras
 from quantize_configs.keras_backend import keras
 from quantize_configs.model_graph import ModelGraph
 from quantize_configs.rewriting import as_quantizable
+from tflite_tools.arguments import by_name
 from tflite_tools.flatbuffer import runtime
 from tflite_tools.flatbuffer.content import ModelFile, content_of
 from tflite_tools.flatbuffer.emitter import with_all_outputs
 from tflite_tools.flatbuffer.runtime import KernelSet
-from tflite_tools.verification.arguments import by_name
 from tflite_tools.verification.model_inputs import all_as_inputs
 
 if TYPE_CHECKING:

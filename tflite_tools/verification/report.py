@@ -14,6 +14,7 @@ from quantize_configs.errors import InvalidInputError
 from quantize_configs.forward import forward_function
 from quantize_configs.kernels.registry import DEFAULT
 from quantize_configs.wrappers import WrappedModel
+from tflite_tools.arguments import by_name
 from tflite_tools.arithmetic.kernel_sets import KernelSet, kernels_of
 from tflite_tools.flatbuffer.content import ModelFile, content_of
 from tflite_tools.flatbuffer.conversion_keys import OPTIONS_KEY, PIXELS_KEY
@@ -21,7 +22,6 @@ from tflite_tools.flatbuffer.metadata import read_metadata, with_metadata
 from tflite_tools.flatbuffer.task_metadata import without_task_metadata
 from tflite_tools.integer_graph.input_checks import require_finite
 from tflite_tools.lowering import ConversionOptions, lower
-from tflite_tools.verification.arguments import by_name
 from tflite_tools.verification.emitted_models import EmittedModels
 from tflite_tools.verification.float_comparison import FloatReport, compare_float
 from tflite_tools.verification.integers import IntegerReport, compare_integers
@@ -217,19 +217,48 @@ def verify(
     whole_number("num_threads", num_threads, 1)
     if integer_images is not None:
         whole_number("integer_images", integer_images, 1)
-    sets = _kernel_sets(kernel_sets)
+    kernel_sets = _kernel_sets(kernel_sets)
     with _as_promised(model, flatbuffer):
-        return _verified(
-            flatbuffer,
-            model,
-            images,
-            labels,
-            float_model,
-            float_answers,
-            sets,
-            integer_images,
-            num_threads,
+        wrapped = WrappedModel(model, frozen=True)
+        arrays = _checked_images(model, wrapped.graph.inputs, images)
+        count = len(arrays[0])
+        classes = _class_numbers(labels, wrapped.graph.outputs, count)
+        answers = _class_numbers(float_answers, wrapped.graph.outputs, count)
+        graph, models = _checked_graph(flatbuffer, wrapped)
+        pairs = {
+            name: _model_input(graph, name, array)
+            for name, array in zip(wrapped.graph.inputs, arrays, strict=True)
+        }
+        inputs = [pairs[name][0] for name in graph.inputs]
+        arrays = [pairs[name][1] for name in wrapped.graph.inputs]
+        if integer_images is None:
+            sizes = (math.prod(graph.tensor(name).shape) for name in graph.activation_names)
+            integer_images = min(max(INTEGERS // sum(sizes), 1), MOST_INTEGER_IMAGES)
+        observed = [array[:integer_images] for array in inputs]
+        integers = compare_integers(graph, observed, kernel_sets, num_threads, models=models)
+        promised = graph.metadata[OPTIONS_KEY].get("runtime", DEFAULT)
+        kernel_set, _ = kernels_of(promised)
+        received = run_on_promised(promised, models.deployed(kernel_set), inputs)
+        first = max(BATCH_SIZE, integer_images)  # in one pass for both comparisons with Keras
+        layers, parts = compare_outputs(
+            models.debug(kernel_set),
+            wrapped,
+            observed,
+            [array[:first] for array in arrays],
+            promised,
         )
+        chunks = [parts, *_keras_outputs(model, [array[first:] for array in arrays])]
+        outputs = []
+        for place, name in enumerate(wrapped.graph.outputs):
+            tensor = graph.outputs[place]
+            ours = _as_real(graph, tensor, received[tensor])
+            keras_outputs = np.concatenate([chunk[place] for chunk in chunks])
+            outputs.append(_compared(name, ours, keras_outputs, classes[place], answers[place]))
+        against_float = None
+        if float_model is not None:
+            by_input = dict(zip(wrapped.graph.inputs, arrays, strict=True))
+            against_float = compare_float(flatbuffer, float_model, by_input)
+        return VerificationReport(integers, layers, count, tuple(outputs), against_float, promised)
 
 
 def _kernel_sets(names) -> tuple[KernelSet, ...]:
@@ -255,59 +284,6 @@ def _as_promised(model: "keras.Model", flatbuffer: bytes) -> Iterator[None]:
         yield
     finally:
         mark_prepared(model, container, before)
-
-
-def _verified(
-    flatbuffer: bytes,
-    model: "keras.Model",
-    images: Images,
-    labels: Labels | None,
-    float_model: "keras.Model | None",
-    float_answers: Labels | None,
-    kernel_sets: Sequence[KernelSet],
-    integer_images: int | None,
-    num_threads: int,
-) -> VerificationReport:
-    wrapped = WrappedModel(model, frozen=True)
-    arrays = _checked_images(model, wrapped.graph.inputs, images)
-    count = len(arrays[0])
-    classes = _class_numbers(labels, wrapped.graph.outputs, count)
-    answers = _class_numbers(float_answers, wrapped.graph.outputs, count)
-    graph, models = _checked_graph(flatbuffer, wrapped)
-    pairs = {
-        name: _model_input(graph, name, array)
-        for name, array in zip(wrapped.graph.inputs, arrays, strict=True)
-    }
-    inputs = [pairs[name][0] for name in graph.inputs]
-    arrays = [pairs[name][1] for name in wrapped.graph.inputs]
-    if integer_images is None:
-        sizes = (math.prod(graph.tensor(name).shape) for name in graph.activation_names)
-        integer_images = min(max(INTEGERS // sum(sizes), 1), MOST_INTEGER_IMAGES)
-    observed = [array[:integer_images] for array in inputs]
-    integers = compare_integers(graph, observed, kernel_sets, num_threads, models=models)
-    promised = graph.metadata[OPTIONS_KEY].get("runtime", DEFAULT)
-    kernel_set, _ = kernels_of(promised)
-    received = run_on_promised(promised, models.deployed(kernel_set), inputs)
-    first = max(BATCH_SIZE, integer_images)  # in one pass for both comparisons with Keras
-    layers, parts = compare_outputs(
-        models.debug(kernel_set),
-        wrapped,
-        observed,
-        [array[:first] for array in arrays],
-        promised,
-    )
-    chunks = [parts, *_keras_outputs(model, [array[first:] for array in arrays])]
-    outputs = []
-    for place, name in enumerate(wrapped.graph.outputs):
-        tensor = graph.outputs[place]
-        ours = _as_real(graph, tensor, received[tensor])
-        keras_outputs = np.concatenate([chunk[place] for chunk in chunks])
-        outputs.append(_compared(name, ours, keras_outputs, classes[place], answers[place]))
-    against_float = None
-    if float_model is not None:
-        by_input = dict(zip(wrapped.graph.inputs, arrays, strict=True))
-        against_float = compare_float(flatbuffer, float_model, by_input)
-    return VerificationReport(integers, layers, count, tuple(outputs), against_float, promised)
 
 
 def _compared(
