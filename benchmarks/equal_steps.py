@@ -10,21 +10,20 @@ then 500 with 2, 3 and 4. Then 16 subnets are calibrated on 30 x 64 training ima
 the first 5,000 test images: smallest and largest with kernel 5 at 2, 3 and 4 bits, and ten random
 ones.
 
-Each variant changes one thing (`--list` shows them). Killed and started again, this program
+Each variant changes one thing (`--list` shows them); `--pixels 32` is a smaller problem to compare
+them by, with batches of 32. Killed and started again, this program
 goes on where it was. Appends a row to benchmarks/results/equal_steps.csv, a training that diverges
 included; `--table` prints all rows against `OFFICIAL`.
 """
 
 import argparse
 import csv
-import dataclasses
 import json
 import math
 import os
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -33,8 +32,10 @@ import results_file
 import rich.progress
 import rich.table
 import tensorflow as tf
+from training_ideas import GradientTerms, TrainingIdea, depthwise_bits
+from training_variants import STAGE_STEPS, VARIANTS
 
-from qfa_tf import Architecture, QFASupernet, QFATraining, SearchSpace, TrainingStage
+from qfa_tf import Architecture, QFASupernet, SearchSpace, TrainingStage
 from qfa_tf.data.idx_files import read_idx
 from qfa_tf.runs.startup import skip_graph_rewriting
 from qfa_tf.training import DivergedError
@@ -43,12 +44,13 @@ from quantize_configs.files import write_text
 from quantize_configs.keras_backend import keras
 
 DATA = pathlib.Path("/usr/share/datasets/fashion-mnist")
-MEAN, DEVIATION, SIZE, CHANNELS, CLASSES = 0.286, 0.353, 64, 3, 10
-BATCH, FLIP = 64, 0.5
+MEAN, DEVIATION, CHANNELS, CLASSES, FLIP = 0.286, 0.353, 3, 10, 0.5
 MIXED, WITH_FLOAT = (2, 3, 4), (2, 3, 4, 32)
-STAGE_STEPS, STAGE_RATES, WARMUP = (250, 500), (0.08, 0.04), 100
-CALIBRATION_BATCHES, TEST_IMAGES, RANDOM = 30, 5000, 10
+STAGE_RATES, WARMUP = (0.08, 0.04), 100
+CALIBRATION_BATCH, TEST_IMAGES, RANDOM = 64, 5000, 10
 SAVE_EVERY, DIVERGED = 50, "diverged"
+BATCHES = {64: 64, 32: 32}
+"""Images of a step, by their pixels."""
 
 OFFICIAL = {
     0: {
@@ -65,82 +67,6 @@ OFFICIAL = {
 """The official release (ml-batchquant, PyTorch 2, one core) on this very problem, by seed, measured
 in November 2026. Its evaluation leaves depthwise layers of other kernels than 7 at 4 bits, which
 favours its probes of fewer bits."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """What a training changes.
-
-    Attributes:
-      supernet: Options of `QFASupernet`.
-      training: Options of `QFATraining`.
-      optimizer: Options of the optimizer.
-      what: For people.
-    """
-
-    what: str
-    supernet: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-VARIANTS = {
-    "base": Variant("the defaults of this library, with the recipe of the release"),
-    "classifier_fan_out": Variant(
-        "classifier by the fan-out rule", supernet={"classifier_start": "fan_out"}
-    ),
-    "depthwise_own_channel": Variant(
-        "depthwise kernels by the fan-out of one channel",
-        supernet={"depthwise_start": "own_channel"},
-    ),
-    "epsilon_1e-5": Variant("epsilon of normalization 1e-5", supernet={"norm_epsilon": 1e-5}),
-    "epsilon_1e-3": Variant("epsilon of normalization 1e-3", supernet={"norm_epsilon": 1e-3}),
-    "epsilon_3e-2": Variant("epsilon of normalization 3e-2", supernet={"norm_epsilon": 3e-2}),
-    "constant_passed": Variant(
-        "gradient of constant channels passed", supernet={"constant_channels": "passed"}
-    ),
-    "as_landed": Variant(
-        "all three as before",
-        supernet={
-            "classifier_start": "fan_out",
-            "norm_epsilon": 1e-5,
-            "constant_channels": "passed",
-        },
-    ),
-    "factors_over_range": Variant(
-        "grids of activations start over the whole range", supernet={"factor_start": "range"}
-    ),
-    "weight_steps_lsq": Variant(
-        "grids of weights start by LSQ's rule", supernet={"weight_start": "lsq"}
-    ),
-    "residual_gain_1": Variant("residual branches start in full", supernet={"residual_gain": 1.0}),
-    "residual_gain_0.25": Variant(
-        "residual branches start at a quarter", supernet={"residual_gain": 0.25}
-    ),
-    "starts_of_the_paper": Variant(
-        "all of these as in the release",
-        supernet={"factor_start": "range", "weight_start": "lsq", "residual_gain": 1.0},
-    ),
-    "fractional": Variant("fractional zero points", supernet={"zero_point": "fractional"}),
-    "symmetric": Variant("symmetric padding", supernet={"padding": "symmetric"}),
-    "min_max": Variant("ranges from extremes", supernet={"estimator": "min_max"}),
-    "sample_mean": Variant("ranges from sample means", supernet={"estimator": "sample_mean"}),
-    "lsq": Variant("learned activation grids (LSQ)", supernet={"activation_quantizer": "lsq"}),
-    "pact": Variant("learned activation grids (PACT)", supernet={"activation_quantizer": "pact"}),
-    "teacher": Variant(
-        "float largest subnet as the teacher, a seventh subnet per step",
-        training={"distillation": "in_place"},
-    ),
-    "teacher_in_place_of_one": Variant(
-        "float largest subnet as the teacher, in place of one random subnet",
-        training={"distillation": "in_place", "random_subnets": 3},
-    ),
-    "clip_10": Variant("clip norm 10", training={"clip_norm": 10.0}),
-    "no_smoothing": Variant("labels not smoothed", training={"label_smoothing": 0.0}),
-    "ema_0.98": Variant(
-        "exponential mean of weights", optimizer={"use_ema": True, "ema_momentum": 0.98}
-    ),
-}
 
 
 class Rate(keras.optimizers.schedules.LearningRateSchedule):
@@ -163,9 +89,15 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Images:
-    """Fashion-MNIST as the recipe wants it."""
+    """Fashion-MNIST as the recipe wants it.
 
-    def __init__(self):
+    Args:
+      pixels: Height and width.
+      batch: Images of a step.
+    """
+
+    def __init__(self, pixels: int, batch: int):
+        self.pixels, self._batch = pixels, batch
         self._train = self._read("train")
         self._test = self._read("t10k")
 
@@ -173,30 +105,31 @@ class Images:
         images = read_idx(DATA / f"{kind}-images-idx3-ubyte.gz")
         return images, read_idx(DATA / f"{kind}-labels-idx1-ubyte.gz").astype(np.int32)
 
-    def batch(self, seed: int, step: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def batch(self, seed: int, step: int, count: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Training images of a step, flipped or not as a whole."""
         images, labels = self._train
         rng = np.random.default_rng([seed, step])
-        chosen = rng.choice(len(images), BATCH, replace=False)
-        batch = _prepared(images[chosen])
+        chosen = rng.choice(len(images), count or self._batch, replace=False)
+        batch = self._prepared(images[chosen])
         return (batch[:, :, ::-1] if rng.random() < FLIP else batch), tf.constant(labels[chosen])
 
-    def calibration(self, seed: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    def calibration(self, seed: int, batches: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Batches of training images that no step has seen in this order."""
-        return (self.batch(seed, 1_000_000 + number) for number in range(CALIBRATION_BATCHES))
+        first = 1_000_000
+        return (self.batch(seed, first + n, CALIBRATION_BATCH) for n in range(batches))
 
     def test(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """The test images that count."""
         images, labels = self._test
         for start in range(0, TEST_IMAGES, 500):
             chosen = slice(start, min(start + 500, TEST_IMAGES))
-            yield _prepared(images[chosen]), tf.constant(labels[chosen])
+            yield self._prepared(images[chosen]), tf.constant(labels[chosen])
 
-
-def _prepared(images: np.ndarray) -> tf.Tensor:
-    """float32 [N, 64, 64, 3] from uint8 [N, 28, 28]."""
-    scaled = (images.astype(np.float32) / 255.0 - MEAN) / DEVIATION
-    return tf.repeat(tf.image.resize(scaled[..., None], [SIZE, SIZE]), CHANNELS, axis=-1)
+    def _prepared(self, images: np.ndarray) -> tf.Tensor:
+        """float32 [N, pixels, pixels, 3] from uint8 [N, 28, 28]."""
+        scaled = (images.astype(np.float32) / 255.0 - MEAN) / DEVIATION
+        resized = tf.image.resize(scaled[..., None], [self.pixels] * 2)
+        return tf.repeat(resized, CHANNELS, axis=-1)
 
 
 class Training:
@@ -206,16 +139,21 @@ class Training:
       variant: Name.
       seed: Of weights, images and subnets.
       folder: Where it is saved.
+      pixels: Of the images.
     """
 
-    def __init__(self, variant: str, seed: int, folder: pathlib.Path):
-        chosen = VARIANTS[variant]
+    def __init__(self, variant: str, seed: int, folder: pathlib.Path, pixels: int):
+        chosen = self._chosen = VARIANTS[variant]
         keras.utils.set_random_seed(seed)
-        self.space = SearchSpace.mobilenet_v3(0.25, resolutions=(SIZE,), num_classes=CLASSES)
+        self.space = SearchSpace.mobilenet_v3(0.25, resolutions=(pixels,), num_classes=CLASSES)
         self.net = QFASupernet(self.space, **chosen.supernet)
+        optimizer, options = keras.optimizers.SGD, dict(chosen.optimizer)
+        if chosen.changed is not None:
+            optimizer, total = GradientTerms, sum(STAGE_STEPS)
+            options["changed"] = chosen.changed(self.net, total)
         self.net.compile(
-            optimizer=keras.optimizers.SGD(Rate(), 0.9, nesterov=True, **chosen.optimizer),
-            training=QFATraining(
+            optimizer=optimizer(Rate(), 0.9, nesterov=True, **options),
+            training=TrainingIdea(
                 stages=(TrainingStage(WITH_FLOAT, STAGE_STEPS[0]), TrainingStage(MIXED)),
                 **{
                     "random_subnets": 4,
@@ -281,19 +219,20 @@ class Training:
 
     def measure(self, images: Images) -> dict[str, float]:
         """Accuracies in percent."""
-        found = {}
+        found, count = {}, self._chosen.calibration_batches
+        floor = self._chosen.training.get("least_depthwise_bits", 0)
         for name, architecture in rich.progress.track(
-            probes(self.space, self._seed).items(), "measuring"
+            probes(self.space, self._seed, floor).items(), "measuring"
         ):
-            batches = images.calibration(self._seed)
-            calibration = self.net.calibrate(batches, architecture, batches=CALIBRATION_BATCHES)
+            batches = images.calibration(self._seed, count)
+            calibration = self.net.calibrate(batches, architecture, batches=count)
             result = self.net.evaluate_architecture(architecture, images.test(), calibration)
             found[name] = 100.0 * result["accuracy"]
         return found
 
 
-def probes(space: SearchSpace, seed: int) -> dict[str, Architecture]:
-    """The 16 architectures by name."""
+def probes(space: SearchSpace, seed: int, least_depthwise_bits: int = 0) -> dict[str, Architecture]:
+    """The 16 architectures by name; skipped sites have no bits to raise."""
     columns = [gene.column for gene in space.genes if gene.role == "kernel_size"]
     found = {}
     for bits in MIXED:
@@ -302,7 +241,15 @@ def probes(space: SearchSpace, seed: int) -> dict[str, Architecture]:
             genome[columns] = np.where(genome[columns] == 0, 0, 5)  # 0 is a skipped block
             found[f"{name}_{bits}"] = space.decode(genome)
     rng = np.random.default_rng([seed, 1])
-    return found | {f"random_{index}": space.sample(rng) for index in range(RANDOM)}
+    found |= {f"random_{index}": space.sample(rng) for index in range(RANDOM)}
+    if least_depthwise_bits:
+        raised = depthwise_bits(space)
+        for name, architecture in found.items():
+            genome = space.encode(architecture)
+            chosen = raised & (genome > 0)
+            genome[chosen] = np.maximum(genome[chosen], least_depthwise_bits)
+            found[name] = space.decode(genome)
+    return found
 
 
 def summary(found: Mapping[str, float]) -> dict[str, float]:
@@ -326,7 +273,7 @@ def print_table() -> None:
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     official = [{"variant": "official release", "seed": s, **row} for s, row in OFFICIAL.items()]
-    names = ("variant", "seed", *OFFICIAL[0])
+    names = ("variant", "pixels", "seed", *OFFICIAL[0])
     table = rich.table.Table(*names)
     for row in (*official, *rows):
         table.add_row(*(str(row.get(name, "")) for name in names))
@@ -345,12 +292,19 @@ def main() -> None:
         choices=("native", "tensorflow"),
         help="of the training step: compiled on this machine, or TensorFlow's operators",
     )
+    parser.add_argument(
+        "--pixels",
+        type=int,
+        default=64,
+        choices=BATCHES,
+        help="as the release was measured, with batches of 64; or less, with batches of 32",
+    )
     parser.add_argument("--list", action="store_true", help="show the variants and end")
     parser.add_argument("--table", action="store_true", help="show all rows and end")
     args = parser.parse_args()
     if args.list:
         for name, variant in VARIANTS.items():
-            print(f"{name:24} {variant.what}")
+            print(f"{name:28} {variant.what}")
         return
     if args.table:
         print_table()
@@ -358,14 +312,17 @@ def main() -> None:
     skip_graph_rewriting()  # as the programs do
     if args.kernels == "native":
         use_native_kernels()
-    images = Images()
-    folder = pathlib.Path(args.workdir) / f"{args.variant}-{args.seed}"
+    images = Images(args.pixels, BATCHES[args.pixels])
+    trained_as = VARIANTS[args.variant].trained_as or args.variant
+    size = "" if args.pixels == 64 else f"-{args.pixels}px"
+    folder = pathlib.Path(args.workdir) / f"{trained_as}-{args.seed}{size}"
     folder.mkdir(parents=True, exist_ok=True)
-    training = Training(args.variant, args.seed, folder)
+    training = Training(args.variant, args.seed, folder, args.pixels)
     outcome = training.run(images)
     norms = training.progress["norms"]
     row = {
         "variant": args.variant,
+        "pixels": args.pixels,
         "seed": args.seed,
         "kernels": args.kernels,
         "outcome": outcome or "trained",

@@ -55,7 +55,8 @@ def test_variants_are_options():
     """Every variant names options that exist, with values that are allowed."""
     import dataclasses
 
-    from qfa_tf import QFATraining
+    from training_ideas import TrainingIdea
+
     from qfa_tf.supernet.options import SupernetOptions
 
     assert equal_steps.VARIANTS["base"] == dataclasses.replace(
@@ -63,4 +64,5 @@ def test_variants_are_options():
     )
     for variant in equal_steps.VARIANTS.values():
         SupernetOptions(**variant.supernet)
-        QFATraining(**{"distillation": "none", **variant.training})
+        TrainingIdea(**{"distillation": "none", **variant.training})
+        assert (variant.trained_as or "base") in equal_steps.VARIANTS

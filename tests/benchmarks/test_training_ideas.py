@@ -1,0 +1,104 @@
+"""The ideas that `equal_steps.py` tries, on a network of a few steps."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
+
+import training_ideas as ideas
+
+from qfa_tf import QFASupernet, SearchSpace, TrainingStage
+from quantize_configs.keras_backend import keras
+
+STAGES = (TrainingStage((2, 3, 4)),)
+
+
+@pytest.fixture(scope="module")
+def net():
+    keras.utils.set_random_seed(0)
+    return QFASupernet(SearchSpace.from_preset("digits_tiny"))
+
+
+def changed(net, change, step=0.0, total=4):
+    """(by the `ref` of its variable, the gradients of ones that `change` makes)."""
+    variables = net.trainable_variables
+    ones = [tf.ones(variable.shape) for variable in variables]
+    found = change(net, total)(ones, variables, tf.constant(step))
+    return {variable.ref(): one.numpy() for variable, one in zip(variables, found, strict=True)}
+
+
+def test_grids_learn_slower_by_bits(net):
+    found = changed(net, ideas.slower_grids({2: 0.25, 3: 0.5}))
+    precision = net.precision
+    for name, site in precision.sites.items():
+        if site.weight is None:
+            continue
+        factors = [{2: 0.25, 3: 0.5}.get(bits, 1.0) for bits in site.weight.bit_widths.choices]
+        steps = found[precision.step.ref()][precision.steps_of(name)]
+        np.testing.assert_array_equal(steps, factors * len(site.kernel_sizes))
+    others = {variable.ref() for variable in net.trainable_variables}
+    others -= {precision.step.ref()}
+    others -= {getattr(precision, role).ref() for role in precision.activation_roles}
+    assert all((found[other] == 1.0).all() for other in others)
+
+
+def test_codes_attract_by_the_gradient_of_the_distance(net):
+    """2 (w - code) inside the grid, at the end of the training by the whole weight."""
+    found = changed(net, ideas.penalty(ideas.distance_from_codes, 0.5), step=4.0)
+    site = next(iter(net.space.network.sites)).name
+    layer = net.site_layer(site)
+    size = net.precision.weight_step(site, min(layer.weight_quantizer.bit_widths.choices))
+    low, high = layer.weight_quantizer.limits(min(layer.weight_quantizer.bit_widths.choices))
+    kernel = layer.kernel.numpy()
+    inside = (kernel > low * size) & (kernel < high * size)
+    expected = 1.0 + 0.5 * 2.0 * inside * (kernel - np.rint(kernel / size) * size)
+    np.testing.assert_allclose(found[layer.kernel.ref()], expected, rtol=1e-5, atol=1e-6)
+    at_first = changed(net, ideas.penalty(ideas.distance_from_codes, 0.5), step=0.0)
+    assert (at_first[layer.kernel.ref()] == 1.0).all()
+
+
+def test_flat_weights_are_at_rest():
+    """A kernel whose kurtosis is that of a uniform distribution pays nothing, others do."""
+    uniform = tf.constant(np.linspace(-1, 1, 20001), tf.float32)
+    normal = tf.constant(np.random.default_rng(0).normal(size=20000), tf.float32)
+    assert float(ideas.far_from_uniform(uniform, 1.0, (-2, 1))) == pytest.approx(0, abs=1e-4)
+    assert float(ideas.far_from_uniform(normal, 1.0, (-2, 1))) == pytest.approx(1.44, abs=0.3)
+
+
+def test_few_bits_rest_at_depthwise_sites(net):
+    recipe = ideas.TrainingIdea(STAGES, distillation="none", least_depthwise_bits=3)
+    genomes = recipe.bind(net).genomes(tf.constant(0, tf.int64)).numpy()
+    depthwise = ideas.depthwise_bits(net.space)
+    assert genomes[:, depthwise].min() >= 3
+    assert (genomes[:, ~depthwise] == 2).any()
+
+
+@pytest.mark.parametrize(("step", "rests"), [(4, False), (6, True), (9, False)])
+def test_sites_rest_for_a_while(net, step, rests):
+    without = ideas.TrainingIdea(STAGES, distillation="none").bind(net)
+    recipe = ideas.TrainingIdea(STAGES, distillation="none", rested=0.5, steps=10)
+    step = tf.constant(step, tf.int64)
+    before, after = (one.genomes(step).numpy() for one in (without, recipe.bind(net)))
+    assert (before != after).any() == rests
+    assert set(after[before != after]) <= {3}
+
+
+def test_bits_weigh(net):
+    """The gradient of a subnet of 2 bits counts two thirds, and less by its exponent."""
+    images = tf.constant(np.random.default_rng(0).random((4, 8, 8, 1)), tf.float32)
+    labels = tf.constant([0, 1, 2, 3])
+    genome = net.space.encode(net.space.smallest(bits=2))
+    logits = tf.zeros([4, net.heads.size])
+    found = []
+    for exponent in (0.0, 1.0):
+        recipe = ideas.TrainingIdea(STAGES, distillation="none", by_bits=exponent)
+        bound = recipe.bind(net)
+        _, _, gradients = bound._subnet_gradients(
+            images, labels, tf.constant(genome, tf.int32), logits, tf.zeros([]), None
+        )
+        found.append(gradients[0].numpy())
+    np.testing.assert_allclose(found[1], found[0] * 2 / 3, rtol=1e-4, atol=1e-7)
