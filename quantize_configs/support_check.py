@@ -1,7 +1,7 @@
 """What of a float model cannot be quantized, or is computed in float, before any work."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from quantize_configs.added_names import refuse_taken_names
 from quantize_configs.editable_graph import EditableGraph
@@ -38,6 +38,9 @@ class SupportReport:
       refused: Layers that will not go through.
       in_float: (layer, function) of layers that are computed in float between two grids, exactly as
         in Keras; empty when something is refused.
+      outside_xnnpack: Layers that the built-in kernels run, because XNNPACK has no operator.
+      partitions: Parts of the network that XNNPACK runs, with those layers between them; 0 when
+        something is refused. A file can have more, where ranges leave what its kernels take.
       unshared: Calls of a layer that is called before, which get a copy of its weights; training
         after `quantize` trains each by itself.
     """
@@ -47,6 +50,8 @@ class SupportReport:
     refused: tuple[Refusal, ...]
     in_float: tuple[tuple[str, str], ...]
     unshared: tuple[str, ...] = ()
+    outside_xnnpack: tuple[str, ...] = ()
+    partitions: int = 0
 
     @property
     def supported(self) -> bool:
@@ -64,6 +69,11 @@ class SupportReport:
         for layer, function in self.in_float:
             by_function.setdefault(function, []).append(layer)
         lines += [f"in float  {name}: {_shown(names)}" for name, names in by_function.items()]
+        if self.outside_xnnpack:
+            lines.append(
+                f"built-in  {_shown(self.outside_xnnpack)}: XNNPACK has no operator, "
+                f"{self.partitions} partitions"
+            )
         if self.unshared:
             lines.append(f"unshared  {_shown(self.unshared)}: a copy of the weights for each call")
         return "\n".join(lines)
@@ -102,7 +112,7 @@ def check_support(model: keras.Model) -> SupportReport:
             kind_of(node.layer)
         except UnsupportedLayerError as error:
             refuse(name, error)
-    in_float = []
+    in_float, outside, partitions = [], set(), 0
     if not refused:
         calls = ModelGraph(graph.rebuilt(), refuse)
         refuse_taken_names(calls, refuse)
@@ -111,10 +121,42 @@ def check_support(model: keras.Model) -> SupportReport:
             for call in calls.calls
             if call.role is Role.POINTWISE
         ]
+        outside = {call.name for call in calls.calls if call.kind.leaves_xnnpack(call.layer)}
+        partitions = _partitions(calls, outside)
     refused += size_refusals(model)
     return SupportReport(
-        model.name, len(graph.nodes), tuple(refused), tuple(in_float), tuple(graph.unshared)
+        model.name,
+        len(graph.nodes),
+        tuple(refused),
+        tuple(in_float),
+        tuple(graph.unshared),
+        tuple(call.name for call in calls.calls if call.name in outside) if outside else (),
+        partitions,
     )
+
+
+def _partitions(graph: ModelGraph, outside: Collection[str]) -> int:
+    """Number of parts without the layers of `outside`, as TensorFlow Lite cuts a graph.
+
+    A part grows by everything that needs nothing but what has been computed; then it is the turn of
+    the others.
+    """
+    # What each part reads and makes; the outputs come into float at the end.
+    left = [(call.name, call.inputs) for call in graph.calls if call.role is not Role.INPUT]
+    left += [(f"{name}.float", (name,)) for name in graph.outputs]
+    done = {call.name for call in graph.calls if call.role is Role.INPUT}
+    parts = 0
+    while left:
+        first = next(name for name, inputs in left if done.issuperset(inputs))
+        is_outside, rest = first in outside, []
+        for name, inputs in left:  # in topological order
+            if (name in outside) == is_outside and done.issuperset(inputs):
+                done.add(name)
+            else:
+                rest.append((name, inputs))
+        left = rest
+        parts += not is_outside
+    return parts
 
 
 def size_refusals(model: keras.Model) -> list[Refusal]:

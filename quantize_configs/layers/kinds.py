@@ -50,6 +50,8 @@ class LayerKind:
       shares_grid: Whether several inputs come onto the grid of the output, code for code.
       fuses_activation: Whether a relu that directly follows is fused into them.
       function: Name of the function they compute, where `role` is POINTWISE or ACTIVATION.
+      outside_xnnpack: Whether XNNPACK has no operator for such a layer, so that the built-in
+        kernels run it; None where it has one for all of them.
       check: Raises UnsupportedLayerError where a call of such a layer cannot be deployed.
     """
 
@@ -60,7 +62,12 @@ class LayerKind:
     shares_grid: bool = False
     fuses_activation: bool = False
     function: Callable[[keras.layers.Layer], str] | None = None
+    outside_xnnpack: Callable[[keras.layers.Layer], bool] | None = None
     check: "Callable[[CallGraph, LayerCall], None] | None" = None
+
+    def leaves_xnnpack(self, layer: keras.layers.Layer) -> bool:
+        """Whether the built-in kernels run `layer`."""
+        return self.outside_xnnpack is not None and self.outside_xnnpack(layer)
 
     def role_of(self, layer: keras.layers.Layer) -> Role:
         """What `layer` does to grids."""

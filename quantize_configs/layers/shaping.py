@@ -52,7 +52,10 @@ LAYERS = {
     layers.InputLayer: LayerKind(Role.INPUT),
     layers.ZeroPadding2D: LayerKind(Role.PASSING),
     layers.UpSampling2D: LayerKind(
-        _role_of_enlarging, function=lambda layer: "bilinear", check=_check_enlarging
+        _role_of_enlarging,
+        function=lambda layer: "bilinear",
+        outside_xnnpack=lambda layer: layer.interpolation == "nearest",
+        check=_check_enlarging,
     ),
     layers.Flatten: LayerKind(Role.PASSING),
     layers.Reshape: LayerKind(Role.PASSING),

@@ -12,6 +12,7 @@ from quantize_configs import (
     HardSigmoid,
     HardSwish,
     calibrate,
+    check_support,
     prepare_for_deployment,
     quantize,
 )
@@ -87,12 +88,18 @@ CASES = {
     "Add": lambda x: layers.Add()([x, conv(x)]),
     "Multiply": lambda x: layers.Multiply()([x, conv(x)]),
     "Concatenate": lambda x: layers.Concatenate()([x, conv(x), layers.MaxPooling2D(1)(x)]),
+    "Concatenate of many": lambda x: layers.Concatenate()(
+        [layers.ReLU(float(most))(x) for most in range(1, 13)]
+    ),
     "AveragePooling2D": lambda x: layers.AveragePooling2D((3, 2))(x),
     "GlobalAveragePooling2D": lambda x: layers.GlobalAveragePooling2D()(x),
     "GlobalMaxPooling2D": lambda x: layers.GlobalMaxPooling2D(keepdims=True)(x),
     "GlobalMaxPooling2D flat": lambda x: layers.GlobalMaxPooling2D()(x),
     "UpSampling2D": lambda x: layers.UpSampling2D((2, 3))(x),
     "UpSampling2D bilinear": lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x),
+    "UpSampling2D beside": lambda x: layers.Add()(
+        [conv(layers.UpSampling2D(2)(x)), conv(layers.UpSampling2D(2)(conv(x)))]
+    ),
     "MaxPooling2D that skips pixels": lambda x: layers.MaxPooling2D(1, 2)(x),
     "MaxPooling2D": lambda x: layers.MaxPooling2D(2)(x),
     "ZeroPadding2D": lambda x: layers.ZeroPadding2D(((1, 2), (0, 1)))(x),
@@ -186,7 +193,7 @@ CASES = {
 }  # fmt: skip
 """Networks behind a convolution, by what they are examples of."""
 
-PARTITIONS = {"UpSampling2D": 2, "GlobalAveragePooling1D": 2}
+PARTITIONS = {"UpSampling2D": 2, "GlobalAveragePooling1D": 2, "UpSampling2D beside": 2}
 """Of XNNPACK, where they are not one."""
 
 
@@ -206,10 +213,13 @@ def converted(model, policy):
 @pytest.mark.parametrize("bits", [(4, 5), pytest.param((8, 8), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CASES)
 def test_exact_in_one_partition(name, bits):
-    model, content = converted(network(CASES[name]), BitPolicy(bits))
+    original = network(CASES[name])
+    model, content = converted(original, BitPolicy(bits))
     report = tflite_tools.verify(content, model, IMAGES, integer_images=3)
     assert report.mismatches == 0, str(report)
-    assert report.integers.kernel_sets[0].partitions == PARTITIONS.get(name, 1), str(report)
+    partitions = report.integers.kernel_sets[0].partitions
+    assert partitions == PARTITIONS.get(name, 1), str(report)
+    assert partitions == check_support(original).partitions
 
 
 def test_every_layer_has_an_example():

@@ -46,6 +46,20 @@ def test_several_results_are_listed():
     assert any("makes several tensors" in item.reason for item in report.refused)
 
 
+def test_partitions_are_said():
+    """Two enlargements side by side leave XNNPACK together, one behind the other does so again."""
+    images = keras.Input((8, 8, 4))
+    x = layers.Conv2D(4, 3, padding="same")(images)
+    x = layers.Add()([layers.UpSampling2D(2, name="left")(x), layers.UpSampling2D(2)(x)])
+    x = layers.UpSampling2D(2)(layers.Conv2D(4, 3)(x))
+    report = check_support(keras.Model(images, layers.Conv2D(4, 3)(x)))
+    assert report.partitions == 3
+    assert len(report.outside_xnnpack) == 3
+    assert "built-in  left, " in str(report)
+    assert "XNNPACK has no operator, 3 partitions" in str(report)
+    assert check_support(model_of(layers.Conv2D(4, 3))).partitions == 1
+
+
 def test_copies_of_shared_weights_are_said():
     images = keras.Input((8, 8, 4))
     shared = layers.Conv2D(4, 3, padding="same", name="shared")

@@ -12,6 +12,8 @@ from tflite_tools.operators.shaping import Concatenation
 
 layers = keras.layers
 OPERATORS = {layers.Add: Add, layers.Multiply: Mul}
+MOST_JOINED = 5
+"""Tensors that XNNPACK concatenates at once; more would leave its partition."""
 IN_FLOAT = {layers.Maximum: Maximum, layers.Minimum: Minimum}
 
 
@@ -59,6 +61,13 @@ def lower_concatenation(lowering: Lowering, call: LayerCall) -> None:
     target = mover.destination(call.name, lowering.shape(call), grid)
     sources = [mover.unshifted(part) for part in parts]
     operator = Concatenation(call.layer.axis % rank)
+    while len(sources) > MOST_JOINED:  # as few as needed: they are copied twice
+        joined = sources[: min(MOST_JOINED, len(sources) - MOST_JOINED + 1)]
+        shapes = [lowering.graph.tensor(one).shape for one in joined]
+        shape = operator.output_shape(shapes, shapes[0])
+        together = mover.destination(f"{joined[0]}.{call.name}_joined", shape, grid)
+        lowering.graph.add_operation(together, operator, joined, [together])
+        sources = [together, *sources[len(joined) :]]
     lowering.graph.add_operation(call.name, operator, sources, [target])
     nonnegative = all(part.nonnegative for part in parts)
     is_clamped = all(part.is_clamped for part in parts)
