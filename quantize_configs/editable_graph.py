@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.composite_layers import as_model
 from quantize_configs.keras_backend import keras
 from quantize_configs.layers.kinds import LayerKind, Refuse, UnsupportedLayerError, raise_refusal
 
@@ -77,8 +78,9 @@ def copied(layer: keras.layers.Layer, input_shape, **changes) -> keras.layers.La
 class EditableGraph:
     """The calls of a model by name, in topological order.
 
-    A model inside the model is taken apart. A layer that is called several times becomes several
-    layers with the same weights, because each call has grids of its own.
+    A model inside the model is taken apart, and so is a layer that is built of others. A layer that
+    is called several times becomes several layers with the same weights, because each call has
+    grids of its own.
 
     Args:
       model: Functional or sequential model.
@@ -199,14 +201,24 @@ class EditableGraph:
                     names[id(node)] = [arguments[inputs.index(layer)]]
                     continue
                 sources = [] if node.is_input else [name_of(t) for t in node.keras_inputs]
-                if isinstance(layer, keras.Model):
+                inner = None if node.is_input else self._inner_model(node)
+                if inner is not None:
                     self.changed = True
-                    names[id(node)] = self._add_model(layer, sources, f"{prefix}{layer.name}.")
+                    names[id(node)] = self._add_model(inner, sources, f"{prefix}{layer.name}.")
                     continue
                 name = self._free_name(layer.name, prefix)
                 self.nodes[name] = self._node(node, name, sources, name_of)
                 names[id(node)] = [name] * len(tf.nest.flatten(node.outputs))
         return [name_of(tensor) for tensor in model.outputs]
+
+    def _inner_model(self, node) -> keras.Model | None:
+        """The model that a node calls, or that its layer is built of."""
+        layer = node.layer
+        if type(layer) in self._kinds:
+            return None
+        if isinstance(layer, keras.Model) and layer._is_graph_network:
+            return layer
+        return as_model(layer, node)
 
     def _free_name(self, name: str, prefix: str) -> str:
         if name not in self.nodes:

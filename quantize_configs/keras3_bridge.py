@@ -5,12 +5,14 @@ TFMOT is built on `tf_keras`, and so is everything here. A functional or sequent
 its configuration, gets its weights, and must give the same outputs on random inputs.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from quantize_configs.errors import InvalidInputError, InvalidTypeError, UnsupportedError
+from quantize_configs.keras3_composites import keras3_model, sublayers
 from quantize_configs.keras3_counterparts import layer_and_function, operator
 from quantize_configs.keras_backend import keras
 from quantize_configs.layers.kinds import UnsupportedLayerError
@@ -70,8 +72,9 @@ def to_keras3(model: keras.Model, original: Any) -> Any:
             f"{type(original).__module__}.{type(original).__qualname__}."
         )
     copy = keras3.models.clone_model(original)
-    sources = _layers_by_path(model)
-    for path, layer in _layers_by_path(copy).items():
+    sources = _by_path(model.layers)
+    paths, copies = _by_path(original.layers), _by_path(copy.layers)
+    for path, layer in zip(paths, copies.values(), strict=True):  # copies may have other names
         if not layer.weights or type(layer).__name__ == "Normalization":
             continue
         source = sources.get(path)
@@ -87,12 +90,13 @@ def to_keras3(model: keras.Model, original: Any) -> Any:
     return copy
 
 
-def _layers_by_path(model: Any, before: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Layers by the names of the models around them and their own."""
+def _by_path(layers: Sequence[Any], before: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Layers by the names of the models and layers around them and their own."""
     found: dict[tuple[str, ...], Any] = {}
-    for layer in model.layers:
+    for layer in layers:
         path = (*before, layer.name)
-        found |= _layers_by_path(layer, path) if hasattr(layer, "layers") else {path: layer}
+        inner = getattr(layer, "layers", None) or sublayers(layer)
+        found |= _by_path(inner, path) if inner else {path: layer}
     return found
 
 
@@ -133,7 +137,7 @@ def _converted(model: Any) -> keras.Model:
             arguments, options = tf.nest.map_structure(
                 value, (tuple(node.arguments.args), dict(node.arguments.kwargs))
             )
-            outputs = _called(op, made, arguments, options)
+            outputs = _called(op, node, made, arguments, options)
             outputs = tf.nest.flatten(outputs)
             for old, new in zip(node.output_tensors, outputs, strict=True):
                 tensors[id(old)] = new
@@ -147,18 +151,18 @@ def _converted(model: Any) -> keras.Model:
     return converted
 
 
-def _called(op: Any, made: dict[int, tuple[Any, Any]], arguments, options) -> Any:
+def _called(op: Any, node: Any, made: dict[int, tuple[Any, Any]], arguments, options) -> Any:
     """What the counterpart of a layer, model or operator makes of tensors."""
-    if hasattr(op, "layers"):
-        if id(op) not in made:
-            made[id(op)] = (_converted(op), None)
-        (argument,) = arguments
-        return made[id(op)][0](argument)
     if not hasattr(op, "get_weights"):
         return operator(op)(*arguments, **options)
     if id(op) not in made:
-        made[id(op)] = layer_and_function(op)
+        inner = op if hasattr(op, "layers") else keras3_model(op, node)
+        made[id(op)] = layer_and_function(op) if inner is None else (_converted(inner), None)
     layer, function = made[id(op)]
+    if isinstance(layer, keras.Model):
+        given = tf.nest.flatten((arguments, options))
+        tensors = [part for part in given if hasattr(part, "_keras_history")]
+        return layer(tensors if len(tensors) > 1 else tensors[0])
     # Masks and the like are worked out anew; tensors are what a layer reads.
     result = layer(*arguments)
     return result if function is None else function(result)

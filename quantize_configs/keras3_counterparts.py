@@ -61,6 +61,14 @@ OPERATORS: dict[str, Callable[[Any], Operator]] = {
     "Minimum": lambda op: tf.minimum,
     "Multiply": lambda op: tf.multiply,
     "Negative": lambda op: tf.negative,
+    "Pad": lambda op: (
+        lambda x, constant_values=None: tf.pad(
+            x,
+            op.pad_width if len(op.pad_width) > 1 else op.pad_width * len(x.shape),
+            op.mode,
+            constant_values=constant_values or 0,
+        )
+    ),
     "Relu": lambda op: tf.nn.relu,
     "Relu6": lambda op: tf.nn.relu6,
     "Reshape": lambda op: lambda x: layers.Reshape(tuple(op.newshape[1:]))(x),
@@ -101,7 +109,10 @@ def layer_and_function(layer: Any) -> tuple[keras.layers.Layer, keras.layers.Lay
       UnsupportedLayerError: It has none.
     """
     kind = _class(layer)
-    config = dict(layer.get_config())
+    try:
+        config = dict(layer.get_config())
+    except NotImplementedError:  # of a class of somebody's own: without options then
+        config = {"name": layer.name}
     if config.get("data_format") == "channels_first":
         raise UnsupportedLayerError(
             f"The Keras 3 layer {layer.name!r} has data_format='channels_first'; integer kernels "

@@ -55,5 +55,6 @@ def require_functional(model: Any, role: str = "model") -> None:
     elif not model._is_graph_network:
         raise InvalidTypeError(
             f"The {role} {model.name!r} is a subclassed Model, whose layers cannot be listed. "
-            "Build it with the functional API or as a Sequential."
+            "Build it with the functional API or as a Sequential, or, if its call does nothing but "
+            "call layers and operators: keras.Model(inputs, model.call(inputs))."
         )

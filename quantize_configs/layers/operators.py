@@ -20,6 +20,8 @@ NAMES = {
     "concat": "concatenate",
     "nn.depth_to_space": "depth_to_space",
     "reshape": "reshape",
+    "compat.v1.pad": "pad",
+    "pad": "pad",
     "math.reduce_mean": "mean",
     "math.reduce_max": "largest",
     "nn.relu": "relu",

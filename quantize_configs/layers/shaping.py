@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from quantize_configs.depth_to_space import DepthToSpace
-from quantize_configs.editable_graph import EditableGraph, Shape, new
+from quantize_configs.editable_graph import EditableGraph, Node, Shape, new
 from quantize_configs.keras_backend import keras
 from quantize_configs.layers.kinds import (
     CallGraph,
@@ -13,7 +13,7 @@ from quantize_configs.layers.kinds import (
     Role,
     UnsupportedLayerError,
 )
-from quantize_configs.layers.operators import name_of, operand
+from quantize_configs.layers.operators import constant, name_of, operand
 from quantize_configs.slicing import Slice
 
 layers = keras.layers
@@ -33,6 +33,7 @@ def _role_of_enlarging(layer: keras.layers.Layer) -> Role:
 
 WITHOUT_EFFECT = (
     layers.Dropout,
+    layers.Identity,
     layers.SpatialDropout1D,
     layers.SpatialDropout2D,
     layers.GaussianDropout,
@@ -77,7 +78,7 @@ def depth_of_blocks(graph: EditableGraph, name: str) -> None:
 
 
 def name_operators(graph: EditableGraph, name: str) -> None:
-    """`tf.reshape` becomes a layer where it keeps the images apart; `tf.nn.depth_to_space` does."""
+    """Operators that are layers, too: `tf.reshape` and `tf.pad` that keep the images apart."""
     node = graph.nodes[name]
     if len(node.inputs) != 1 or None in node.shape[1:]:
         return
@@ -86,9 +87,23 @@ def name_operators(graph: EditableGraph, name: str) -> None:
         layer = layers.Reshape(node.shape[1:], name=name)
     elif operator == "depth_to_space" and len(node.shape) == 4:
         layer = DepthToSpace(operand(node, 1, "block_size"), name=name)
+    elif operator == "pad" and (borders := _borders(node)) is not None:
+        layer = layers.ZeroPadding2D(borders, name=name)
     else:
         return
     graph.replace(name, **{name: new(layer, *node.inputs, shape=node.shape)})
+
+
+def _borders(node: Node) -> tuple[tuple[int, int], ...] | None:
+    """((top, bottom), (left, right)) of a `tf.pad` with zeros around images, else None."""
+    sizes = constant(operand(node, 1, "paddings"))
+    mode = operand(node, 2, "mode") or "CONSTANT"
+    filling = node.options.get("constant_values", 0)
+    is_zero = str(mode).upper() == "CONSTANT" and constant(filling) == 0
+    if sizes is None or sizes.shape != (4, 2) or not is_zero or sizes[[0, 3]].any():
+        return None
+    top, left = ((int(before), int(after)) for before, after in sizes[1:3])
+    return top, left
 
 
 def name_parts(graph: EditableGraph, name: str) -> None:

@@ -59,6 +59,7 @@ def twice(layer, x):
 def idle():
     """Layers that do nothing at inference."""
     return [
+        layers.Identity(),
         layers.SpatialDropout2D(0.1),
         layers.GaussianDropout(0.1),
         layers.GaussianNoise(0.1),
