@@ -74,11 +74,31 @@ def normalization(activation: str):
     return passes
 
 
+def depthwise(size: int, stride: int = 1):
+    """Depthwise convolution; its gradient is that of the input and of the kernel."""
+
+    def passes(x, upstream):
+        native = operators.native_operators()
+        arithmetic = NativeArithmetic(native) if native else FastArithmetic()
+        kernel = tf.fill([size, size, x.shape[-1], 1], 0.1)
+
+        def function(x, kernel):
+            return arithmetic.convolve_depthwise(x, kernel, stride, "SAME", (size,))
+
+        return _differentiated(function, (x, kernel), upstream[:, ::stride, ::stride])
+
+    return passes
+
+
 WORK = {
     "range": ranges,
     "quantizer": quantizer,
     "normalization and relu": normalization("relu"),
     "normalization and hard_swish": normalization("hard_swish"),
+    "depthwise 3 x 3": depthwise(3),
+    "depthwise 3 x 3, stride 2": depthwise(3, 2),
+    "depthwise 5 x 5": depthwise(5),
+    "depthwise 7 x 7": depthwise(7),
 }
 
 

@@ -1,4 +1,4 @@
-"""Normalization, activation functions and means of a supernet, in one of two arithmetics.
+"""What a supernet computes beside matrix products, in one of two arithmetics.
 
 `FastArithmetic` takes the fewest passes over a tensor. `ReleaseArithmetic` does the float32
 operations of the official QFA release in its order, for supernets with fractional zero points,
@@ -6,11 +6,12 @@ which reproduce the paper to the letter: quantization makes a network chaotic, s
 agree as a whole or not at all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
 from qfa_tf.layers.activations import ACTIVATIONS
+from qfa_tf.layers.depthwise import depthwise_convolution
 from quantize_configs.fractional_quantization import divide_by_constant
 from quantize_configs.native.operators import (
     FUSED_ACTIVATIONS,
@@ -85,6 +86,12 @@ class FastArithmetic:
         y, _, _ = self.normalize_batch(x, gamma, beta, epsilon, False, stop_constant)
         return self.activations[activation](y)
 
+    def convolve_depthwise(
+        self, x, kernel, stride: int, padding: str, kernel_sizes: Sequence[int]
+    ) -> tf.Tensor:
+        """See `depthwise_convolution`; in training alone."""
+        return depthwise_convolution(x, kernel, stride, padding, kernel_sizes)
+
     def normalize(self, x, mean, variance, gamma, beta, epsilon: float):
         """Batch normalization with given statistics, float32 [C]."""
         mean, variance, gamma, beta = (
@@ -99,7 +106,7 @@ class FastArithmetic:
 
 
 class NativeArithmetic(FastArithmetic):
-    """The same, with normalization and activation in one kernel where there is one."""
+    """The same, with native kernels where there are some."""
 
     def __init__(self, native: NativeOperators):
         self._native = native
@@ -112,6 +119,12 @@ class NativeArithmetic(FastArithmetic):
             )
         epsilon = max(epsilon, SMALLEST_EPSILON)
         return self._native.normalize(x, gamma, beta, epsilon, activation, stop_constant)
+
+    def convolve_depthwise(self, x, kernel, stride, padding, kernel_sizes):
+        """See `FastArithmetic.convolve_depthwise`."""
+        if x.dtype != tf.float32:
+            return super().convolve_depthwise(x, kernel, stride, padding, kernel_sizes)
+        return self._native.convolve_depthwise(x, kernel, stride, padding)
 
 
 class ReleaseArithmetic(FastArithmetic):

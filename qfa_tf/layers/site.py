@@ -291,7 +291,7 @@ class ElasticSite(keras.layers.Layer):
         """
         recorded: dict[str, tf.Tensor] = {}
         x, low, high = self._quantized_input(x, choice.activation, mode, stored)
-        x = self._convolve(x, self._quantized_kernel(choice), choice)
+        x = self._convolve(x, self._quantized_kernel(choice), choice, mode)
         if self.normalization and mode is Mode.TRAIN:
             gamma, beta = self._active_gains(choice)
             return self.arithmetic.normalize_and_activate(
@@ -371,7 +371,7 @@ class ElasticSite(keras.layers.Layer):
         ]
         return tf.concat(active, axis)
 
-    def _convolve(self, x, kernel, choice):
+    def _convolve(self, x, kernel, choice, mode):
         kernel = tf.cast(kernel, x.dtype)
         padding = "VALID" if self.padding == "valid" else "SAME"
         if self.kind in ("pointwise", "dense"):
@@ -388,7 +388,9 @@ class ElasticSite(keras.layers.Layer):
         if self.dilation > 1:
             return self._convolve_dilated(x, kernel, padding)
         if self.kind == "depthwise":
-            return depthwise_convolution(x, kernel, self.stride, padding, self.kernel_sizes)
+            trains = mode is Mode.TRAIN
+            convolve = self.arithmetic.convolve_depthwise if trains else depthwise_convolution
+            return convolve(x, kernel, self.stride, padding, self.kernel_sizes)
         return tf.nn.conv2d(x, kernel, strides, padding)
 
     def _convolve_dilated(self, x, kernel, padding: str):

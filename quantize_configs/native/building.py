@@ -11,7 +11,8 @@ import tempfile
 
 from quantize_configs.errors import UnavailableError
 
-SOURCE = pathlib.Path(__file__).with_name("kernels.cc")
+SOURCES = tuple(sorted(pathlib.Path(__file__).parent.glob("*.cc")))
+HEADERS = tuple(sorted(pathlib.Path(__file__).parent.glob("*.h")))
 FLAGS = (
     "-std=c++17",
     "-O3",
@@ -78,7 +79,8 @@ def _planned() -> tuple[str, list[str], pathlib.Path]:
         )
     flags = [*FLAGS, *tf.sysconfig.get_compile_flags(), *tf.sysconfig.get_link_flags()]
     flags = list(dict.fromkeys(flag for flag in flags if not flag.startswith("--std")))
-    parts = (SOURCE.read_text(), compiler, *flags, tf.__version__, _processor())
+    texts = [path.read_text() for path in (*SOURCES, *HEADERS)]
+    parts = (*texts, compiler, *flags, tf.__version__, _processor())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     return compiler, flags, _cache() / f"kernels_{digest}.so"
 
@@ -95,7 +97,7 @@ def _compile(compiler: str, flags: list[str], library: pathlib.Path) -> None:
         ) from error
     try:
         # The libraries of TensorFlow are named in its own flags, which must follow the source.
-        command = [compiler, str(SOURCE), *flags, "-o", temporary]
+        command = [compiler, *map(str, SOURCES), *flags, "-o", temporary]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT)
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "error" in line]

@@ -10,74 +10,15 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <thread>
 #include <vector>
 
-#include "tensorflow/c/kernels.h"
-#include "tensorflow/c/ops.h"
-#include "tensorflow/c/tf_status.h"
-#include "tensorflow/c/tf_tensor.h"
+#include "kernel.h"
 
+namespace qfa {
 namespace {
 
 constexpr int64_t kBlock = 1 << 12;       // elements of a block of a sum
-constexpr int64_t kShare = 1 << 17;       // elements that are worth a thread
 constexpr float kConstant = 1e-8f;        // variance of a channel that is constant
-
-// Runs work(begin, end) over [0, count) on several threads.
-template <typename Work>
-void Parallel(int64_t count, int64_t cost, int64_t threads, const Work& work) {
-  const int64_t useful = std::max<int64_t>(1, count * cost / kShare);
-  const int64_t parts = std::max<int64_t>(1, std::min({threads, useful, count}));
-  std::vector<std::thread> others;
-  for (int64_t part = 1; part < parts; ++part) {
-    others.emplace_back([&, part] { work(count * part / parts, count * (part + 1) / parts); });
-  }
-  work(0, count / parts);
-  for (auto& other : others) other.join();
-}
-
-// The tensors of one call; frees what it read.
-class Call {
- public:
-  explicit Call(TF_OpKernelContext* context) : context_(context), status_(TF_NewStatus()) {}
-  ~Call() {
-    for (TF_Tensor* tensor : held_) TF_DeleteTensor(tensor);
-    if (TF_GetCode(status_) != TF_OK) TF_OpKernelContext_Failure(context_, status_);
-    TF_DeleteStatus(status_);
-  }
-  TF_Tensor* Input(int index) {
-    TF_Tensor* tensor = nullptr;
-    TF_GetInput(context_, index, &tensor, status_);
-    if (tensor != nullptr) held_.push_back(tensor);
-    return tensor;
-  }
-  const float* Floats(int index) { return static_cast<const float*>(TF_TensorData(Input(index))); }
-  float Float(int index) { return *Floats(index); }
-  bool Bool(int index) { return *static_cast<const bool*>(TF_TensorData(Input(index))); }
-  float* Output(int index, const std::vector<int64_t>& shape) {
-    int64_t count = 1;
-    for (int64_t size : shape) count *= size;
-    TF_Tensor* tensor = TF_AllocateOutput(context_, index, TF_FLOAT, shape.data(),
-                                          static_cast<int>(shape.size()), count * sizeof(float),
-                                          status_);
-    if (tensor == nullptr) return nullptr;
-    held_.push_back(tensor);
-    return static_cast<float*>(TF_TensorData(tensor));
-  }
-  float* Like(int index, const TF_Tensor* tensor) {
-    std::vector<int64_t> shape;
-    for (int axis = 0; axis < TF_NumDims(tensor); ++axis) shape.push_back(TF_Dim(tensor, axis));
-    return Output(index, shape);
-  }
-  bool ok() const { return TF_GetCode(status_) == TF_OK; }
-  void Refuse(const char* message) { TF_SetStatus(status_, TF_INVALID_ARGUMENT, message); }
-
- private:
-  TF_OpKernelContext* context_;
-  TF_Status* status_;
-  std::vector<TF_Tensor*> held_;
-};
 
 struct Settings {
   int64_t threads = 1;
@@ -89,28 +30,17 @@ struct Settings {
 
 template <bool kGrid, bool kNorm>
 void* Create(TF_OpKernelConstruction* construction) {
+  Attributes attributes(construction);
   auto* settings = new Settings;
-  TF_Status* status = TF_NewStatus();
-  TF_OpKernelConstruction_GetAttrInt64(construction, "threads", &settings->threads, status);
-  TF_Bool flag = 0;
-  if (kGrid) {
-    TF_OpKernelConstruction_GetAttrBool(construction, "pass_at_bounds", &flag, status);
-    settings->pass_at_bounds = flag;
-  }
+  settings->threads = attributes.Int("threads");
+  if (kGrid) settings->pass_at_bounds = attributes.Flag("pass_at_bounds");
   if (kNorm) {
-    TF_OpKernelConstruction_GetAttrFloat(construction, "epsilon", &settings->epsilon, status);
-    int64_t activation = 0;
-    TF_OpKernelConstruction_GetAttrInt64(construction, "activation", &activation, status);
-    settings->activation = static_cast<int32_t>(activation);
-    TF_OpKernelConstruction_GetAttrBool(construction, "stop_constant", &flag, status);
-    settings->stop_constant = flag;
+    settings->epsilon = attributes.Float("epsilon");
+    settings->activation = static_cast<int32_t>(attributes.Int("activation"));
+    settings->stop_constant = attributes.Flag("stop_constant");
   }
-  if (TF_GetCode(status) != TF_OK) TF_OpKernelConstruction_Failure(construction, status);
-  TF_DeleteStatus(status);
   return settings;
 }
-
-void Delete(void* kernel) { delete static_cast<Settings*>(kernel); }
 
 // Rows and channels of a tensor, channels last.
 struct Shape {
@@ -444,67 +374,32 @@ void NormalizeGradient(void* kernel, TF_OpKernelContext* context) {
 
 // ---------------------------------------------------------------- registration
 
-// The first output has the shape of one of the inputs; Python declares those of the others.
-template <int kSource>
-void FirstLikeInput(TF_ShapeInferenceContext* context, TF_Status* status) {
-  TF_ShapeHandle* shape = TF_NewShapeHandle();
-  TF_ShapeInferenceContextSetUnknownShape(context, status);
-  TF_ShapeInferenceContextGetInput(context, kSource, shape, status);
-  TF_ShapeInferenceContextSetOutput(context, 0, shape, status);
-  TF_DeleteShapeHandle(shape);
-}
-
-void Unknown(TF_ShapeInferenceContext* context, TF_Status* status) {
-  TF_ShapeInferenceContextSetUnknownShape(context, status);
-}
-
-struct Declaration {
-  const char* name;
-  std::vector<const char*> inputs, outputs, attributes;
-  void (*infer)(TF_ShapeInferenceContext*, TF_Status*);
-  void* (*create)(TF_OpKernelConstruction*);
-  void (*compute)(void*, TF_OpKernelContext*);
-};
-
-void Register(const Declaration& declaration) {
-  TF_Status* status = TF_NewStatus();
-  TF_OpDefinitionBuilder* builder = TF_NewOpDefinitionBuilder(declaration.name);
-  for (const char* one : declaration.inputs) TF_OpDefinitionBuilderAddInput(builder, one);
-  for (const char* one : declaration.outputs) TF_OpDefinitionBuilderAddOutput(builder, one);
-  TF_OpDefinitionBuilderAddAttr(builder, "threads: int = 1");
-  for (const char* one : declaration.attributes) TF_OpDefinitionBuilderAddAttr(builder, one);
-  TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, declaration.infer);
-  TF_RegisterOpDefinition(builder, status);
-  TF_KernelBuilder* kernel = TF_NewKernelBuilder(declaration.name, "CPU", declaration.create,
-                                                 declaration.compute, Delete);
-  TF_RegisterKernelBuilder(declaration.name, kernel, status);
-  TF_DeleteStatus(status);
-}
-
 const bool registered = [] {
   const char* const pass = "pass_at_bounds: bool = true";
   const std::vector<const char*> norm = {"epsilon: float", "activation: int = 0",
                                          "stop_constant: bool = true"};
   Register({"QfaExtremes", {"x: float"}, {"low: float", "high: float"}, {}, Unknown,
-            Create<false, false>, Extremes});
+            Create<false, false>, Extremes, Delete<Settings>});
   Register({"QfaFakeQuantize",
             {"x: float", "scale: float", "zero_point: float", "qmin: float", "qmax: float",
              "enabled: bool"},
-            {"x_hat: float"}, {}, FirstLikeInput<0>, Create<false, false>, Quantize});
+            {"x_hat: float"}, {}, FirstLikeInput<0>, Create<false, false>, Quantize,
+            Delete<Settings>});
   Register({"QfaFakeQuantizeGradient",
             {"upstream: float", "x: float", "scale: float", "zero_point: float", "qmin: float",
              "qmax: float", "enabled: bool"},
             {"to_x: float", "to_scale: float", "to_zero_point: float"}, {pass},
-            FirstLikeInput<1>, Create<true, false>, QuantizeGradient});
+            FirstLikeInput<1>, Create<true, false>, QuantizeGradient, Delete<Settings>});
   Register({"QfaNormalize", {"x: float", "gamma: float", "beta: float"},
             {"y: float", "mean: float", "variance: float"}, norm, FirstLikeInput<0>,
-            Create<false, true>, Normalize});
+            Create<false, true>, Normalize, Delete<Settings>});
   Register({"QfaNormalizeGradient",
             {"upstream: float", "x: float", "gamma: float", "beta: float", "mean: float",
              "variance: float"},
             {"to_x: float", "to_gamma: float", "to_beta: float"}, norm, FirstLikeInput<1>,
-            Create<false, true>, NormalizeGradient});
+            Create<false, true>, NormalizeGradient, Delete<Settings>});
   return true;
 }();
 
 }  // namespace
+}  // namespace qfa

@@ -1,9 +1,9 @@
-"""The operators of `kernels.cc`, once a program has asked for them.
+"""The operators of the C++ files of this folder, once a program has asked for them.
 
 TensorFlow knows operators per process, so the choice is one of the process, too: nothing is built
 or loaded unless `use_native_kernels` is called. Without it every formula runs on TensorFlow's own
 operators, which are the reference: codes, quantized values and gradients of inputs are equal to
-the last bit, sums and normalization to float32 rounding.
+the last bit; sums, normalization and convolutions to float32 rounding.
 """
 
 import functools
@@ -116,6 +116,35 @@ class NativeOperators:
             return y, gradient
 
         return normalized(x, gamma, beta)
+
+    def convolve_depthwise(self, x, kernel, stride: int, padding: str) -> tf.Tensor:
+        """`tf.nn.depthwise_conv2d` of float32 tensors; both gradients come from one operator.
+
+        Args:
+          x: float32 [N, H, W, C].
+          kernel: float32 [rows, columns, C, 1].
+          stride: In both directions.
+          padding: "SAME" or "VALID".
+        """
+        settings = {"stride": stride, "same": padding == "SAME", "threads": self._threads}
+
+        @tf.custom_gradient
+        def convolved(x, kernel):
+            # Made in this very graph, as in `fake_quantize`.
+            x, kernel = tf.identity(x), tf.identity(kernel)
+
+            def gradient(upstream):
+                to_x, to_kernel = self._library.qfa_depthwise_gradient(
+                    upstream=upstream, x=x, kernel=kernel, **settings
+                )
+                to_kernel.set_shape(kernel.shape)
+                return to_x, to_kernel
+
+            y = self._library.qfa_depthwise(x=x, kernel=kernel, **settings)
+            y.set_shape([x.shape[0], None, None, x.shape[-1]])
+            return y, gradient
+
+        return convolved(x, kernel)
 
 
 def use_native_kernels() -> None:

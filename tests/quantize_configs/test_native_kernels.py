@@ -122,6 +122,28 @@ def test_normalization_is_that_of_tensorflow(native, activation, stop_constant):
     assert stop_constant != found[1].numpy()[..., 2].any()
 
 
+def convolved(arithmetic, x, kernel, stride, padding):
+    with tf.GradientTape() as tape:
+        tape.watch((x, kernel))
+        y = arithmetic.convolve_depthwise(x, kernel, stride, padding, (kernel.shape[0],))
+    return y, *tape.gradient(y, (x, kernel), output_gradients=tensor(y.shape, 1))
+
+
+@needs_compiler
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2), (7, 2), (9, 3)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("shape", [(3, 9, 12, 13), (2, 40, 11, 16)])
+def test_depthwise_convolution_is_that_of_tensorflow(native, size, stride, padding, shape):
+    x, kernel = tensor(shape), tensor((size, size, shape[-1], 1), 2)
+    arithmetic = arithmetic_of("integer")
+    assert isinstance(arithmetic, NativeArithmetic)
+    found = convolved(arithmetic, x, kernel, stride, padding)
+    expected = convolved(FastArithmetic(), x, kernel, stride, padding)
+    for here, there in zip(found, expected, strict=True):
+        largest = np.abs(there).max()
+        np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-5 * largest)
+
+
 @needs_compiler
 def test_results_do_not_depend_on_the_threads(native):
     alone = operators.NativeOperators(native._library, 1)
@@ -135,6 +157,7 @@ def test_results_do_not_depend_on_the_threads(native):
         tf.constant(True),
     )
     gamma = beta = tf.ones([33])
+    kernel = tensor((5, 5, 33, 1), 2)
 
     def results(kernels):
         y = kernels.normalize(x, gamma, beta, 1e-2, "hard_swish", True)
@@ -144,6 +167,7 @@ def test_results_do_not_depend_on_the_threads(native):
         return [
             y,
             *tape.gradient(y, (x, gamma, beta), output_gradients=upstream),
+            *convolved(NativeArithmetic(kernels), x, kernel, 1, "SAME"),
             *kernels.extremes(x),
             kernels.fake_quantize(x, *grid),
             *kernels.fake_quantize_gradient(upstream, x, *grid, True),
