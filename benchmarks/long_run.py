@@ -55,7 +55,7 @@ from quantize_configs import float_counterpart
 from quantize_configs.files import write_bytes
 
 SIZES = ("smallest", "largest")
-SEARCHED, RANDOM, EPOCHS, SEED = 4, 20, 2, 0
+SEARCHED, RANDOM, EPOCHS, SEED = 4, 8, 2, 0
 """Members of the front, random subnets, epochs of a fine-tuning, seed of the random subnets."""
 SUPERNET, ALONE, FINETUNED, TFLITE = "supernet", "alone", "finetuned", "tflite"
 
