@@ -165,7 +165,7 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
           tf.errors.InvalidArgumentError: Outside training, when no range was calibrated.
         """
         if training:
-            low, high = self.batch_range(inputs)
+            low, high = self.batch_range(inputs, range_estimation.TRAINING_VALUES)
         else:
             low, high = tf.cond(
                 weights["accumulating"],
@@ -174,11 +174,13 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
             )
         return self.quantize(inputs, low, high, weights, bits, bank)
 
-    def batch_range(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def batch_range(
+        self, inputs: tf.Tensor, sampled: int = range_estimation.SAMPLED_VALUES
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Range of one batch, float32 scalars (see `estimate_range`)."""
         exact = not self.has_integer_zero_point
         levels = 2 ** self.bit_widths.choices[-1] - 1
-        return range_estimation.estimate_range(inputs, self.estimator, exact, levels)
+        return range_estimation.estimate_range(inputs, self.estimator, exact, levels, sampled)
 
     def quantize(self, inputs, low, high, weights, bits=None, bank=0) -> tf.Tensor:
         """Quantizes `inputs` on the grid of the range [low, high].

@@ -16,12 +16,17 @@ _SMALLEST_NORMAL = 2.0**-126
 MIDDLE = 0.25
 """How far the zero point of a nearly symmetric range may lie below the middle, in codes."""
 
-SAMPLED_VALUES = 1 << 15
+SAMPLED_VALUES, TRAINING_VALUES = 1 << 15, 1 << 12
+"""Values that "least_error" looks at, where a range is stored and in each step of a training."""
 SHARES_OF_RANGE = np.linspace(1.0, 0.2, 33)
 
 
 def estimate_range(
-    x: tf.Tensor, estimator: str, ordered: bool = False, levels: int = 255
+    x: tf.Tensor,
+    estimator: str,
+    ordered: bool = False,
+    levels: int = 255,
+    sampled: int = SAMPLED_VALUES,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Range of a batch, one pair per tensor; carries no gradient.
 
@@ -35,6 +40,7 @@ def estimate_range(
         the least squared error, see `least_error_range`).
       ordered: Whether to add in the order of `ordered_means`.
       levels: Steps of the grid, qmax - qmin, for "least_error".
+      sampled: See `least_error_range`.
 
     Returns:
       (low, high), float32 scalars with low <= 0 <= high.
@@ -49,7 +55,7 @@ def estimate_range(
     }[check_estimator(estimator)]
     low, high = _extremes(x, axes)
     if estimator == "least_error":
-        return least_error_range(x, tf.minimum(low, 0.0), tf.maximum(high, 0.0), levels)
+        return least_error_range(x, tf.minimum(low, 0.0), tf.maximum(high, 0.0), levels, sampled)
     if ordered and estimator != "min_max":
         low, high = tf.unstack(ordered_means(tf.stack([low, high], 1)))
     else:
@@ -67,7 +73,7 @@ def _extremes(x: tf.Tensor, axes: list[int] | None) -> tuple[tf.Tensor, tf.Tenso
 
 
 def least_error_range(
-    x: tf.Tensor, low: tf.Tensor, high: tf.Tensor, levels: int
+    x: tf.Tensor, low: tf.Tensor, high: tf.Tensor, levels: int, sampled: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The share of [low, high] whose grid has the least squared error on a sample of `x`.
 
@@ -78,12 +84,13 @@ def least_error_range(
       low: Its smallest value, at most 0.
       high: Its largest value, at least 0.
       levels: Steps of the grid.
+      sampled: About how many values are looked at.
 
     Returns:
       (low, high), float32 scalars.
     """
     values = tf.reshape(x, [-1])
-    values = values[:: tf.maximum(tf.size(values) // SAMPLED_VALUES, 1)]
+    values = values[:: tf.maximum(tf.size(values) // sampled, 1)]
     shares = tf.constant(SHARES_OF_RANGE, tf.float32)[:, None]
     step = tf.maximum((high - low) * shares / levels, SMALLEST_STEP)
     zero_point = tf.round(-low * shares / step)
