@@ -81,6 +81,8 @@ MODELS = {
     "keras_hub EfficientNet": hub(
         "EfficientNet",
         shape_name="input_shape",
+        stackwise_width_coefficients=[1.0, 1.0],
+        stackwise_depth_coefficients=[1.0, 1.0],
         stackwise_kernel_sizes=[3, 5],
         stackwise_num_repeats=[1, 2],
         stackwise_input_filters=[8, 8],
@@ -152,7 +154,7 @@ def measured(name: str) -> dict[str, object]:
     """The row of one model."""
     keras3.utils.set_random_seed(0)
     model = MODELS[name]()
-    images = np.random.default_rng(0).uniform(0, 255, (IMAGES, *model.input_shape[1:]))
+    images = np.random.default_rng(0).uniform(0, 255, (IMAGES, *model.inputs[0].shape[1:]))
     images = images.astype(np.float32)
     start = time.perf_counter()
     rebuilt = as_tf_keras(model)  # compares the outputs
