@@ -28,8 +28,21 @@ from photographs import crops
 from pretrained import as_inputs, four_bits, run
 
 import tflite_tools
-from quantize_configs import BitPolicy, calibrate, distill, prepare_for_deployment, quantize
-from quantize_configs.distillation import LARGEST_NORM, LEARNING_RATE, MOMENTUM, noise_share
+from quantize_configs import (
+    BitPolicy,
+    calibrate,
+    distill,
+    prepare_for_deployment,
+    quantize,
+    use_native_kernels,
+)
+from quantize_configs.distillation import (
+    LARGEST_NORM,
+    LEARNING_RATE,
+    MOMENTUM,
+    noise_share,
+    output_loss,
+)
 from quantize_configs.keras_backend import keras
 
 NAME = "distillation"
@@ -65,12 +78,13 @@ def of_tfmot(model: keras.Model, images: np.ndarray, epochs: int) -> Trained:
     quantized = tfmot.quantization.keras.quantize_model(model)
     steps = epochs * -(-len(images) // BATCH_SIZE)
     wanted = model.predict(images, batch_size=BATCH_SIZE, verbose=0)
-    quantized.compile(keras.optimizers.SGD(0.0), noise_share)
+    loss = output_loss(model.outputs[0])
+    quantized.compile(keras.optimizers.SGD(0.0), loss)
     quantized.fit(images, wanted, BATCH_SIZE, verbose=0)
     before = _converted_by_tflite(quantized)
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
     optimizer = keras.optimizers.SGD(rate, momentum=MOMENTUM, global_clipnorm=LARGEST_NORM)
-    quantized.compile(optimizer, noise_share)
+    quantized.compile(optimizer, loss)
     quantized.fit(images, wanted, BATCH_SIZE, epochs, verbose=0)
     return before, _converted_by_tflite(quantized)
 
@@ -91,6 +105,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--steps", type=int, default=300, help="rounded up to whole epochs")
     options = parser.parse_args()
+    use_native_kernels()
     model = efficientnet_lite.pretrained(PIXELS)
     images, others = (as_inputs(crops(PIXELS, CROPS, seed=seed)) for seed in (0, 1))
     expected = model.predict(others, batch_size=BATCH_SIZE, verbose=0)

@@ -5,6 +5,7 @@ will be deployed: no range of a batch, no moving average. Weights, their steps, 
 learned parts of activation grids follow the gradient through the roundings (straight-through).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,12 @@ def distill(
 ) -> list[float]:
     """Trains a calibrated quantized model to give the outputs of a teacher.
 
-    The loss is the squared difference of the outputs as a share of the teacher's square, averaged
-    over the outputs; -10 log10 of it is the signal-to-quantization-noise ratio in dB. Layers that
-    are frozen stay so. The model is not prepared for deployment afterwards.
+    The loss of an output is its squared difference as a share of the teacher's square (-10 log10
+    of it is the signal-to-quantization-noise ratio in dB), and for rows of several numbers without
+    a softmax also the divergence of their softmax from that of the teacher (Hinton et al.,
+    arXiv:1503.02531, temperature 1): squares alone are content with outputs that are too small and
+    answer otherwise. It is 0 where the outputs are equal, in both parts; several outputs are
+    averaged. Layers that are frozen stay so. The model is not prepared for deployment afterwards.
 
     Args:
       model: Result of `quantize` with ranges (see `calibrate`); modified in place.
@@ -126,6 +130,7 @@ def _step_function(model, teacher, optimizer):
     """One step on a batch: takes images by input, gives the loss; no step that is not finite."""
     weights = model.trainable_weights
     optimizer.build(weights)
+    kinds = [output_loss(tensor) for tensor in teacher.outputs]
 
     @tf.function(reduce_retracing=True, autograph=False)
     def step(batch):
@@ -133,8 +138,8 @@ def _step_function(model, teacher, optimizer):
         wanted = tf.nest.flatten(teacher(images, training=False))
         with tf.GradientTape() as tape:
             found = tf.nest.flatten(model(images, training=False))
-            loss = tf.add_n([noise_share(a, b) for a, b in zip(wanted, found, strict=True)])
-            loss /= float(len(wanted))
+            losses = [of(a, b) for of, a, b in zip(kinds, wanted, found, strict=True)]
+            loss = tf.add_n(losses) / float(len(losses))
         gradients = tape.gradient(loss, weights)
         pairs = [(g, w) for g, w in zip(gradients, weights, strict=True) if g is not None]
         finite = tf.math.is_finite(loss) & tf.math.is_finite(
@@ -149,6 +154,32 @@ def _step_function(model, teacher, optimizer):
 def _applied(optimizer, pairs) -> tf.Tensor:
     optimizer.apply_gradients(pairs)
     return tf.constant(True)
+
+
+def output_loss(output: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The loss of an output, a symbolic tensor of the teacher: of what is wanted and what is found.
+
+    See `distill`; without divergence where the values are no logits (maps, single numbers, what a
+    softmax or sigmoid made).
+    """
+    layer = output._keras_history.layer
+    activation = getattr(layer, "activation", None)
+    is_linear = activation in (None, keras.activations.linear)
+    is_softmax = isinstance(layer, keras.layers.Softmax)
+    if len(output.shape) == 2 and output.shape[-1] > 1 and is_linear and not is_softmax:
+        return lambda wanted, found: noise_share(wanted, found) + divergence(wanted, found)
+    return noise_share
+
+
+def divergence(wanted: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+    """Kullback-Leibler divergence of the softmax of rows, their mean, float32 scalar.
+
+    Args:
+      wanted: Logits of the teacher, [N, classes].
+      found: Those of the student.
+    """
+    expected, answered = tf.nn.log_softmax(wanted), tf.nn.log_softmax(found)
+    return tf.reduce_mean(tf.reduce_sum(tf.exp(expected) * (expected - answered), -1))
 
 
 def noise_share(wanted: tf.Tensor, found: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from quantize_configs import (
     BitPolicy,
@@ -10,6 +11,7 @@ from quantize_configs import (
     UncalibratedError,
     calibrate,
     distill,
+    distillation,
     prepare_for_deployment,
     quantize,
 )
@@ -89,3 +91,33 @@ def test_what_does_not_fit(teacher):
     other = keras.Sequential([keras.Input((6, 6, 2)), layers.Flatten(), layers.Dense(2)])
     with pytest.raises(InvalidInputError, match=r"those of the teacher \[\(2,\)\]"):
         distill(_quantized(teacher), other, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("end", "counts_answers"),
+    [
+        (layers.Dense(3), True),
+        (layers.Dense(3, activation="softmax"), False),
+        (layers.Softmax(), False),
+        (layers.Dense(3, activation="sigmoid"), False),
+        (layers.Dense(1), False),
+        (layers.Reshape((3, 1)), False),
+    ],
+)
+def test_the_loss_of_logits_counts_answers(end, counts_answers):
+    """Outputs that are half as large have a share of noise of 1/4, and softer answers."""
+    model = keras.Sequential([keras.Input((3,)), end])
+    loss = distillation.output_loss(model.outputs[0])
+    shape = (2, *model.output_shape[1:])
+    wanted = tf.constant(np.random.default_rng(0).uniform(-4, 4, shape), tf.float32)
+    assert float(loss(wanted, wanted)) == pytest.approx(0, abs=1e-6)
+    assert (float(loss(wanted, wanted / 2)) > 0.26) == counts_answers
+    assert float(distillation.noise_share(wanted, wanted / 2)) == pytest.approx(0.25)
+
+
+def test_the_divergence_is_that_of_softmax():
+    wanted, found = np.random.default_rng(0).uniform(-2, 2, (2, 4, 5))
+    p, q = (np.exp(one) / np.exp(one).sum(1, keepdims=True) for one in (wanted, found))
+    expected = np.mean(np.sum(p * np.log(p / q), 1))
+    found = distillation.divergence(tf.constant(wanted), tf.constant(found))
+    assert float(found) == pytest.approx(expected, rel=1e-6)
