@@ -19,6 +19,7 @@ import results_file
 import tensorflow as tf
 
 from qfa_tf.layers.arithmetic import FastArithmetic, NativeArithmetic
+from quantize_configs import BatchQuantizer
 from quantize_configs.fake_quantization import fake_quantize
 from quantize_configs.native import operators
 from tflite_tools.benchmarking.measurement import host_processor
@@ -74,6 +75,27 @@ def normalization(activation: str):
     return passes
 
 
+def quantized_normalization(activation: str):
+    """Batch normalization, an activation, and the quantizer of what reads the result."""
+
+    def passes(x, upstream):
+        native = operators.native_operators()
+        arithmetic = NativeArithmetic(native) if native else FastArithmetic()
+        quantizer = BatchQuantizer(4)
+        gamma, zero = tf.linspace(0.5, 2.0, x.shape[-1]), tf.zeros([])
+        limits = tf.constant(0.0), tf.constant(15.0)
+
+        def function(x, gamma, beta, factor):
+            y = arithmetic.defer_normalization(x, gamma, beta, 1e-2, True, activation)
+            choice = quantizer.Choice(factor, zero, *limits, None)
+            return quantizer.quantize_choice(y, choice, quantizer.batch_range(y))
+
+        sources = x, gamma, tf.zeros_like(gamma), tf.constant(1.3)
+        return _differentiated(function, sources, upstream)
+
+    return passes
+
+
 def depthwise(size: int, stride: int = 1):
     """Depthwise convolution; its gradient is that of the input and of the kernel."""
 
@@ -95,6 +117,8 @@ WORK = {
     "quantizer": quantizer,
     "normalization and relu": normalization("relu"),
     "normalization and hard_swish": normalization("hard_swish"),
+    "normalization, relu and quantizer": quantized_normalization("relu"),
+    "normalization, hard_swish and quantizer": quantized_normalization("hard_swish"),
     "depthwise 3 x 3": depthwise(3),
     "depthwise 3 x 3, stride 2": depthwise(3, 2),
     "depthwise 5 x 5": depthwise(5),

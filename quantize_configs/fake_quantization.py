@@ -9,6 +9,7 @@ bit-width. The arithmetic is float32 under any compute dtype.
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.native.deferred import DeferredNormalization
 from quantize_configs.native.operators import native_operators
 
 FLOAT_BITS = 32
@@ -62,7 +63,7 @@ def scale_gradient(x: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def fake_quantize(
-    x: tf.Tensor,
+    x: tf.Tensor | DeferredNormalization,
     scale: tf.Tensor,
     zero_point: tf.Tensor | None,
     qmin: tf.Tensor,
@@ -102,9 +103,13 @@ def fake_quantize(
     shifted, switchable = zero_point is not None, enabled is not None
     on_integers = scale.shape.rank == 0 and (integer_zero_point or not shifted)
     native = native_operators()
+    zero = tf.cast(zero_point, tf.float32) if shifted else tf.zeros([])
+    grid = scale, zero, qmin, qmax, enabled if switchable else tf.constant(True)
+    if isinstance(x, DeferredNormalization):
+        if on_integers and pass_at_bounds:
+            return x.fake_quantize(*grid)
+        x = x.value()
     if native is not None and on_integers:
-        zero = tf.cast(zero_point, tf.float32) if shifted else tf.zeros([])
-        grid = scale, zero, qmin, qmax, enabled if switchable else tf.constant(True)
         x_hat = _quantize_natively(native, tf.cast(x, tf.float32), *grid, pass_at_bounds)
         return tf.cast(x_hat, compute_dtype)
     quantize = _quantize_on_integers if on_integers else _quantize_on_any_grid
@@ -138,14 +143,7 @@ def fake_quantize(
 
         return result, gradient
 
-    x_hat = quantized(
-        tf.cast(x, tf.float32),
-        scale,
-        tf.cast(zero_point, tf.float32) if shifted else tf.zeros([]),
-        qmin,
-        qmax,
-        enabled if switchable else tf.constant(True),
-    )
+    x_hat = quantized(tf.cast(x, tf.float32), *grid)
     return tf.cast(x_hat, compute_dtype)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.native.deferred import DeferredNormalization
 from quantize_configs.native.operators import native_operators
 from quantize_configs.ordered_sums import ordered_means
 from quantize_configs.quantizer_options import ESTIMATORS
@@ -18,11 +19,15 @@ MIDDLE = 0.25
 
 SAMPLED_VALUES, TRAINING_VALUES = 1 << 15, 1 << 12
 """Values that "least_error" looks at, where a range is stored and in each step of a training."""
+
+BY_CHANNEL = ("channel_mean", "min_max")
+"""Estimators that the extremes of the channels are enough for."""
+
 SHARES_OF_RANGE = np.linspace(1.0, 0.2, 33)
 
 
 def estimate_range(
-    x: tf.Tensor,
+    x: tf.Tensor | DeferredNormalization,
     estimator: str,
     ordered: bool = False,
     levels: int = 255,
@@ -45,7 +50,6 @@ def estimate_range(
     Returns:
       (low, high), float32 scalars with low <= 0 <= high.
     """
-    x = tf.stop_gradient(tf.cast(x, tf.float32))
     rank = x.shape.rank
     axes = {
         "channel_mean": list(range(rank - 1)),
@@ -53,6 +57,10 @@ def estimate_range(
         "min_max": None,
         "least_error": None,
     }[check_estimator(estimator)]
+    if isinstance(x, DeferredNormalization) and estimator not in BY_CHANNEL:
+        x = x.value()
+    if not isinstance(x, DeferredNormalization):
+        x = tf.stop_gradient(tf.cast(x, tf.float32))
     low, high = _extremes(x, axes)
     if estimator == "least_error":
         return least_error_range(x, tf.minimum(low, 0.0), tf.maximum(high, 0.0), levels, sampled)
@@ -63,9 +71,14 @@ def estimate_range(
     return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
 
-def _extremes(x: tf.Tensor, axes: list[int] | None) -> tuple[tf.Tensor, tf.Tensor]:
+def _extremes(
+    x: tf.Tensor | DeferredNormalization, axes: list[int] | None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Smallest and largest values over some axes, over all of them where `axes` is None."""
     native, by_channel = native_operators(), axes == list(range(x.shape.rank - 1))
+    if isinstance(x, DeferredNormalization):
+        low, high = x.extremes()
+        return (low, high) if by_channel else (tf.reduce_min(low), tf.reduce_max(high))
     if native is None or not (by_channel or axes is None):
         return tf.reduce_min(x, axes), tf.reduce_max(x, axes)
     low, high = native.extremes(x)

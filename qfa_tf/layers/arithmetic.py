@@ -13,6 +13,7 @@ import tensorflow as tf
 from qfa_tf.layers.activations import ACTIVATIONS
 from qfa_tf.layers.depthwise import depthwise_convolution
 from quantize_configs.fractional_quantization import divide_by_constant
+from quantize_configs.native.deferred import DeferredNormalization
 from quantize_configs.native.operators import (
     FUSED_ACTIVATIONS,
     NativeOperators,
@@ -86,6 +87,12 @@ class FastArithmetic:
         y, _, _ = self.normalize_batch(x, gamma, beta, epsilon, False, stop_constant)
         return self.activations[activation](y)
 
+    def defer_normalization(
+        self, x, gamma, beta, epsilon: float, stop_constant: bool, activation: str
+    ) -> tf.Tensor | DeferredNormalization:
+        """`normalize_and_activate` for a reader that quantizes the result by its range."""
+        return self.normalize_and_activate(x, gamma, beta, epsilon, stop_constant, activation)
+
     def convolve_depthwise(
         self, x, kernel, stride: int, padding: str, kernel_sizes: Sequence[int]
     ) -> tf.Tensor:
@@ -119,6 +126,13 @@ class NativeArithmetic(FastArithmetic):
             )
         epsilon = max(epsilon, SMALLEST_EPSILON)
         return self._native.normalize(x, gamma, beta, epsilon, activation, stop_constant)
+
+    def defer_normalization(self, x, gamma, beta, epsilon, stop_constant, activation):
+        """See `FastArithmetic.defer_normalization`."""
+        if x.dtype != tf.float32 or activation not in FUSED_ACTIVATIONS:
+            return super().defer_normalization(x, gamma, beta, epsilon, stop_constant, activation)
+        epsilon = max(epsilon, SMALLEST_EPSILON)
+        return self._native.defer_normalization(x, gamma, beta, epsilon, activation, stop_constant)
 
     def convolve_depthwise(self, x, kernel, stride, padding, kernel_sizes):
         """See `FastArithmetic.convolve_depthwise`."""

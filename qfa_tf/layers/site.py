@@ -19,6 +19,7 @@ from quantize_configs.errors import StateError
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.lsq_quantizer import LSQQuantizer
+from quantize_configs.native.deferred import DeferredNormalization
 from quantize_configs.quantizer_registry import activation_quantizer as make_quantizer
 
 SMALLEST_GAMMA = 1e-3
@@ -276,14 +277,15 @@ class ElasticSite(keras.layers.Layer):
         ranges = [np.arange(start, start + n) for start, n in zip(starts, parts, strict=True)]
         return np.concatenate(ranges)
 
-    def call(self, x, choice: SiteChoice, mode: Mode, stored=None):
+    def call(self, x, choice: SiteChoice, mode: Mode, stored=None, defer: bool = False):
         """Runs the site for one choice.
 
         Args:
-          x: [N, H, W, C] with any C up to the largest input width.
+          x: [N, H, W, C] with any C up to the largest input width, or one that is not computed yet.
           choice: Bits, width and kernel.
           mode: Where statistics come from.
           stored: In FROZEN mode, a function that reads the entry `range`, `mean` or `variance`.
+          defer: In TRAIN mode, whether the output may be a `DeferredNormalization`.
 
         Returns:
           (output, recorded): the activation map, and in CALIBRATE mode a dict with the entries
@@ -294,9 +296,10 @@ class ElasticSite(keras.layers.Layer):
         x = self._convolve(x, self._quantized_kernel(choice), choice, mode)
         if self.normalization and mode is Mode.TRAIN:
             gamma, beta = self._active_gains(choice)
-            return self.arithmetic.normalize_and_activate(
-                x, gamma, beta, self.epsilon, self.stop_constant, self.activation
-            ), recorded
+            arithmetic = self.arithmetic
+            make = arithmetic.defer_normalization if defer else arithmetic.normalize_and_activate
+            options = self.epsilon, self.stop_constant, self.activation
+            return make(x, gamma, beta, *options), recorded
         if self.normalization:
             x, mean, variance = self._normalize(x, choice, mode, stored)
         elif self.use_bias:
@@ -312,10 +315,18 @@ class ElasticSite(keras.layers.Layer):
                 recorded |= {"mean": mean, "variance": variance}
         return x, recorded
 
+    @property
+    def quantizes_by_range(self) -> bool:
+        """Whether the grid of the input follows from its range."""
+        quantizer = self.activation_quantizer
+        return quantizer is not None and quantizer.needs_range
+
     def _quantized_input(self, x, precision, mode, stored):
         """(quantized input, low, high): ranges are those of the grid, or, to be recorded, of x."""
         low = high = tf.zeros([])
         quantizer = self.activation_quantizer if precision is not None else None
+        if quantizer is None and isinstance(x, DeferredNormalization):
+            x = x.value()
         if quantizer is not None and quantizer.needs_range:
             if mode.takes_statistics:
                 low, high = tf.unstack(stored("range"))

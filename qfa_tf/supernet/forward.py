@@ -95,17 +95,32 @@ class ForwardPass:
                 recorded |= self._recorded(node, values[node.name])
                 continue
             inputs = [values[name] for name in node.inputs]
-            values[node.name], entries = self._run_node(node, inputs)
+            values[node.name], entries = self._run_node(node, inputs, self._defers(node, nodes))
             recorded |= entries
         if not self._mode.records:
             return tf.zeros([0])
         return self._net.layout.pack(section, recorded)
 
-    def _run_node(self, node: Node, inputs: list[tf.Tensor]) -> tuple[tf.Tensor, Tensors]:
+    def _defers(self, node: Node, nodes: tuple[Node, ...]) -> bool:
+        """Whether the result of a node is computed by its only reader, as it quantizes it."""
+        readers = self._network.consumers(node.name)
+        if self._mode is not Mode.TRAIN or self._observer is not None or len(readers) != 1:
+            return False
+        ends = {*self._network.outputs}
+        if node.slot is not None:
+            ends.add(self._network.slot(node.slot).output)
+        (reader,) = readers
+        if node.name in ends or reader.name in self._network.outputs or reader not in nodes:
+            return False
+        return isinstance(reader, Convolution) and self._net.layer(reader.name).quantizes_by_range
+
+    def _run_node(
+        self, node: Node, inputs: list[tf.Tensor], defer: bool
+    ) -> tuple[tf.Tensor, Tensors]:
         """(result, recorded statistics by their names)."""
         is_recorded = self._mode.records
         if isinstance(node, Convolution):
-            return self._run_site(node, inputs[0])
+            return self._run_site(node, inputs[0], defer)
         if isinstance(node, SqueezeExcite):
             layer, choice = self._net.layer(node.name), self._choices[node.name]
             x, parts = observed(self._observer, layer, inputs[0], choice, record=is_recorded)
@@ -118,7 +133,7 @@ class ForwardPass:
         is_recorded = self._mode.records and node.name in self._net.layout.entries
         return {node.name: extremes(x)} if is_recorded else {}
 
-    def _run_site(self, node: Convolution, x: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
+    def _run_site(self, node: Convolution, x: tf.Tensor, defer: bool) -> tuple[tf.Tensor, Tensors]:
         net = self._net
         if node.name in self._network.outputs and net.dropout and self._dropout_seed is not None:
             x = tf.nn.experimental.stateless_dropout(x, net.dropout, self._dropout_seed)
@@ -127,5 +142,5 @@ class ForwardPass:
             return net.layout.read(self._statistics, f"{node.name}.{entry}")
 
         layer, choice = net.layer(node.name), self._choices[node.name]
-        x, recorded = observed(self._observer, layer, x, choice, self._mode, stored)
+        x, recorded = observed(self._observer, layer, x, choice, self._mode, stored, defer)
         return x, {f"{node.name}.{entry}": value for entry, value in recorded.items()}

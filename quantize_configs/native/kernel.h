@@ -1,6 +1,9 @@
 // What every kernel of this library is made of: threads, the tensors of a call, registration.
 //
-// Built against TensorFlow's C interface. Tensors are float32, channels last.
+// Built against TensorFlow's C interface, with -ffp-contract=off: what is rounded in TensorFlow's
+// own operators is rounded here. Activations are larger than caches, so that a pass costs what
+// reading and writing memory costs: kernels make as few as there can be. The files in Python beside
+// them say what every operator computes. Tensors are float32, channels last.
 
 #ifndef QUANTIZE_CONFIGS_NATIVE_KERNEL_H_
 #define QUANTIZE_CONFIGS_NATIVE_KERNEL_H_

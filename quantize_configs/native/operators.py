@@ -13,9 +13,10 @@ from typing import Any
 import tensorflow as tf
 
 from quantize_configs.native.building import build
+from quantize_configs.native.deferred import DeferredNormalization
 
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6", "hard_swish")
-"""In the order in which `kernels.cc` numbers them."""
+"""In the order in which `normalization.h` numbers them."""
 
 _loaded: list["NativeOperators"] = []
 
@@ -86,12 +87,7 @@ class NativeOperators:
           activation: One of `FUSED_ACTIVATIONS`.
           stop_constant: See above.
         """
-        settings = {
-            "epsilon": epsilon,
-            "activation": FUSED_ACTIVATIONS.index(activation),
-            "stop_constant": stop_constant,
-            "threads": self._threads,
-        }
+        settings = self._normalization_settings(epsilon, activation, stop_constant)
 
         @tf.custom_gradient
         def normalized(x, gamma, beta):
@@ -116,6 +112,24 @@ class NativeOperators:
             return y, gradient
 
         return normalized(x, gamma, beta)
+
+    def defer_normalization(
+        self, x, gamma, beta, epsilon: float, activation: str, stop_constant: bool
+    ) -> DeferredNormalization:
+        """`normalize` for a reader that quantizes the result."""
+        arguments = x, gamma, beta, epsilon, activation, stop_constant
+        settings = self._normalization_settings(epsilon, activation, stop_constant)
+        return DeferredNormalization(
+            self._library, x, gamma, beta, settings, lambda: self.normalize(*arguments)
+        )
+
+    def _normalization_settings(self, epsilon, activation, stop_constant) -> dict[str, Any]:
+        return {
+            "epsilon": epsilon,
+            "activation": FUSED_ACTIVATIONS.index(activation),
+            "stop_constant": stop_constant,
+            "threads": self._threads,
+        }
 
     def convolve_depthwise(self, x, kernel, stride: int, padding: str) -> tf.Tensor:
         """`tf.nn.depthwise_conv2d` of float32 tensors; both gradients come from one operator.

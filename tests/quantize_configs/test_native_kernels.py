@@ -122,6 +122,55 @@ def test_normalization_is_that_of_tensorflow(native, activation, stop_constant):
     assert stop_constant != found[1].numpy()[..., 2].any()
 
 
+def normalized_and_quantized(deferred, activation, estimator, enabled, x, stop_constant=True):
+    """(x_hat, gradients of x, gamma, beta, factor) by an arithmetic's own way or in one pass."""
+    arithmetic = arithmetic_of("integer")
+    quantizer = BatchQuantizer((2, 4, 32), estimator=estimator, factor_start="least_error")
+    gamma = tf.linspace(0.5, 2.0, x.shape[-1])
+    beta = tf.linspace(-1.0, 1.0, x.shape[-1])
+    make = arithmetic.defer_normalization if deferred else arithmetic.normalize_and_activate
+
+    @tf.function(autograph=False)
+    def passes(x, factor):
+        with tf.GradientTape() as tape:
+            tape.watch((x, gamma, beta, factor))
+
+            def quantized():
+                y = make(x, gamma, beta, 1e-2, stop_constant, activation)
+                choice = quantizer.Choice(
+                    factor, tf.zeros([]), tf.zeros([]), tf.constant(15.0), tf.constant(enabled)
+                )
+                return quantizer.quantize_choice(y, choice, quantizer.batch_range(y))
+
+            # In a branch, as in a supernet.
+            y = tf.cond(tf.size(x) > 0, quantized, lambda: x)
+        sources = x, gamma, beta, factor
+        return y, *tape.gradient(y, sources, output_gradients=tensor(x.shape, 1))
+
+    return [value.numpy() for value in passes(x, tf.constant(1.3))]
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", FUSED_ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("estimator", "enabled"),
+    [("channel_mean", True), ("channel_mean", False), ("min_max", True), ("sample_mean", True)],
+)
+def test_quantizing_what_is_normalized_is_the_same_in_one_pass(
+    native, activation, estimator, enabled
+):
+    x = tensor((4, 18, 9, 37)).numpy()
+    x[..., 5] = 0.25
+    x = tf.constant(x)
+    found = normalized_and_quantized(True, activation, estimator, enabled, x)
+    expected = normalized_and_quantized(False, activation, estimator, enabled, x)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert np.unique(found[0]).size <= 16 or not enabled
+    for here, there in zip(found[1:], expected[1:], strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-5 * np.abs(there).max())
+    assert not found[1][..., 5].any()
+
+
 def convolved(arithmetic, x, kernel, stride, padding):
     with tf.GradientTape() as tape:
         tape.watch((x, kernel))
@@ -159,6 +208,14 @@ def test_results_do_not_depend_on_the_threads(native):
     gamma = beta = tf.ones([33])
     kernel = tensor((5, 5, 33, 1), 2)
 
+    def deferred(kernels):
+        with tf.GradientTape() as tape:
+            tape.watch((x, gamma, beta))
+            later = kernels.defer_normalization(x, gamma, beta, 1e-2, "relu6", True)
+            y = later.fake_quantize(*grid)
+        gradients = tape.gradient(y, (x, gamma, beta), output_gradients=upstream)
+        return y, *later.extremes(), *gradients
+
     def results(kernels):
         y = kernels.normalize(x, gamma, beta, 1e-2, "hard_swish", True)
         with tf.GradientTape() as tape:
@@ -168,6 +225,7 @@ def test_results_do_not_depend_on_the_threads(native):
             y,
             *tape.gradient(y, (x, gamma, beta), output_gradients=upstream),
             *convolved(NativeArithmetic(kernels), x, kernel, 1, "SAME"),
+            *deferred(kernels),
             *kernels.extremes(x),
             kernels.fake_quantize(x, *grid),
             *kernels.fake_quantize_gradient(upstream, x, *grid, True),

@@ -1,0 +1,180 @@
+// Batch normalization with the statistics of the batch, and the activation that follows.
+
+#ifndef QUANTIZE_CONFIGS_NATIVE_NORMALIZATION_H_
+#define QUANTIZE_CONFIGS_NATIVE_NORMALIZATION_H_
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "grid.h"
+#include "kernel.h"
+#include "reduction.h"
+
+namespace qfa {
+
+constexpr float kConstant = 1e-8f;  // variance of a channel that is constant
+
+struct Normalization {
+  int64_t threads;
+  float epsilon;
+  int32_t activation;
+  bool stop_constant;
+};
+
+inline void* CreateNormalization(TF_OpKernelConstruction* construction) {
+  Attributes attributes(construction);
+  return new Normalization{attributes.Int("threads"), attributes.Float("epsilon"),
+                           static_cast<int32_t>(attributes.Int("activation")),
+                           attributes.Flag("stop_constant")};
+}
+
+inline std::vector<const char*> NormalizationAttributes() {
+  return {"epsilon: float", "activation: int = 0", "stop_constant: bool = true"};
+}
+
+enum Activation { kLinear, kRelu, kRelu6, kHardSwish };
+
+template <int kActivation>
+inline float Activated(float y) {
+  if (kActivation == kRelu) return y < 0.0f ? 0.0f : y;
+  if (kActivation == kRelu6) return Clipped(y, 0.0f, 6.0f);
+  if (kActivation == kHardSwish) return y * (Clipped(y + 3.0f, 0.0f, 6.0f) * (1.0f / 6.0f));
+  return y;
+}
+
+template <int kActivation>
+inline float Derivative(float y) {
+  if (kActivation == kRelu) return y > 0.0f ? 1.0f : 0.0f;
+  if (kActivation == kRelu6) return (y > 0.0f) & (y < 6.0f) ? 1.0f : 0.0f;
+  if (kActivation == kHardSwish) {
+    const float inner = y + 3.0f;
+    const bool inside = (inner > 0.0f) & (inner < 6.0f);
+    return (Clipped(inner, 0.0f, 6.0f) + (inside ? y : 0.0f)) * (1.0f / 6.0f);
+  }
+  return 1.0f;
+}
+
+template <int kActivation>
+void NormalizeRows(const float* x, float* y, const Shape& shape, const float* mean,
+                   const float* scale, const float* offset, int64_t threads) {
+  const int64_t channels = shape.channels;
+  Parallel(shape.rows, channels, threads, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      const float* from = x + row * channels;
+      float* to = y + row * channels;
+#pragma omp simd
+      for (int64_t c = 0; c < channels; ++c) {
+        to[c] = Activated<kActivation>((from[c] - mean[c]) * scale[c] + offset[c]);
+      }
+    }
+  });
+}
+
+// Mean and biased variance of the channels, and the extremes of x where kExtremes.
+template <bool kExtremes>
+ChannelReduction<2, kExtremes> Moments(const float* x, const Shape& shape, int64_t threads,
+                                       float* mean, float* variance) {
+  const int64_t channels = shape.channels;
+  // Around the first row, which keeps the variance of a constant channel at exactly 0.
+  ChannelReduction<2, kExtremes> found(
+      shape, threads, [&](int64_t row, float* sums, float* lows, float* highs) {
+        const float* values = x + row * channels;
+        float* squares = sums + channels;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) {
+          const float distance = values[c] - x[c];
+          sums[c] += distance;
+          squares[c] += distance * distance;
+          if (kExtremes) {
+            lows[c] = values[c] < lows[c] ? values[c] : lows[c];
+            highs[c] = values[c] > highs[c] ? values[c] : highs[c];
+          }
+        }
+      });
+  const double count = static_cast<double>(shape.rows);
+  for (int64_t c = 0; c < channels; ++c) {
+    const double distance = found.sums[c] / count;
+    const double spread = found.sums[channels + c] / count - distance * distance;
+    mean[c] = static_cast<float>(x[c] + distance);
+    variance[c] = static_cast<float>(spread < 0.0 ? 0.0 : spread);
+  }
+  return found;
+}
+
+inline std::vector<float> Scale(const float* gamma, const float* variance, const Shape& shape,
+                                float epsilon) {
+  std::vector<float> scale(shape.channels);
+  for (int64_t c = 0; c < shape.channels; ++c) {
+    scale[c] = gamma[c] / std::sqrt(variance[c] + epsilon);
+  }
+  return scale;
+}
+
+// Calls function<activation> with the activation of a kernel.
+#define WITH_ACTIVATION(function, activation)              \
+  ((activation) == kRelu        ? function<kRelu>          \
+   : (activation) == kRelu6     ? function<kRelu6>         \
+   : (activation) == kHardSwish ? function<kHardSwish>     \
+                                : function<kLinear>)
+
+// The gradient of what is normalized, `gain * (own - constant - centred * slope)` where `own` is
+// that of the normalized value; and those of gain and offset.
+struct InputGradient {
+  std::vector<float> gain, constant, slope;
+
+  // From two sums per channel: of `own`, and of `own * centred`.
+  InputGradient(const double* sums, const std::vector<float>& scale, const float* variance,
+                const Shape& shape, const Normalization& settings, float* to_gamma, float* to_beta)
+      : gain(scale), constant(shape.channels), slope(shape.channels) {
+    const int64_t channels = shape.channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      const double inverse = 1.0 / std::sqrt(variance[c] + settings.epsilon);
+      if (settings.stop_constant && variance[c] < kConstant) gain[c] = 0.0f;
+      to_beta[c] = static_cast<float>(sums[c]);
+      to_gamma[c] = static_cast<float>(sums[channels + c] * inverse);
+      constant[c] = static_cast<float>(sums[c] / shape.rows);
+      slope[c] = static_cast<float>(sums[channels + c] * inverse * inverse / shape.rows);
+    }
+  }
+};
+
+template <int kActivation>
+void GradientRows(const float* upstream, const float* x, const float* gamma, const float* beta,
+                  const float* mean, const float* variance, float* to_x, float* to_gamma,
+                  float* to_beta, const Shape& shape, const Normalization& settings) {
+  const int64_t channels = shape.channels;
+  const std::vector<float> scale = Scale(gamma, variance, shape, settings.epsilon);
+  const ChannelReduction<2, false> found(
+      shape, settings.threads, [&](int64_t row, float* first, float*, float*) {
+        const float *values = x + row * channels, *given = upstream + row * channels;
+        float* second = first + channels;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) {
+          const float centred = values[c] - mean[c];
+          const float own =
+              given[c] * Derivative<kActivation>(centred * scale[c] + beta[c]);
+          first[c] += own;
+          second[c] += own * centred;
+        }
+      });
+  const InputGradient to_input(found.sums.data(), scale, variance, shape, settings, to_gamma,
+                               to_beta);
+  Parallel(shape.rows, channels, settings.threads, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float *values = x + row * channels, *given = upstream + row * channels;
+      float* result = to_x + row * channels;
+#pragma omp simd
+      for (int64_t c = 0; c < channels; ++c) {
+        const float centred = values[c] - mean[c];
+        const float own = given[c] * Derivative<kActivation>(centred * scale[c] + beta[c]);
+        result[c] = to_input.gain[c] *
+                    (own - to_input.constant[c] - centred * to_input.slope[c]);
+      }
+    }
+  });
+}
+
+}  // namespace qfa
+
+#endif  // QUANTIZE_CONFIGS_NATIVE_NORMALIZATION_H_

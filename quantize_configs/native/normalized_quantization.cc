@@ -1,0 +1,215 @@
+// Normalization, activation and the quantization that follows, without the map between them.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "grid.h"
+#include "kernel.h"
+#include "normalization.h"
+#include "reduction.h"
+
+namespace qfa {
+namespace {
+
+// Extremes of the channels of what normalization and activation would return.
+template <int kActivation>
+void NormalizedExtremes(const float* x, const Shape& shape, const float* mean, const float* scale,
+                        const float* offset, int64_t threads, float* lows, float* highs) {
+  const int64_t channels = shape.channels;
+  if (kActivation != kHardSwish) {  // monotonic, rounded or not: the ends stay the ends
+    for (int64_t c = 0; c < channels; ++c) {
+      const float one = Activated<kActivation>((lows[c] - mean[c]) * scale[c] + offset[c]);
+      const float other = Activated<kActivation>((highs[c] - mean[c]) * scale[c] + offset[c]);
+      lows[c] = std::min(one, other);
+      highs[c] = std::max(one, other);
+    }
+    return;
+  }
+  const ChannelReduction<0, true> found(
+      shape, threads, [&](int64_t row, float*, float* low, float* high) {
+        const float* values = x + row * channels;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) {
+          const float y = Activated<kActivation>((values[c] - mean[c]) * scale[c] + offset[c]);
+          low[c] = y < low[c] ? y : low[c];
+          high[c] = y > high[c] ? y : high[c];
+        }
+      });
+  std::copy_n(found.lows.begin(), channels, lows);
+  std::copy_n(found.highs.begin(), channels, highs);
+}
+
+void NormalizeMoments(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  const auto& settings = *static_cast<Normalization*>(kernel);
+  TF_Tensor* tensor = call.Input(0);
+  const float *gamma = call.Floats(1), *beta = call.Floats(2);
+  const Shape shape(tensor);
+  float* mean = call.Output(0, {shape.channels});
+  float* variance = call.Output(1, {shape.channels});
+  float* low = call.Output(2, {shape.channels});
+  float* high = call.Output(3, {shape.channels});
+  if (!call.ok()) return;
+  if (shape.rows == 0) return call.Refuse("Normalization of a tensor without values.");
+  const float* x = static_cast<const float*>(TF_TensorData(tensor));
+  if (settings.activation == kHardSwish) {
+    Moments<false>(x, shape, settings.threads, mean, variance);
+  } else {
+    const auto found = Moments<true>(x, shape, settings.threads, mean, variance);
+    std::copy_n(found.lows.begin(), shape.channels, low);
+    std::copy_n(found.highs.begin(), shape.channels, high);
+  }
+  const std::vector<float> scale = Scale(gamma, variance, shape, settings.epsilon);
+  const auto extremes = WITH_ACTIVATION(NormalizedExtremes, settings.activation);
+  extremes(x, shape, mean, scale.data(), beta, settings.threads, low, high);
+}
+
+template <int kActivation>
+void NormalizeQuantizeRows(const float* x, float* y, const Shape& shape, const float* mean,
+                           const float* scale, const float* offset, const Grid& grid,
+                           int64_t threads) {
+  const int64_t channels = shape.channels;
+  const float low = grid.low, high = grid.high, inverse = grid.inverse, step = grid.step();
+  Parallel(shape.rows, channels, threads, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      const float* from = x + row * channels;
+      float* to = y + row * channels;
+#pragma omp simd
+      for (int64_t c = 0; c < channels; ++c) {
+        const float value = Activated<kActivation>((from[c] - mean[c]) * scale[c] + offset[c]);
+        to[c] = std::rint(Clipped(value, low, high) * inverse) * step;
+      }
+    }
+  });
+}
+
+void NormalizeQuantize(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  const auto& settings = *static_cast<Normalization*>(kernel);
+  TF_Tensor* tensor = call.Input(0);
+  const float *gamma = call.Floats(1), *beta = call.Floats(2);
+  const float *mean = call.Floats(3), *variance = call.Floats(4);
+  const Grid grid(call, 5);
+  const Shape shape(tensor);
+  float* y = call.Like(0, tensor);
+  if (!call.ok()) return;
+  const float* x = static_cast<const float*>(TF_TensorData(tensor));
+  const std::vector<float> scale = Scale(gamma, variance, shape, settings.epsilon);
+  if (grid.enabled) {
+    const auto rows = WITH_ACTIVATION(NormalizeQuantizeRows, settings.activation);
+    rows(x, y, shape, mean, scale.data(), beta, grid, settings.threads);
+  } else {
+    const auto rows = WITH_ACTIVATION(NormalizeRows, settings.activation);
+    rows(x, y, shape, mean, scale.data(), beta, settings.threads);
+  }
+}
+
+// The gradient through normalization, activation and quantization, all computed anew.
+template <int kActivation>
+void QuantizedGradientRows(const float* upstream, const float* x, const float* gamma,
+                           const float* beta, const float* mean, const float* variance,
+                           const Grid& grid, float* to_x, float* to_gamma, float* to_beta,
+                           float* to_scale, float* to_zero_point, const Shape& shape,
+                           const Normalization& settings) {
+  const int64_t channels = shape.channels;
+  const float low = grid.low, high = grid.high, step_inverse = grid.inverse, step = grid.step();
+  const std::vector<float> scale = Scale(gamma, variance, shape, settings.epsilon);
+  const ChannelReduction<4, false> found(
+      shape, settings.threads, [&](int64_t row, float* first, float*, float*) {
+        const float *values = x + row * channels, *given = upstream + row * channels;
+        float *second = first + channels, *of_scale = second + channels;
+        float* outside = of_scale + channels;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) {
+          const float centred = values[c] - mean[c];
+          const float normalized = centred * scale[c] + beta[c];
+          const float value = Activated<kActivation>(normalized);
+          const float x_hat = std::rint(Clipped(value, low, high) * step_inverse) * step;
+          const bool inside = (value >= low) & (value <= high);
+          const float passed = inside ? given[c] : 0.0f;
+          const float own = passed * Derivative<kActivation>(normalized);
+          first[c] += own;
+          second[c] += own * centred;
+          of_scale[c] += given[c] * (inside ? x_hat - value : x_hat);
+          outside[c] += given[c] - passed;
+        }
+      });
+  double scales = 0.0, outsides = 0.0;
+  for (int64_t c = 0; c < channels; ++c) {
+    scales += found.sums[2 * channels + c];
+    outsides += found.sums[3 * channels + c];
+  }
+  *to_scale = grid.finite ? static_cast<float>(scales / grid.scale) : NAN;
+  *to_zero_point = static_cast<float>(-outsides * grid.scale);
+  const InputGradient to_input(found.sums.data(), scale, variance, shape, settings, to_gamma,
+                               to_beta);
+  Parallel(shape.rows, channels, settings.threads, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float *values = x + row * channels, *given = upstream + row * channels;
+      float* result = to_x + row * channels;
+#pragma omp simd
+      for (int64_t c = 0; c < channels; ++c) {
+        const float centred = values[c] - mean[c];
+        const float normalized = centred * scale[c] + beta[c];
+        const float value = Activated<kActivation>(normalized);
+        const float passed = (value >= low) & (value <= high) ? given[c] : 0.0f;
+        const float own = passed * Derivative<kActivation>(normalized);
+        result[c] = to_input.gain[c] *
+                    (own - to_input.constant[c] - centred * to_input.slope[c]);
+      }
+    }
+  });
+}
+
+void NormalizeQuantizeGradient(void* kernel, TF_OpKernelContext* context) {
+  Call call(context);
+  const auto& settings = *static_cast<Normalization*>(kernel);
+  const float* upstream = call.Floats(0);
+  TF_Tensor* tensor = call.Input(1);
+  const float *gamma = call.Floats(2), *beta = call.Floats(3);
+  const float *mean = call.Floats(4), *variance = call.Floats(5);
+  const Grid grid(call, 6);
+  const Shape shape(tensor);
+  float* to_x = call.Like(0, tensor);
+  float* to_gamma = call.Output(1, {shape.channels});
+  float* to_beta = call.Output(2, {shape.channels});
+  float* to_scale = call.Output(3, {});
+  float* to_zero_point = call.Output(4, {});
+  if (!call.ok()) return;
+  const float* x = static_cast<const float*>(TF_TensorData(tensor));
+  if (grid.enabled) {
+    const auto rows = WITH_ACTIVATION(QuantizedGradientRows, settings.activation);
+    rows(upstream, x, gamma, beta, mean, variance, grid, to_x, to_gamma, to_beta, to_scale,
+         to_zero_point, shape, settings);
+  } else {
+    *to_scale = *to_zero_point = 0.0f;
+    const auto rows = WITH_ACTIVATION(GradientRows, settings.activation);
+    rows(upstream, x, gamma, beta, mean, variance, to_x, to_gamma, to_beta, shape, settings);
+  }
+}
+
+const bool registered = [] {
+  const auto attributes = NormalizationAttributes();
+  Register({"QfaNormalizeMoments", {"x: float", "gamma: float", "beta: float"},
+            {"mean: float", "variance: float", "low: float", "high: float"}, attributes,
+            Unknown, CreateNormalization, NormalizeMoments, Delete<Normalization>});
+  Register({"QfaNormalizeQuantize",
+            {"x: float", "gamma: float", "beta: float", "mean: float", "variance: float",
+             "scale: float", "zero_point: float", "qmin: float", "qmax: float", "enabled: bool"},
+            {"x_hat: float"}, attributes, FirstLikeInput<0>, CreateNormalization, NormalizeQuantize,
+            Delete<Normalization>});
+  Register({"QfaNormalizeQuantizeGradient",
+            {"upstream: float", "x: float", "gamma: float", "beta: float", "mean: float",
+             "variance: float", "scale: float", "zero_point: float", "qmin: float", "qmax: float",
+             "enabled: bool"},
+            {"to_x: float", "to_gamma: float", "to_beta: float", "to_scale: float",
+             "to_zero_point: float"},
+            attributes, FirstLikeInput<1>, CreateNormalization, NormalizeQuantizeGradient,
+            Delete<Normalization>});
+  return true;
+}();
+
+}  // namespace
+}  // namespace qfa
