@@ -10,6 +10,11 @@ machine's speed meets both. Processor seconds count all threads: they say what a
 others use the machine, too. The peak of memory is that of the process before the float net is made.
 Where the official release was measured with the same settings, its seconds stand beside ours.
 Appends to benchmarks/results/train_step.csv.
+
+    python benchmarks/train_step.py --space resnet_tiny --resolution 16 --execution masked
+
+measures in place of the float step what static shapes cost: the step sliced, masked, and masked and
+compiled by XLA, in turns. Appends to benchmarks/results/train_step_execution.csv.
 """
 
 import argparse
@@ -37,10 +42,19 @@ machine with two cores, on which a step of ours took 2.91 s at that time."""
 class Measured:
     """A compiled supernet and the times of its steps."""
 
-    def __init__(self, space: SearchSpace, images, labels, recipe: QFATraining):
+    def __init__(
+        self,
+        space: SearchSpace,
+        images,
+        labels,
+        recipe: QFATraining,
+        execution: str = "sliced",
+        jit_compile: bool = False,
+    ):
         start = time.perf_counter()
-        self.net = QFASupernet(space)
-        self.net.compile(optimizer=keras.optimizers.SGD(1e-3), training=recipe)
+        self.net = QFASupernet(space, execution=execution)
+        optimizer = keras.optimizers.SGD(1e-3)
+        self.net.compile(optimizer=optimizer, training=recipe, jit_compile=jit_compile)
         self._data = images, labels
         self._step()
         self.start_seconds = time.perf_counter() - start
@@ -70,6 +84,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="turns of each of the two")
     parser.add_argument("--steps", type=int, default=10, help="steps per turn")
     parser.add_argument("--native", action="store_true", help="use native kernels, built if needed")
+    parser.add_argument(
+        "--execution",
+        choices=("sliced", "masked"),
+        default="sliced",
+        help="masked: compare masked with sliced steps, XLA's too, in place of float ones",
+    )
     args = parser.parse_args()
 
     if args.native:
@@ -91,6 +111,11 @@ def main() -> None:
     images = rng.random((args.batch, size, size, space.input_channels), np.float32)
     labels = rng.integers(0, space.num_classes, args.batch).astype(np.int32)
 
+    subnets = 2 + args.random_subnets + (not args.no_teacher)
+    case = {"space": space.name, "resolution": size, "batch": args.batch, "subnets": subnets}
+    if args.execution == "masked":
+        compare_executions(case, space, images, labels, recipe, args.rounds, args.steps)
+        return
     quantized = Measured(space, images, labels, recipe)
     quantized.measure(1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -100,14 +125,10 @@ def main() -> None:
     for _ in range(args.rounds):
         quantized.measure(args.steps)
         floating.measure(args.steps)
-    subnets = 2 + args.random_subnets + (not args.no_teacher)
     official = OFFICIAL_SECONDS.get((args.space, size, args.batch, subnets))
     with_quantizers, without = np.median(quantized.seconds), np.median(floating.seconds)
     row = {
-        "space": space.name,
-        "resolution": size,
-        "batch": args.batch,
-        "subnets": subnets,
+        **case,
         "kernels": "native" if args.native else "tensorflow",
         "seconds_per_step": round(float(with_quantizers), 4),
         "seconds_per_float_step": round(float(without), 4),
@@ -126,6 +147,35 @@ def main() -> None:
         print(f"official / ours          {official / with_quantizers:.2f}, on another day: see")
         print("                         OFFICIAL_SECONDS in this file")
     results_file.append("train_step", row)
+
+
+def compare_executions(
+    case: dict, space: SearchSpace, images, labels, recipe: QFATraining, rounds: int, steps: int
+) -> None:
+    """Measures one step sliced, masked, and masked and compiled by XLA."""
+    kinds = {"sliced": ("sliced", False), "masked": ("masked", False), "xla": ("masked", True)}
+    measured = {
+        name: Measured(space, images, labels, recipe, *kind) for name, kind in kinds.items()
+    }
+    for one in measured.values():
+        one.measure(1)
+        one.seconds.clear()
+        one.processor_seconds.clear()
+    for _ in range(rounds):
+        for one in measured.values():
+            one.measure(steps)
+    row = dict(case)
+    for title in ("seconds", "processor_seconds"):
+        found = {name: float(np.median(getattr(one, title))) for name, one in measured.items()}
+        row |= {f"{title}_{name}": round(value, 4) for name, value in found.items()}
+        row |= {
+            f"{title}_{name}_ratio": round(found[name] / found["sliced"], 3)
+            for name in ("masked", "xla")
+        }
+    row |= {f"start_seconds_{name}": round(one.start_seconds, 1) for name, one in measured.items()}
+    for name, value in row.items():
+        print(f"{name:30} {value}")
+    results_file.append("train_step_execution", row)
 
 
 if __name__ == "__main__":

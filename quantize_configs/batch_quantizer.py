@@ -110,7 +110,7 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         theta, beta = values
         return self.factor(theta), self.offset(beta)
 
-    def quantize_choice(self, inputs, choice, measured=None) -> tf.Tensor:
+    def quantize_choice(self, inputs, choice, measured=None, active=None) -> tf.Tensor:
         """Quantizes `inputs` on the grid of the range `measured`."""
         low, high = measured
         grid = self.grid_from(low, high, choice.qmin, choice.qmax, choice.factor, choice.offset)
@@ -175,12 +175,17 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         return self.quantize(inputs, low, high, weights, bits, bank)
 
     def batch_range(
-        self, inputs: tf.Tensor, sampled: int = range_estimation.SAMPLED_VALUES
+        self,
+        inputs: tf.Tensor,
+        sampled: int = range_estimation.SAMPLED_VALUES,
+        active: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Range of one batch, float32 scalars (see `estimate_range`)."""
         exact = not self.has_integer_zero_point
         levels = 2 ** self.bit_widths.choices[-1] - 1
-        return range_estimation.estimate_range(inputs, self.estimator, exact, levels, sampled)
+        return range_estimation.estimate_range(
+            inputs, self.estimator, exact, levels, sampled, active
+        )
 
     def quantize(self, inputs, low, high, weights, bits=None, bank=0) -> tf.Tensor:
         """Quantizes `inputs` on the grid of the range [low, high].

@@ -83,8 +83,16 @@ class ElasticQuantizer(Quantizer):
         inputs: tf.Tensor,
         choice: Any,
         measured: tuple[tf.Tensor, tf.Tensor] | None = None,
+        active: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Quantizes `inputs` with a `Choice`; `measured` is (low, high) where `needs_range`."""
+        """Quantizes a tensor.
+
+        Args:
+          inputs: [..., C].
+          choice: A `Choice`.
+          measured: (low, high) where `needs_range`.
+          active: bool [C], which channels count, the others being 0; None for all.
+        """
 
     @abc.abstractmethod
     def narrowed(

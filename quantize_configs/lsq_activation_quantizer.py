@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.active_channels import count_of_active
 from quantize_configs.elastic_quantizer import ElasticQuantizer, LearnedValue
 from quantize_configs.fake_quantization import (
     code_limits,
@@ -85,10 +86,10 @@ class LSQActivationQuantizer(LSQActivationOptions, ElasticQuantizer):
         step, low = values
         return step, low
 
-    def quantize_choice(self, inputs, choice, measured=None) -> tf.Tensor:
+    def quantize_choice(self, inputs, choice, measured=None, active=None) -> tf.Tensor:
         """Quantizes `inputs` on a learned grid."""
         learned = choice.step, choice.low, choice.qmin, choice.qmax
-        return self.quantize_on(inputs, learned, choice.enabled)
+        return self.quantize_on(inputs, learned, choice.enabled, active)
 
     def narrowed(self, values, source_bits, bits, rule) -> list[np.ndarray]:
         """See `inherited_step` and `inherited_low`."""
@@ -199,19 +200,22 @@ class LSQActivationQuantizer(LSQActivationOptions, ElasticQuantizer):
         weights["samples"].assign(tf.cast(tf.shape(inputs)[0], tf.float32))
         return tf.zeros([])
 
-    def quantize_on(self, inputs, learned, enabled=None) -> tf.Tensor:
+    def quantize_on(self, inputs, learned, enabled=None, active=None) -> tf.Tensor:
         """Quantizes `inputs` on a learned grid.
 
         Args:
           inputs: Activations, samples first.
           learned: (step, low, qmin, qmax), float32 scalars as they are learned.
           enabled: bool scalar; where it is false, `inputs` are returned.
+          active: bool [C], which channels count as features; None for all.
         """
         step, low, qmin, qmax = learned
         if self.rule == "pact":
             factor = 1.0 / tf.square(qmax)
         else:
             features = tf.size(inputs) // tf.maximum(tf.shape(inputs)[0], 1)
+            if active is not None:
+                features = features // tf.size(active) * count_of_active(active)
             factor = tf.math.rsqrt(tf.cast(features, tf.float32) * qmax)
         step = scale_gradient(step, factor)
         low = scale_gradient(low, factor) if self.has_offset else low

@@ -77,7 +77,7 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
         (step,) = values
         return (scale_gradient(tf.abs(step), gradient_factors),)
 
-    def quantize_choice(self, inputs, choice, measured=None) -> tf.Tensor:
+    def quantize_choice(self, inputs, choice, measured=None, active=None) -> tf.Tensor:
         """Quantizes `inputs`, a weight tensor."""
         return self.quantize_on(inputs, (choice.step, choice.qmin, choice.qmax), choice.enabled)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from quantize_configs.active_channels import mean_of_active, smallest_and_largest
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.native.deferred import DeferredNormalization
 from quantize_configs.native.operators import native_operators
@@ -32,6 +33,7 @@ def estimate_range(
     ordered: bool = False,
     levels: int = 255,
     sampled: int = SAMPLED_VALUES,
+    active: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Range of a batch, one pair per tensor; carries no gradient.
 
@@ -46,6 +48,8 @@ def estimate_range(
       ordered: Whether to add in the order of `ordered_means`.
       levels: Steps of the grid, qmax - qmin, for "least_error".
       sampled: See `least_error_range`.
+      active: bool [C], which channels count; None for all. Neither with `ordered` nor with
+        "least_error".
 
     Returns:
       (low, high), float32 scalars with low <= 0 <= high.
@@ -61,26 +65,27 @@ def estimate_range(
         x = x.value()
     if not isinstance(x, DeferredNormalization):
         x = tf.stop_gradient(tf.cast(x, tf.float32))
-    low, high = _extremes(x, axes)
+    low, high = _extremes(x, axes, active)
     if estimator == "least_error":
         return least_error_range(x, tf.minimum(low, 0.0), tf.maximum(high, 0.0), levels, sampled)
     if ordered and estimator != "min_max":
         low, high = tf.unstack(ordered_means(tf.stack([low, high], 1)))
     else:
-        low, high = tf.reduce_mean(low), tf.reduce_mean(high)
+        counted = active if estimator == "channel_mean" else None
+        low, high = mean_of_active(low, counted), mean_of_active(high, counted)
     return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
 
 def _extremes(
-    x: tf.Tensor | DeferredNormalization, axes: list[int] | None
+    x: tf.Tensor | DeferredNormalization, axes: list[int] | None, active: tf.Tensor | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Smallest and largest values over some axes, over all of them where `axes` is None."""
     native, by_channel = native_operators(), axes == list(range(x.shape.rank - 1))
     if isinstance(x, DeferredNormalization):
         low, high = x.extremes()
         return (low, high) if by_channel else (tf.reduce_min(low), tf.reduce_max(high))
-    if native is None or not (by_channel or axes is None):
-        return tf.reduce_min(x, axes), tf.reduce_max(x, axes)
+    if native is None or active is not None or not (by_channel or axes is None):
+        return smallest_and_largest(x, axes, active)
     low, high = native.extremes(x)
     return (low, high) if by_channel else (tf.reduce_min(low), tf.reduce_max(high))
 

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from quantize_configs.active_channels import smallest_and_largest
+
 
 def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
     """relu6(x + 3) / 6 (MobileNetV3, https://arxiv.org/abs/1905.02244, section 5.2)."""
@@ -13,9 +15,14 @@ def hard_swish(x: tf.Tensor) -> tf.Tensor:
     return x * hard_sigmoid(x)
 
 
-def extremes(x: tf.Tensor) -> tf.Tensor:
-    """(smallest, largest) value of a tensor, float32 [2]."""
-    return tf.cast(tf.stack([tf.reduce_min(x), tf.reduce_max(x)]), tf.float32)
+def extremes(x: tf.Tensor, active: tf.Tensor | None = None) -> tf.Tensor:
+    """(smallest, largest) value of a tensor [..., C], float32 [2].
+
+    Args:
+      x: The tensor.
+      active: bool [C], which channels count; None for all.
+    """
+    return tf.cast(tf.stack(smallest_and_largest(x, None, active)), tf.float32)
 
 
 ACTIVATIONS = {

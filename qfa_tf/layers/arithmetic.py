@@ -1,6 +1,7 @@
-"""What a supernet computes beside matrix products, in one of two arithmetics.
+"""What a supernet computes beside matrix products, in one of several arithmetics.
 
-`FastArithmetic` takes the fewest passes over a tensor. `ReleaseArithmetic` does the float32
+`FastArithmetic` takes the fewest passes over a tensor. `PlainArithmetic` has operators that XLA
+compiles as they are meant. `ReleaseArithmetic` does the float32
 operations of the official QFA release in its order, for supernets with fractional zero points,
 which reproduce the paper to the letter: quantization makes a network chaotic, so that results
 agree as a whole or not at all.
@@ -141,6 +142,24 @@ class NativeArithmetic(FastArithmetic):
         return self._native.convolve_depthwise(x, kernel, stride, padding)
 
 
+class PlainArithmetic(FastArithmetic):
+    """The same by plain operators, for static shapes.
+
+    XLA's own normalization takes the variance as a difference of squares, which loses channels that
+    are constant but for rounding.
+    """
+
+    def normalize_batch(self, x, gamma, beta, epsilon, biased, stop_constant):
+        """See `FastArithmetic.normalize_batch`; the variance is always the biased one."""
+
+        def moments(x):
+            mean = tf.reduce_mean(x, [0, 1, 2])
+            return mean, tf.reduce_mean(tf.math.squared_difference(x, mean), [0, 1, 2])
+
+        epsilon = max(epsilon, SMALLEST_EPSILON)
+        return _normalize_by_moments(x, gamma, beta, epsilon, stop_constant, moments)
+
+
 class ReleaseArithmetic(FastArithmetic):
     """The arithmetic of the official release: PyTorch's on a CPU.
 
@@ -157,27 +176,11 @@ class ReleaseArithmetic(FastArithmetic):
     def normalize_batch(self, x, gamma, beta, epsilon, biased, stop_constant):
         """See `FastArithmetic.normalize_batch`; the variance is always the biased one."""
 
-        @tf.custom_gradient
-        def normalized(x, gamma, beta):
-            x, gamma, beta = tf.identity(x), tf.identity(gamma), tf.identity(beta)
-            mean = ordered_channel_means(x)
+        def moments(x):
             variance = tf.math.reduce_variance(tf.cast(x, tf.float64), [0, 1, 2])
-            variance = tf.cast(variance, tf.float32)
-            deviation = tf.sqrt(variance + epsilon)
-            standard = (x - mean) / deviation
+            return ordered_channel_means(x), tf.cast(variance, tf.float32)
 
-            def gradient(upstream, *_):
-                count = tf.cast(tf.size(x) // tf.shape(gamma)[0], tf.float32)
-                to_gamma = tf.reduce_sum(upstream * standard, [0, 1, 2])
-                to_beta = tf.reduce_sum(upstream, [0, 1, 2])
-                centred = upstream - to_beta / count - standard * (to_gamma / count)
-                gain = tf.where(variance < CONSTANT, 0.0, gamma) if stop_constant else gamma
-                return centred * (gain / deviation), to_gamma, to_beta
-
-            return (standard * gamma + beta, mean, variance), gradient
-
-        y, mean, variance = normalized(tf.cast(x, tf.float32), gamma, beta)
-        return tf.cast(y, x.dtype), tf.stop_gradient(mean), tf.stop_gradient(variance)
+        return _normalize_by_moments(x, gamma, beta, epsilon, stop_constant, moments)
 
     def normalize(self, x, mean, variance, gamma, beta, epsilon):
         """See `FastArithmetic.normalize`."""
@@ -198,6 +201,42 @@ class ReleaseArithmetic(FastArithmetic):
             return ordered_spatial_means(x), gradient
 
         return tf.cast(mean(tf.cast(x, tf.float32)), x.dtype)
+
+
+def _normalize_by_moments(x, gamma, beta, epsilon: float, stop_constant: bool, moments):
+    """Normalization in float32, each operation written out.
+
+    Args:
+      x: [N, H, W, C].
+      gamma: float32 [C].
+      beta: float32 [C].
+      epsilon: Added to the variance.
+      stop_constant: See `FastArithmetic.normalize_batch`.
+      moments: From x to its means and biased variances, float32 [C].
+
+    Returns:
+      (output, mean, variance).
+    """
+
+    @tf.custom_gradient
+    def normalized(x, gamma, beta):
+        x, gamma, beta = tf.identity(x), tf.identity(gamma), tf.identity(beta)
+        mean, variance = moments(x)
+        deviation = tf.sqrt(variance + epsilon)
+        standard = (x - mean) / deviation
+
+        def gradient(upstream, *_):
+            count = tf.cast(tf.size(x) // tf.shape(gamma)[0], tf.float32)
+            to_gamma = tf.reduce_sum(upstream * standard, [0, 1, 2])
+            to_beta = tf.reduce_sum(upstream, [0, 1, 2])
+            centred = upstream - to_beta / count - standard * (to_gamma / count)
+            gain = tf.where(variance < CONSTANT, 0.0, gamma) if stop_constant else gamma
+            return centred * (gain / deviation), to_gamma, to_beta
+
+        return (standard * gamma + beta, mean, variance), gradient
+
+    y, mean, variance = normalized(tf.cast(x, tf.float32), gamma, beta)
+    return tf.cast(y, x.dtype), tf.stop_gradient(mean), tf.stop_gradient(variance)
 
 
 def fused_gradient(upstream, x, scale, reserved, epsilon: float):
@@ -235,9 +274,16 @@ def fused_gradient(upstream, x, scale, reserved, epsilon: float):
         return tf.identity(to_x), tf.identity(to_scale), tf.identity(to_offset)
 
 
-def arithmetic_of(zero_point: str) -> FastArithmetic:
-    """The arithmetic that belongs to a kind of zero points; see `BatchQuantizer`."""
+def arithmetic_of(zero_point: str, has_static_shapes: bool = False) -> FastArithmetic:
+    """The arithmetic of a supernet.
+
+    Args:
+      zero_point: See `BatchQuantizer`.
+      has_static_shapes: Whether XLA may compile it.
+    """
     if zero_point == "fractional":
         return ReleaseArithmetic()
+    if has_static_shapes:
+        return PlainArithmetic()
     native = native_operators()
     return FastArithmetic() if native is None else NativeArithmetic(native)

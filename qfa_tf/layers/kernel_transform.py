@@ -33,34 +33,13 @@ class KernelTransform:
         """The kernel of `size`, [size, size, C, 1], from the largest [K, K, C, 1]."""
         channels = kernel.shape[2]
         flat = tf.reshape(tf.convert_to_tensor(kernel), [self.kernel_sizes[-1] ** 2, channels])
-        return tf.reshape(self._flat_kernels(flat)[size], [size, size, channels, 1])
+        return tf.reshape(self._smaller(flat)[size], [size, size, channels, 1])
 
-    def select(self, kernel: tf.Tensor, size: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-        """The first channels of the kernel of one size, chosen at run time.
+    def flat_kernels(self, kernel: tf.Tensor) -> dict[int, tf.Tensor]:
+        """The kernel of every size, [size * size, C], from the largest one [K, K, C, 1]."""
+        return self._smaller(tf.reshape(kernel, [self.kernel_sizes[-1] ** 2, -1]))
 
-        Args:
-          kernel: The largest kernel [K, K, C, 1].
-          size: int32 scalar, one of the kernel sizes.
-          width: int32 [1], number of channels.
-
-        Returns:
-          [size, size, width, 1].
-        """
-        largest = self.kernel_sizes[-1]
-        flat = tf.reshape(kernel, [largest**2, kernel.shape[2]])
-        flat = tf.slice(flat, [0, 0], tf.concat([[largest**2], width], 0))
-        kernels = self._flat_kernels(flat)
-        # All sizes are computed, which is cheaper than branches, and stand below each other.
-        starts = [
-            sum(other**2 for other in self.kernel_sizes if other < value)
-            for value in range(largest + 1)
-        ]
-        rows = tf.concat([kernels[smaller] for smaller in self.kernel_sizes], 0)
-        begin = tf.stack([tf.gather(starts, size), 0])
-        rows = tf.slice(rows, begin, tf.concat([[size * size], width], 0))
-        return tf.reshape(rows, tf.concat([[size, size], width, [1]], 0))
-
-    def _flat_kernels(self, flat: tf.Tensor) -> dict[int, tf.Tensor]:
+    def _smaller(self, flat: tf.Tensor) -> dict[int, tf.Tensor]:
         """The kernel of every size, [size * size, C], from the largest one."""
         kernels = {self.kernel_sizes[-1]: flat}
         for size, larger in zip(self.kernel_sizes[-2::-1], self.kernel_sizes[:0:-1], strict=True):

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from qfa_tf.layers.activations import extremes
-from qfa_tf.layers.arithmetic import arithmetic_of
+from qfa_tf.layers.arithmetic import FastArithmetic, arithmetic_of
 from qfa_tf.layers.depthwise import depthwise_convolution
+from qfa_tf.layers.execution import Channels, Execution
 from qfa_tf.layers.kernel_start import STARTS
 from qfa_tf.layers.kernel_transform import KernelTransform
 from qfa_tf.layers.precision import SiteQuantizers
@@ -51,26 +52,25 @@ class SiteChoice:
     Attributes:
       weight: `Choice` of the quantizer of the kernel; None at a float site.
       activation: `Choice` of the quantizer of the input; None at a float site.
-      shape: int32 [2], active input and output channels.
-      output_width: int32 [1], active output channels.
-      parts: int32 [n], active channels of each of the tensors that make up the input, where it is
-        a concatenation.
+      inputs: Channels that it reads.
+      outputs: Channels that it makes.
       kernel_size: int32 scalar, kernel of a depthwise site; other sites have one kernel size.
+      execution: How tensors follow from all this.
     """
 
     weight: Any
     activation: Any
-    shape: tf.Tensor
-    output_width: tf.Tensor
-    parts: tf.Tensor
+    inputs: Channels
+    outputs: Channels
     kernel_size: tf.Tensor
+    execution: Execution
 
 
 class ElasticSite(keras.layers.Layer):
     """Convolution of a supernet with everything that belongs to its site.
 
-    The input is quantized by BatchQuant or on a learned grid, the full weight by LSQ and then
-    sliced to the active channels. The input width is that of the tensor it is given.
+    The input is quantized by BatchQuant or on a learned grid, the full weight by LSQ. What is left
+    of the weight for the channels of a subnet is a matter of the execution, see `Execution`.
 
     Args:
       kind: "convolution" (any kernel), "pointwise", "depthwise" or "dense" (a 1x1 convolution on
@@ -87,7 +87,7 @@ class ElasticSite(keras.layers.Layer):
       weight_bits: Bit-widths of the weight; 32 is allowed besides when there are several. (32,)
         for a float site.
       activation_bits: Bit-widths of the input; 32 is allowed besides.
-      zero_point: See `BatchQuantizer`; it also decides the arithmetic, see `arithmetic_of`.
+      zero_point: See `BatchQuantizer`.
       signed_input: Whether the codes of the input are signed.
       estimator: See `BatchQuantizer`.
       factor_start: See `BatchQuantizer`.
@@ -97,7 +97,6 @@ class ElasticSite(keras.layers.Layer):
       input_grid: The grid of a quantizer that learns its grid.
       shared_step: Whether all kernel sizes share the learned parameters of their bits.
       epsilon: Of the normalization.
-      elastic_width: Whether a "convolution" has fewer channels in some subnets.
       input_parts: Largest channels of each of the tensors that make up the input; one by default.
       stop_constant: Whether channels without variance pass no gradient, see `normalize_batch`.
       kernel_start: First values of the kernel, one of `STARTS`.
@@ -106,6 +105,7 @@ class ElasticSite(keras.layers.Layer):
       groups: Of a "convolution" with fixed widths: the output is made in so many parts, each of its
         own part of the input.
       dilation: Distance of neighbouring weights of the kernel; above 1 with the stride 1.
+      arithmetic: Of the supernet; by default what belongs to the zero point, see `arithmetic_of`.
     """
 
     def __init__(
@@ -131,7 +131,6 @@ class ElasticSite(keras.layers.Layer):
         activation_quantizer: str = "batch",
         input_grid: str = "unsigned",
         shared_step: bool = False,
-        elastic_width: bool = False,
         input_parts: Sequence[int] = (),
         epsilon: float = 1e-2,
         stop_constant: bool = True,
@@ -140,13 +139,13 @@ class ElasticSite(keras.layers.Layer):
         kernel_width: int | None = None,
         groups: int = 1,
         dilation: int = 1,
+        arithmetic: FastArithmetic | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.dilation = dilation
         self.kernel_width = kernel_width
         self.groups = groups
-        self.elastic_width = elastic_width
         self.input_parts = tuple(input_parts)
         self.kind = kind
         self.input_width = input_width
@@ -161,7 +160,7 @@ class ElasticSite(keras.layers.Layer):
         self.stop_constant = stop_constant
         self.kernel_start = kernel_start
         self.first_gain = first_gain
-        self.arithmetic = arithmetic_of(zero_point)
+        self.arithmetic = arithmetic_of(zero_point) if arithmetic is None else arithmetic
         self.shared_step = shared_step
         banks = 1 if shared_step else len(self.kernel_sizes)
         self.weight_quantizer: LSQQuantizer | None = None
@@ -281,7 +280,7 @@ class ElasticSite(keras.layers.Layer):
         """Runs the site for one choice.
 
         Args:
-          x: [N, H, W, C] with any C up to the largest input width, or one that is not computed yet.
+          x: [N, H, W, C] with the input channels of the choice, or one that is not computed yet.
           choice: Bits, width and kernel.
           mode: Where statistics come from.
           stored: In FROZEN mode, a function that reads the entry `range`, `mean` or `variance`.
@@ -292,7 +291,7 @@ class ElasticSite(keras.layers.Layer):
           `range`, `mean`, `variance`, `linear`, `output` (empty otherwise).
         """
         recorded: dict[str, tf.Tensor] = {}
-        x, low, high = self._quantized_input(x, choice.activation, mode, stored)
+        x, low, high = self._quantized_input(x, choice, mode, stored)
         x = self._convolve(x, self._quantized_kernel(choice), choice, mode)
         if self.normalization and mode is Mode.TRAIN:
             gamma, beta = self._active_gains(choice)
@@ -308,9 +307,9 @@ class ElasticSite(keras.layers.Layer):
         x = self.arithmetic.activations[self.activation](x)
         if mode.records:
             if self.activation == "hard_swish":
-                recorded["linear"] = extremes(linear)
+                recorded["linear"] = extremes(linear, choice.outputs.active)
             recorded["range"] = tf.stack([low, high])
-            recorded["output"] = extremes(x)
+            recorded["output"] = extremes(x, choice.outputs.active)
             if self.normalization:
                 recorded |= {"mean": mean, "variance": variance}
         return x, recorded
@@ -321,9 +320,10 @@ class ElasticSite(keras.layers.Layer):
         quantizer = self.activation_quantizer
         return quantizer is not None and quantizer.needs_range
 
-    def _quantized_input(self, x, precision, mode, stored):
+    def _quantized_input(self, x, choice, mode, stored):
         """(quantized input, low, high): ranges are those of the grid, or, to be recorded, of x."""
         low = high = tf.zeros([])
+        precision, active = choice.activation, choice.inputs.active
         quantizer = self.activation_quantizer if precision is not None else None
         if quantizer is None and isinstance(x, DeferredNormalization):
             x = x.value()
@@ -331,64 +331,44 @@ class ElasticSite(keras.layers.Layer):
             if mode.takes_statistics:
                 low, high = tf.unstack(stored("range"))
             else:
-                low, high = quantizer.batch_range(x)
+                low, high = quantizer.batch_range(x, active=active)
         elif mode.records:  # of a float site, for the 8 bits it has on the device
-            low, high = tf.unstack(extremes(x))
+            low, high = tf.unstack(extremes(x, active))
         if quantizer is not None:
-            x = quantizer.quantize_choice(x, precision, (low, high))
+            x = quantizer.quantize_choice(x, precision, (low, high), active)
         return x, low, high
 
     def _quantized_kernel(self, choice) -> tf.Tensor:
         """The active part of the kernel, quantized.
 
         The papers quantize the whole kernel and slice it then. One step per tensor makes that the
-        same, with the gradient of the step scaled by the number of all weights.
+        same, with the gradient of the step scaled by the number of all weights; zero stays zero.
         """
-        kernel = tf.convert_to_tensor(self.kernel)
+        kernel, execution = tf.convert_to_tensor(self.kernel), choice.execution
+        if self.kind == "depthwise":
+            kernel = execution.take(kernel, {2: choice.outputs})
+        else:
+            rows = kernel.shape.rank - 2
+            kernel = execution.take(kernel, {rows: choice.inputs, rows + 1: choice.outputs})
         if len(self.kernel_sizes) > 1:
-            kernel = self.transform.select(kernel, choice.kernel_size, choice.output_width)
-        elif self.kind == "depthwise":
-            kernel = self._active_inputs(kernel, choice)
-            size = tf.concat([kernel.shape[:2], choice.output_width, [1]], 0)
-            kernel = tf.slice(kernel, [0, 0, 0, 0], size)
-        elif self.kind != "convolution":
-            kernel = tf.slice(self._active_inputs(kernel, choice), [0, 0], choice.shape)
-        elif self.elastic_width:
-            size = tf.concat([kernel.shape[:2], choice.shape], 0)
-            kernel = tf.slice(self._active_inputs(kernel, choice), [0, 0, 0, 0], size)
+            kernels = self.transform.flat_kernels(kernel)
+            kernel = execution.kernel(kernels, choice.kernel_size)
         precision = choice.weight
         if precision is None or self.weight_quantizer is None:
             return kernel
         return self.weight_quantizer.quantize_choice(kernel, precision)
 
-    def _active_inputs(self, kernel, choice):
-        """The kernel with the active channels of every part of the input in front."""
-        if len(self.input_parts) < 2:
-            return kernel
-        return self._active_parts(kernel, choice, axis=2 if kernel.shape.rank == 4 else 0)
-
     def _active_outputs(self, values, choice):
         """The values of the active output channels."""
-        if self.kind == "depthwise" and len(self.input_parts) > 1:
-            return self._active_parts(values, choice, axis=0)
-        return tf.slice(values, [0], choice.output_width)
-
-    def _active_parts(self, values, choice, axis: int):
-        pieces = tf.split(values, self.input_parts, axis)
-        counts = tf.unstack(choice.parts)[: len(pieces)]  # padded to one length for all sites
-        active = [
-            tf.gather(piece, tf.range(count), axis=axis)
-            for piece, count in zip(pieces, counts, strict=True)
-        ]
-        return tf.concat(active, axis)
+        return choice.execution.take(values, {0: choice.outputs})
 
     def _convolve(self, x, kernel, choice, mode):
         kernel = tf.cast(kernel, x.dtype)
         padding = "VALID" if self.padding == "valid" else "SAME"
         if self.kind in ("pointwise", "dense"):
             outer = tf.shape(x)[:-1]
-            x = tf.matmul(tf.reshape(x, tf.concat([[-1], choice.shape[:1]], 0)), kernel)
-            return tf.reshape(x, tf.concat([outer, choice.output_width], 0))
+            x = tf.matmul(tf.reshape(x, tf.concat([[-1], choice.inputs.width], 0)), kernel)
+            return tf.reshape(x, tf.concat([outer, choice.outputs.width], 0))
         strides = [1, self.stride, self.stride, 1]
         if self.padding == "symmetric" and self.stride > 1:  # equal to SAME at stride 1
             sides = tf.fill([2], tf.shape(kernel)[0] // 2)
@@ -401,7 +381,8 @@ class ElasticSite(keras.layers.Layer):
         if self.kind == "depthwise":
             trains = mode is Mode.TRAIN
             convolve = self.arithmetic.convolve_depthwise if trains else depthwise_convolution
-            return convolve(x, kernel, self.stride, padding, self.kernel_sizes)
+            sizes = choice.execution.kernel_sizes(self.kernel_sizes)
+            return convolve(x, kernel, self.stride, padding, sizes)
         return tf.nn.conv2d(x, kernel, strides, padding)
 
     def _convolve_dilated(self, x, kernel, padding: str):
@@ -424,15 +405,19 @@ class ElasticSite(keras.layers.Layer):
 
     def _normalize(self, x, choice, mode, stored):
         gamma, beta = self._active_gains(choice)
-        width = choice.output_width
+        execution = choice.execution
         if mode is Mode.FROZEN:
-            mean, variance = stored("mean")[: width[0]], stored("variance")[: width[0]]
+            mean, variance = (
+                execution.unpack(stored(one), choice.outputs) for one in ("mean", "variance")
+            )
             y = self.arithmetic.normalize(x, mean, variance, gamma, beta, self.epsilon)
             return y, mean, variance
         biased = mode.records
-        return self.arithmetic.normalize_batch(
+        y, mean, variance = self.arithmetic.normalize_batch(
             x, gamma, beta, self.epsilon, biased, self.stop_constant
         )
+        mean, variance = (execution.pack(one, choice.outputs) for one in (mean, variance))
+        return y, mean, variance
 
 
 def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:

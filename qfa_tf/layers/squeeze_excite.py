@@ -1,14 +1,32 @@
 """Squeeze-excite of a supernet: channels weighted by a small network on their means."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
 from qfa_tf.layers.activations import extremes
 from qfa_tf.layers.arithmetic import FastArithmetic
+from qfa_tf.layers.execution import Channels, Execution
 from quantize_configs.keras_backend import keras
 
 PARTS = ("pool", "reduce", "expand", "gate", "scale")
 """What calibration records the extremes of, by the names of the layers of an extracted subnet."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExciteChoice:
+    """What a genome chose for a squeeze-excite.
+
+    Attributes:
+      channels: That it weights.
+      inner: Between the convolutions.
+      execution: How tensors follow from them.
+    """
+
+    channels: Channels
+    inner: Channels
+    execution: Execution
 
 
 class SqueezeExcite(keras.layers.Layer):
@@ -56,22 +74,23 @@ class SqueezeExcite(keras.layers.Layer):
         """The weights that weight decay applies to."""
         return [self.reduce_kernel, self.expand_kernel]
 
-    def call(self, x, shape, record: bool = False):
+    def call(self, x, choice: ExciteChoice, record: bool = False):
         """Weights the channels of x.
 
         Args:
-          x: [N, H, W, C] with any C up to the largest.
-          shape: int32 [2], C and the number of channels in the middle.
+          x: [N, H, W, C] with the channels of the choice.
+          choice: Of a genome.
           record: Whether to return extremes.
 
         Returns:
           (output, recorded): float32 [2] extremes by `PARTS`, or an empty dict.
         """
+        take, outer, inner = choice.execution.take, choice.channels, choice.inner
         weights = (
-            tf.slice(self.reduce_kernel, [0, 0], shape),
-            tf.slice(self.reduce_bias, [0], shape[1:]),
-            tf.slice(self.expand_kernel, [0, 0], tf.reverse(shape, [0])),
-            tf.slice(self.expand_bias, [0], shape[:1]),
+            take(tf.convert_to_tensor(self.reduce_kernel), {0: outer, 1: inner}),
+            take(tf.convert_to_tensor(self.reduce_bias), {0: inner}),
+            take(tf.convert_to_tensor(self.expand_kernel), {0: inner, 1: outer}),
+            take(tf.convert_to_tensor(self.expand_bias), {0: outer}),
         )
         first, first_bias, second, second_bias = (tf.cast(value, x.dtype) for value in weights)
         pool = self.arithmetic.spatial_mean(x)
@@ -82,4 +101,5 @@ class SqueezeExcite(keras.layers.Layer):
         if not record:
             return scale, {}
         values = dict(zip(PARTS, (pool, reduce, expand, gate, scale), strict=True))
-        return scale, {part: extremes(value) for part, value in values.items()}
+        counted = dict.fromkeys(PARTS, outer.active) | {"reduce": inner.active}
+        return scale, {part: extremes(value, counted[part]) for part, value in values.items()}

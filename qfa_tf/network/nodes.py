@@ -24,6 +24,8 @@ FUNCTIONS = tuple(dict.fromkeys((*ACTIVATIONS, *TABLES)))
 """Activation functions that may stand alone."""
 NONNEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid")
 """Activation functions without negative results."""
+NONZERO_AT_ZERO = ("sigmoid", "hard_sigmoid")
+"""Activation functions that are not 0 at 0."""
 PADDINGS = ("same", "valid")
 
 
@@ -60,6 +62,11 @@ class Node:
     def is_vector(self, inputs: Sequence[bool]) -> bool:
         """Whether the output has no height and width, from the same of the inputs."""
         return all(inputs)
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether channels of zeros in all inputs are zeros in the output."""
+        return True
 
     @property
     def shape_choices(self) -> tuple[str, ...]:
@@ -209,6 +216,11 @@ class Function(Node):
         """Whether the function has no negative results."""
         return self.activation in NONNEGATIVE or all(inputs)
 
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether the function is 0 at 0."""
+        return self.activation not in NONZERO_AT_ZERO
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pooling(Node):
@@ -295,6 +307,11 @@ class Rescaling(Node):
 
     scale: tuple[float, ...]
     offset: tuple[float, ...]
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether nothing is added."""
+        return not any(self.offset)
 
     def is_nonnegative(self, inputs: Sequence[bool]) -> bool:
         """False."""

@@ -27,6 +27,7 @@ from absl import flags
 
 from qfa_tf import runs
 from qfa_tf.runs import command_line
+from qfa_tf.supernet.options import EXECUTIONS
 
 FLAGS = flags.FLAGS
 
@@ -58,6 +59,13 @@ def define_flags() -> None:
         False,
         "Go on without image files that cannot be read; the workdir notes them.",
     )
+    flags.DEFINE_enum(
+        "execution",
+        None,
+        EXECUTIONS,
+        "Short for --recipe.supernet.execution: tensors sliced to each subnet, or masked, with "
+        "static shapes.",
+    )
     command_line.define_native_kernels()
     flags.mark_flag_as_required("workdir")
 
@@ -68,6 +76,8 @@ def main():
     if FLAGS.architecture is not None:
         architecture = runs.read_architecture(FLAGS.architecture)
         config.training.architecture = runs.architecture_text(architecture)
+    if FLAGS.execution is not None:
+        config.supernet.execution = FLAGS.execution
     runs.train(
         config,
         workdir,

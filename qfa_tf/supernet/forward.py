@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from qfa_tf.layers import Mode
 from qfa_tf.layers.activations import extremes
+from qfa_tf.layers.execution import EXECUTIONS, Execution
 from qfa_tf.layers.observing import Observer, observed
 from qfa_tf.layers.operators import OPERATORS
 from qfa_tf.network import Convolution, Image, Node, SqueezeExcite
@@ -23,7 +24,7 @@ class ForwardPass:
       genome: int32 [n_genes].
       statistics: float32 [layout.size] in FROZEN mode.
       dropout_seed: int64 [2], or None for no dropout.
-      observer: Of layers, in an eager pass.
+      observer: Of layers, in an eager pass. It sees what the subnet has: sliced tensors.
     """
 
     def __init__(
@@ -42,10 +43,16 @@ class ForwardPass:
         self._statistics = statistics
         self._dropout_seed = dropout_seed
         self._observer = observer
-        self._choices = net.layer_choices(genome)
+        self._execution = execution_of(net, observer)
+        self._choices = net.choices_of(genome, self._execution)
 
-    def run(self, images: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
-        """(results by the names of the outputs, statistics): see `QFASupernet.run_subnet`."""
+    def run(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(rows, statistics) for images of the size of the genome: see `QFASupernet.run_subnet`."""
+        with self._execution.kernels():
+            results, measured = self._run_network(images)
+        return self._net.heads.pack(results), measured
+
+    def _run_network(self, images: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         values: Tensors = {self._network.image.name: images}
         parts = []
         for section, (slot, nodes) in enumerate(self._network.sections()):
@@ -126,12 +133,16 @@ class ForwardPass:
             x, parts = observed(self._observer, layer, inputs[0], choice, record=is_recorded)
             return x, {f"{node.name}.{part}": value for part, value in parts.items()}
         x = OPERATORS[type(node)](node, inputs, self._net.arithmetic)
+        if not node.keeps_zeros:
+            x = self._execution.keep(x, self._choices[node.name])
         return x, self._recorded(node, x)
 
     def _recorded(self, node: Node, x: tf.Tensor) -> Tensors:
         """The extremes of a result, where they are to be recorded."""
         is_recorded = self._mode.records and node.name in self._net.layout.entries
-        return {node.name: extremes(x)} if is_recorded else {}
+        if not is_recorded:
+            return {}
+        return {node.name: extremes(x, self._choices[node.name].active)}
 
     def _run_site(self, node: Convolution, x: tf.Tensor, defer: bool) -> tuple[tf.Tensor, Tensors]:
         net = self._net
@@ -144,3 +155,8 @@ class ForwardPass:
         layer, choice = net.layer(node.name), self._choices[node.name]
         x, recorded = observed(self._observer, layer, x, choice, self._mode, stored, defer)
         return x, {f"{node.name}.{entry}": value for entry, value in recorded.items()}
+
+
+def execution_of(net: Supernet, observer: Observer | None = None) -> Execution:
+    """That of the net; an observer sees sliced tensors."""
+    return EXECUTIONS["sliced" if observer else net.execution]

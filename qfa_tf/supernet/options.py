@@ -18,6 +18,7 @@ from quantize_configs.quantizer_options import (
 
 PADDINGS = ("same", "symmetric")
 SIGNED_INPUTS = ("offset", "signed", "clip")
+EXECUTIONS = ("sliced", "masked")
 CONSTANT_CHANNELS = ("stopped", "passed")
 KERNEL_STARTS = ("fan_out", "own_channel", "uniform")
 
@@ -87,6 +88,12 @@ class SupernetOptions:
         "releases and in workdirs of earlier versions",
         above=0,
     )
+    execution: str = option(
+        "sliced",
+        "tensors of the sizes of each subnet, or all of the largest sizes with zeros for what a "
+        "subnet has not: static shapes, for XLA and accelerators",
+        choices=EXECUTIONS,
+    )
     dropout: float = option(0.0, "share of the classifier's inputs that training drops", minimum=0)
 
     def __post_init__(self):
@@ -96,4 +103,9 @@ class SupernetOptions:
             raise InvalidInputError(
                 f"activation_quantizer={self.activation_quantizer!r} has integer zero points; "
                 f"fractional ones belong to 'batch'. Received: zero_point={self.zero_point!r}."
+            )
+        if self.execution == "masked" and self.zero_point == "fractional":
+            raise InvalidInputError(
+                "execution='masked' needs zero_point='integer': fractional zero points repeat the "
+                "official release's order of additions, which masked channels would change."
             )

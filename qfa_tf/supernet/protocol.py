@@ -5,8 +5,9 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from qfa_tf.layers import ElasticSite, SiteChoice, SqueezeExcite, StatisticsLayout
+from qfa_tf.layers import ElasticSite, SqueezeExcite, StatisticsLayout
 from qfa_tf.layers.arithmetic import FastArithmetic
+from qfa_tf.layers.execution import Execution
 from qfa_tf.layers.precision import PrecisionBank
 from qfa_tf.space import SearchSpace
 from qfa_tf.supernet.heads import Heads
@@ -35,8 +36,10 @@ class Supernet(Protocol):
     classifier_start: str
     depthwise_start: str
     residual_gain: float
+    execution: str
     dropout: float
     training_method: Any
+    jit_compile: Any
     optimizer: Any
     validation: Any
     heads: Heads
@@ -52,8 +55,8 @@ class Supernet(Protocol):
     def layer(self, name: str) -> ElasticSite | SqueezeExcite:
         """The layer of a site or of a squeeze-excite."""
 
-    def layer_choices(self, genome: tf.Tensor) -> Mapping[str, SiteChoice | tf.Tensor]:
-        """What a genome chose for every layer."""
+    def choices_of(self, genome: tf.Tensor, execution: Execution) -> Mapping[str, Any]:
+        """What a genome chose for every node."""
 
     def as_genome(self, genome: Any) -> tf.Tensor:
         """int32 [n_genes]."""
@@ -72,6 +75,7 @@ class Supernet(Protocol):
         statistics: Any = None,
         dropout_seed: Any = None,
         observer: Any = None,
+        resized: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """(logits, statistics) of one subnet."""
 

@@ -20,7 +20,8 @@ def compile_config(net: Supernet) -> dict[str, Any] | None:
     if method is None or method.recipe.teacher is not None or isinstance(net.task, GivenTask):
         return None
     serialize = keras.saving.serialize_keras_object
-    return {"optimizer": serialize(net.optimizer), "training": serialize(method.recipe)}
+    compiled = {"jit_compile": True} if net.jit_compile else {}
+    return {"optimizer": serialize(net.optimizer), "training": serialize(method.recipe), **compiled}
 
 
 def compile_again(net: Supernet, config: dict[str, Any]) -> None:

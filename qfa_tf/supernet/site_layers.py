@@ -7,6 +7,7 @@ from qfa_tf.network import SqueezeExcite as SqueezeExciteNode
 from qfa_tf.network.choices import parts_of
 from qfa_tf.network.network import largest
 from qfa_tf.supernet.protocol import Supernet
+from quantize_configs.errors import UnsupportedError
 
 
 def build_sites(net: Supernet) -> dict[str, ElasticSite]:
@@ -41,7 +42,12 @@ def by_slot(
 
 
 def make_site(net: Supernet, site: Convolution) -> ElasticSite:
-    """The layer of a site, not built."""
+    """The layer of a site, not built.
+
+    Raises:
+      UnsupportedError: The execution cannot have its kernels.
+    """
+    _check_placement(net, site)
     network = net.space.network
     grid = input_grid(network, site, net.signed_inputs)
     widths = [network.width(name) for name in (site.inputs[0], site.name)]
@@ -67,7 +73,6 @@ def make_site(net: Supernet, site: Convolution) -> ElasticSite:
         activation_quantizer=net.activation_quantizer,
         input_grid="offset" if net.activation_quantizer == "lsq_plus" else grid,
         shared_step=net.shared_step,
-        elastic_width=any(width.choices for width in widths),
         input_parts=parts if any(part.choices for part in parts_of(widths[0])) else (),
         epsilon=net.norm_epsilon,
         stop_constant=net.constant_channels == "stopped",
@@ -76,8 +81,21 @@ def make_site(net: Supernet, site: Convolution) -> ElasticSite:
         kernel_width=site.kernel_width,
         groups=site.groups,
         dilation=site.dilation,
+        arithmetic=net.arithmetic,
         name=site.name,
     )
+
+
+def _check_placement(net: Supernet, site: Convolution) -> None:
+    """Refuses kernels whose place in the largest one is not in the middle."""
+    sizes = net.space.network.kernel_sizes(site)
+    moves = len(sizes) > 1 and net.padding == "same" and site.stride > sizes[0]
+    if moves and net.execution == "masked":
+        raise UnsupportedError(
+            "execution='masked' puts small kernels in the middle of the largest one, which needs "
+            f"strides up to their size. Received: the site {site.name!r} with kernels of {sizes} "
+            f"and stride {site.stride}. Use padding='symmetric' or execution='sliced'."
+        )
 
 
 def _kernel_start(net: Supernet, site: Convolution) -> str:

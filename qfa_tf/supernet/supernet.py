@@ -12,6 +12,7 @@ import tensorflow as tf
 from qfa_tf.keras_models import read_model
 from qfa_tf.layers import ElasticSite, Mode, SiteChoice, SqueezeExcite, StatisticsLayout
 from qfa_tf.layers.arithmetic import arithmetic_of
+from qfa_tf.layers.execution import EXECUTIONS, Execution
 from qfa_tf.layers.observing import Observer
 from qfa_tf.layers.precision import PrecisionBank
 from qfa_tf.network.outputs import why_no_logits
@@ -30,8 +31,8 @@ from qfa_tf.supernet import (
     summary,
 )
 from qfa_tf.supernet.calibration import Calibration, require_calibration
-from qfa_tf.supernet.choices import ChoiceTables
-from qfa_tf.supernet.forward import ForwardPass
+from qfa_tf.supernet.choices import Choice, ChoiceTables
+from qfa_tf.supernet.forward import ForwardPass, execution_of
 from qfa_tf.supernet.heads import Heads
 from qfa_tf.supernet.options import SupernetOptions
 from qfa_tf.supernet.tasks import Classes, GivenTask, Task
@@ -91,7 +92,8 @@ class QFASupernet(keras.Model):
             chosen["narrow_bits"] = tuple(chosen["narrow_bits"])
         for option, value in dataclasses.asdict(SupernetOptions(**chosen)).items():
             setattr(self, option, value)
-        self.arithmetic = arithmetic_of(self.zero_point)
+        has_static_shapes = EXECUTIONS[self.execution].has_static_shapes
+        self.arithmetic = arithmetic_of(self.zero_point, has_static_shapes)
         self.layout = StatisticsLayout(space.network)
         self.heads = Heads.of(space.network)
         self.task: Task = Classes(space.num_classes)
@@ -226,13 +228,13 @@ class QFASupernet(keras.Model):
         """The layer of a site or of a squeeze-excite, such as "s1.b0.se"."""
         return self._layer_of_node[name]
 
-    def layer_choices(self, genome: tf.Tensor) -> dict[str, SiteChoice | tf.Tensor]:
-        """What a genome, int32 [n_genes], chose for every layer, as it takes it."""
-        return self._choices.read(genome)
+    def choices_of(self, genome: tf.Tensor, execution: Execution) -> dict[str, Choice]:
+        """What a genome, int32 [n_genes], chose for every node, as its layer takes it."""
+        return self._choices.read(genome, execution)
 
     def site_choices(self, genome: tf.Tensor) -> dict[str, SiteChoice]:
-        """What a genome, int32 [n_genes], chose for every site."""
-        chosen = self.layer_choices(genome)
+        """What a genome, int32 [n_genes], chose for every site, where tensors are sliced."""
+        chosen = self.choices_of(genome, EXECUTIONS["sliced"])
         return {name: choice for name, choice in chosen.items() if isinstance(choice, SiteChoice)}
 
     @property
@@ -285,6 +287,7 @@ class QFASupernet(keras.Model):
         statistics=None,
         dropout_seed=None,
         observer: Observer | None = None,
+        resized: bool = False,
     ):
         """The forward pass that everything else compiles.
 
@@ -296,18 +299,30 @@ class QFASupernet(keras.Model):
           dropout_seed: int64 [2]; with it the classifier's inputs are dropped at the rate of the
             net.
           observer: Of sites and squeeze-excites, in an eager pass.
+          resized: Whether the images have the size of the genome already, see `at_resolution`.
 
         Returns:
           (rows [N, heads.size], statistics): the outputs side by side, logits [N, num_classes] of
           a classifier; the vector that was measured in CALIBRATE mode, an empty one otherwise.
         """
-        forward = ForwardPass(self, mode, genome, statistics, dropout_seed, observer)
-        results, measured = forward.run(self._resize(images, genome))
-        return self.heads.pack(results), measured
 
-    def _resize(self, images, genome):
-        resolution = self.space.lookup(self.space.network.resolution.name).read(genome)
-        return resize(images, resolution)
+        def run(images):
+            forward = ForwardPass(self, mode, genome, statistics, dropout_seed, observer)
+            return forward.run(images)
+
+        return run(images) if resized else self.at_resolution(images, genome, run, observer)
+
+    def at_resolution(
+        self,
+        images: tf.Tensor,
+        genome: tf.Tensor,
+        run: Callable[[tf.Tensor], Any],
+        observer: Observer | None = None,
+    ) -> Any:
+        """What `run` makes of images resized to the resolution of a genome; see `Execution`."""
+        choice = self.space.network.resolution
+        chosen = self.space.lookup(choice.name).read(genome)
+        return execution_of(self, observer).at_resolution(images, choice.values, chosen, run)
 
     # Calibration, evaluation, extraction.
 
@@ -456,7 +471,8 @@ class QFASupernet(keras.Model):
             several. `evaluate_architecture` measures them all, `fit` and `evaluate` those that are
             a function of each image.
           loss_weights: By name of the output.
-          **kwargs: As for `keras.Model.compile`, except steps_per_execution.
+          **kwargs: As for `keras.Model.compile`, except steps_per_execution. With jit_compile=True
+            XLA compiles the step, for the execution "masked".
 
         Raises:
           TypeError: The optimizer is one of Keras 3.
@@ -472,6 +488,12 @@ class QFASupernet(keras.Model):
                 "A supernet is trained by a method, which makes its steps: "
                 f"compile({optimizer!r}, training=QFATraining()). Received: "
                 + (f"{', '.join(brought)}." if brought else "no training.")
+            )
+        if kwargs.get("jit_compile") and not EXECUTIONS[self.execution].has_static_shapes:
+            raise InvalidInputError(
+                "jit_compile=True asks XLA to compile the step, which needs static shapes: "
+                "QFASupernet(space, execution='masked'). Received: "
+                f"execution={self.execution!r}."
             )
         if loss is not None:
             self.task = GivenTask(self.heads, loss, metrics, loss_weights)
@@ -656,9 +678,3 @@ class QFASupernet(keras.Model):
         """Rebuilds the supernet, with fresh weights, from `get_config`."""
         config = dict(config)
         return cls(SearchSpace.from_json(config.pop("space")), **config)
-
-
-def resize(images: tf.Tensor, resolution) -> tf.Tensor:
-    """Bilinear resize to a square; what a deployed subnet must be fed with."""
-    size = tf.stack([resolution, resolution])
-    return tf.cast(tf.image.resize(images, size), images.dtype)

@@ -63,7 +63,8 @@ class TrainingDriver:
     def diverged(self) -> DivergedError:
         """The error to raise where a training cannot go on after steps that were skipped."""
         # The weights are still those before the first of them.
-        count = self._net.training_method.guard.settle()
+        method = self._net.training_method
+        count = method.guard.settle()
         first = int(keras.backend.get_value(self._net.optimizer.iterations)) - count
         message = (
             f"Training diverged at step {first + 1}: {self._reason}. "
@@ -71,15 +72,19 @@ class TrainingDriver:
             + " not applied."
         )
         found = self._find(first)
-        if found is None:
+        if found is None and self._net.jit_compile and method.batch_source is None:
+            message += (
+                " XLA compiled the step, which keeps no images to repeat it with: compile with "
+                "jit_compile=False to see where it begins."
+            )
+        elif found is None:
             message += (
                 " Repeated, every value of the first of them was finite: suspect the sum of "
                 "gradients, or the hardware."
             )
         else:
             message += f" Found on repeating the step: {found}"
-        advice = self._net.training_method.advice
-        return DivergedError(f"{message} {advice}", first + 1, found)
+        return DivergedError(f"{message} {method.advice}", first + 1, found)
 
     def _find(self, step: int) -> Divergence | None:
         method = self._net.training_method

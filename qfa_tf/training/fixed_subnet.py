@@ -42,4 +42,4 @@ class FixedSubnet:
     def draw(self, step: tf.Tensor, stage: tf.Tensor) -> tf.Tensor:
         """The genome of one step, int32 [1, n_genes]; see `SubnetSampler.draw`."""
         del step
-        return self._table[stage][None]
+        return tf.gather(self._table, stage)[None]

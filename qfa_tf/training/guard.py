@@ -32,7 +32,8 @@ class StepGuard:
     Attributes:
       in_a_row: How many steps up to the last one were skipped, int64 scalar.
       skipped: How many were skipped in all, int64 scalar.
-      first: The first of the steps of `in_a_row`, where there is a single replica.
+      first: The first of the steps of `in_a_row`, where there is a single replica whose batches
+        can be noted.
     """
 
     def __init__(self):
@@ -54,7 +55,7 @@ class StepGuard:
         gradients: Sequence[tf.Tensor],
         variables: Sequence[tf.Variable],
         is_finite: tf.Tensor,
-        batch: tuple[tf.Tensor, tf.Tensor],
+        batch: tuple[tf.Tensor, tf.Tensor] | None,
     ) -> None:
         """Applies gradients or skips the step; the number of the step moves on in both cases.
 
@@ -63,7 +64,7 @@ class StepGuard:
           gradients: Of all replicas together, in each replica.
           variables: In the same order.
           is_finite: bool scalar, the same in all replicas.
-          batch: Images and labels.
+          batch: Images and labels; None where they cannot be noted, as XLA compiles the step.
         """
         replica = tf.distribute.get_replica_context()
         alone = replica.num_replicas_in_sync == 1
@@ -79,7 +80,7 @@ class StepGuard:
                 return self._accept()
 
             def skip():
-                if alone:
+                if alone and batch is not None:
                     tf.py_function(self._note, [optimizer.iterations, *batch], [])
                 return self._skip(optimizer)
 

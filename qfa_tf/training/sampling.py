@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from qfa_tf.space import SearchSpace
+from qfa_tf.training.uniform_numbers import stateless_uniform
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.fake_quantization import FLOAT_BITS
 
@@ -76,11 +77,13 @@ class SubnetSampler:
         rows = 2 + self.random_subnets
         seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(step, tf.int64)])
         for_genes, for_nets = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-        uniform = tf.random.stateless_uniform([3, rows, n_genes], for_genes)
+        uniform = stateless_uniform([3, rows, n_genes], for_genes)
         position, again, coin = tf.unstack(uniform)
-        extremes = self._extremes(tf.random.stateless_uniform([2, 2], for_nets))
+        extremes = self._extremes(stateless_uniform([2, 2], for_nets))
         position = tf.concat([extremes, position[2:]], 0)
-        counts, quantized = self._counts[stage], self._quantized_counts[stage]
+        # Places in tables are gathered: XLA compiles a slice anew for every place.
+        counts = tf.gather(self._counts, stage)
+        quantized = tf.gather(self._quantized_counts, stage)
         values = self._pick(stage, position, counts)
         other = tf.gather(values, self._partner, axis=1)
         mixed = (values == FLOAT_BITS) != (other == FLOAT_BITS)
@@ -105,7 +108,7 @@ class SubnetSampler:
         index = tf.cast(position * tf.cast(counts, tf.float32), tf.int32)
         index = tf.clip_by_value(index, 0, tf.maximum(counts - 1, 0))
         table = tf.broadcast_to(
-            self._choices[stage], [tf.shape(index)[0], *self._choices.shape[1:]]
+            tf.gather(self._choices, stage), [tf.shape(index)[0], *self._choices.shape[1:]]
         )
         return tf.gather(table, index, axis=2, batch_dims=2)
 

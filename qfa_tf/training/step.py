@@ -5,6 +5,7 @@ and metrics are averaged over replicas, normalization and quantizer ranges are t
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -75,14 +76,16 @@ class BoundTraining:
             tf.TensorSpec([], tf.float32),
             tf.TensorSpec([2], tf.int64),
         ]
+        # What XLA compiles must be traced for it: gradients of conditions are others otherwise.
+        traced: dict[str, Any] = {"autograph": False, "jit_compile": bool(net.jit_compile) or None}
         self.subnet_gradients = tf.function(
-            self._subnet_gradients, input_signature=signature, autograph=False
+            self._subnet_gradients, input_signature=signature, **traced
         )
         signature[1] = tf.TensorSpec([None, None], tf.float32)
         self.weighted_gradients = tf.function(
             self._subnet_gradients,
             input_signature=[*signature, tf.TensorSpec([None], tf.float32)],
-            autograph=False,
+            **traced,
         )
 
     def stage_of(self, step: tf.Tensor) -> tf.Tensor:
@@ -118,7 +121,7 @@ class BoundTraining:
             genomes = tf.concat([self._teacher[None], genomes], 0)
         if any(self._only_largest):
             is_largest = np.array([[role == LARGEST] for role in self.roles])
-            alone = tf.constant(self._only_largest)[stage]
+            alone = tf.gather(self._only_largest, stage)
             genomes = tf.where(is_largest & alone, self._largest_float, genomes)
         return genomes
 
@@ -188,11 +191,12 @@ class BoundTraining:
         replica = tf.distribute.get_replica_context()
 
         def add_subnet(position, total, teacher_logits, results):
-            row = rows[position]
+            row = tf.gather(rows, position)
+            genome = tf.gather(genomes, row)
             is_teacher = self._learns_in_place & (row == 0)
             seed = self.dropout_seed(step, row, replica.replica_id_in_sync_group)
             loss, logits, gradients = gradients_of(
-                images, labels, genomes[row], teacher_logits, self.share(position), seed, *weights
+                images, labels, genome, teacher_logits, self.share(position), seed, *weights
             )
             total = [before + gradient for before, gradient in zip(total, gradients, strict=True)]
             teacher_logits = tf.where(is_teacher, logits, teacher_logits)
@@ -215,8 +219,9 @@ class BoundTraining:
         )
         if replica.num_replicas_in_sync > 1:
             total = replica.all_reduce(tf.distribute.ReduceOp.MEAN, total)
-        losses = tf.gather(results[:, 0], rows[:count])
-        norm = self._apply(total, losses, (images, labels))
+        losses = tf.gather(results[:, 0], rows)  # those at the end repeat a trained one
+        batch = None if net.jit_compile else (images, labels)
+        norm = self._apply(total, losses, batch)
         shares = float(replica.num_replicas_in_sync)  # Keras sums metrics over replicas
         metrics, results = {"gradient_norm": norm / shares}, results / shares
         for role in dict.fromkeys(self.roles):
@@ -257,18 +262,29 @@ class BoundTraining:
         if min(counts) == len(self.roles):
             return tf.constant(self._trained_rows[0]), len(self.roles)
         padded = [rows + rows[-1:] * (len(self.roles) - len(rows)) for rows in self._trained_rows]
-        return tf.constant(padded)[stage], tf.constant(counts)[stage]
+        return tf.gather(padded, stage), tf.gather(counts, stage)
 
     def _subnet_gradients(
         self, images, labels, genome, teacher_logits, share, dropout_seed, weights=None
     ):
         """Loss, logits and gradients of one subnet; traced once for all of them."""
+        given = labels, genome, teacher_logits, share, dropout_seed, weights
+
+        # No gradient goes through the choice of a resolution.
+        def run(resized):
+            return self._gradients_of_resized(resized, *given)
+
+        computed = tf.cast(images, self.recipe.compute_dtype)
+        return self._net.at_resolution(computed, genome, run)
+
+    def _gradients_of_resized(
+        self, images, labels, genome, teacher_logits, share, dropout_seed, weights
+    ):
         net = self._net
         variables = net.trainable_variables
         options = {"dropout_seed": dropout_seed} if net.dropout else {}
         with tf.GradientTape() as tape:
-            computed = tf.cast(images, self.recipe.compute_dtype)
-            logits, _ = net.run_subnet(Mode.TRAIN, computed, genome, **options)
+            logits, _ = net.run_subnet(Mode.TRAIN, images, genome, resized=True, **options)
             logits = tf.cast(logits, tf.float32)
             loss = self._loss(labels, logits, teacher_logits, share, weights)
         gradients = tape.gradient(

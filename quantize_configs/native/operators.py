@@ -6,8 +6,11 @@ operators, which are the reference: codes, quantized values and gradients of inp
 the last bit; sums, normalization and convolutions to float32 rounding.
 """
 
+import contextlib
+import contextvars
 import functools
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -19,6 +22,7 @@ FUSED_ACTIVATIONS = ("linear", "relu", "relu6", "hard_swish")
 """In the order in which `normalization.h` numbers them."""
 
 _loaded: list["NativeOperators"] = []
+_left_out = contextvars.ContextVar("without_native_kernels", default=False)
 
 
 class NativeOperators:
@@ -175,7 +179,17 @@ def use_native_kernels() -> None:
 
 def native_operators() -> NativeOperators | None:
     """The operators that graphs are to use; None unless `use_native_kernels` was called."""
-    return _loaded[0] if _loaded else None
+    return _loaded[0] if _loaded and not _left_out.get() else None
+
+
+@contextlib.contextmanager
+def without_native_kernels() -> Iterator[None]:
+    """What is traced within uses TensorFlow's own operators, which XLA compiles."""
+    token = _left_out.set(True)
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
 
 
 def ignore_native_kernels() -> None:

@@ -13,11 +13,11 @@ from qfa_tf.cost import CostModel, LatencyTable, operators
 from qfa_tf.cost.latency_table import occurrences
 from qfa_tf.latency.operator_models import measured_as, operator_model
 from qfa_tf.latency.subnet_graph import subnet_graph
+from qfa_tf.layers.execution import resize
 from qfa_tf.network import from_json, to_json
 from qfa_tf.search import Evaluation, ExactNSGA2, search
 from qfa_tf.search.diagram import draw
 from qfa_tf.space import Architecture, SearchSpace
-from qfa_tf.supernet.supernet import resize
 from quantize_configs.keras_backend import keras
 from quantize_configs.wrappers import WrappedModel
 from tflite_tools.flatbuffer import runtime

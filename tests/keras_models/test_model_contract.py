@@ -10,10 +10,10 @@ from small_models import MODELS, made
 
 import tflite_tools
 from qfa_tf import CostModel, QFASupernet, QFATraining, SearchSpace, TrainingStage
+from qfa_tf.layers.execution import resize
 from qfa_tf.search import ExactNSGA2, search
 from qfa_tf.search.diagram import draw
 from qfa_tf.space import Architecture
-from qfa_tf.supernet.supernet import resize
 from quantize_configs.keras_backend import keras
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))

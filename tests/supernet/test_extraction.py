@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from qfa_tf.layers import Mode
-from qfa_tf.supernet.supernet import resize
+from qfa_tf.layers.execution import resize
 
 pytestmark = pytest.mark.xdist_group("trained_net")
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 import tflite_tools
 from qfa_tf import Calibration, QFASupernet
 from qfa_tf.layers import Mode
+from qfa_tf.layers.execution import resize
 from qfa_tf.supernet.extraction import ExtractionError
-from qfa_tf.supernet.supernet import resize
 from quantize_configs.keras_backend import keras
 from quantize_configs.wrappers import WrappedModel
 

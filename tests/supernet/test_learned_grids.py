@@ -8,8 +8,8 @@ import tflite_tools
 from qfa_tf import QFASupernet, QFATraining, TrainingStage
 from qfa_tf.data import training_batches
 from qfa_tf.layers import Mode
+from qfa_tf.layers.execution import resize
 from qfa_tf.supernet.options import SIGNED_INPUTS
-from qfa_tf.supernet.supernet import resize
 from quantize_configs import load_model, save_model
 from quantize_configs.keras_backend import keras
 

@@ -8,7 +8,7 @@ from exported_file import exported
 from qfa_tf import QFASupernet
 from qfa_tf.cost import CostModel
 from qfa_tf.layers import Mode
-from qfa_tf.supernet.supernet import resize
+from qfa_tf.layers.execution import resize
 from quantize_configs.wrappers import WrappedModel
 
 pytestmark = pytest.mark.xdist_group("v3_net")

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import tflite_tools
-from qfa_tf.supernet.supernet import resize
+from qfa_tf.layers.execution import resize
 
 pytestmark = pytest.mark.xdist_group("v3_net")
 SUBNETS = [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 16))]

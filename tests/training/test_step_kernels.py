@@ -5,7 +5,7 @@ import io
 import pytest
 import rich.console
 
-from qfa_tf.runs.training.kernels import check_native_kernels, step_kernels
+from qfa_tf.runs.training.kernels import check_native_kernels, kernels_for, step_kernels
 from quantize_configs.errors import InvalidInputError
 from quantize_configs.native import building
 from quantize_configs.native.operators import (
@@ -69,3 +69,14 @@ def test_on_insists(console, without_compiler):
 def test_other_choices_are_refused():
     with pytest.raises(InvalidInputError, match=r"one of auto, on, off\. Received: 'yes'"):
         check_native_kernels("yes")
+
+
+def test_masked_steps_do_without():
+    assert [kernels_for(choice, "sliced") for choice in ("auto", "on", "off")] == [
+        "auto",
+        "on",
+        "off",
+    ]
+    assert kernels_for("auto", "masked") == kernels_for("off", "masked") == "off"
+    with pytest.raises(InvalidInputError, match="'on' computes slices"):
+        kernels_for("on", "masked")

@@ -30,7 +30,7 @@ def verified_sample(split: "Split", resolution: int) -> "Split":
 
 def resized_images(images: np.ndarray, architecture: Architecture) -> np.ndarray:
     """Images as the deployed subnet must be fed, float32 [N, resolution, resolution, channels]."""
-    from qfa_tf.supernet.supernet import resize
+    from qfa_tf.layers.execution import resize
 
     return resize(images, architecture.resolution).numpy()
 

@@ -24,6 +24,22 @@ def check_native_kernels(choice: str) -> None:
         )
 
 
+def kernels_for(choice: str, execution: str) -> str:
+    """The choice that fits an execution: native kernels compute slices, and XLA knows none.
+
+    Raises:
+      InvalidInputError: They are asked for with masked tensors.
+    """
+    if execution != "masked":
+        return choice
+    if choice == "on":
+        raise InvalidInputError(
+            "native_kernels='on' computes slices, and config.supernet.execution is 'masked'. "
+            "Choose native_kernels='auto', or execution='sliced'."
+        )
+    return "off"
+
+
 @contextlib.contextmanager
 def step_kernels(choice: str, console: rich.console.Console) -> Iterator[None]:
     """Has graphs that are traced within use native kernels, or not; then all is as before.

@@ -29,7 +29,7 @@ from qfa_tf.runs.run_data import open_data
 from qfa_tf.runs.startup import load_tensorflow
 from qfa_tf.runs.training.final_table import is_finished, write_probes
 from qfa_tf.runs.training.initial_weights import load_initial_weights
-from qfa_tf.runs.training.kernels import check_native_kernels, step_kernels
+from qfa_tf.runs.training.kernels import check_native_kernels, kernels_for, step_kernels
 from qfa_tf.runs.training.lock import training_lock
 from qfa_tf.runs.training.loop import TrainingLoop
 from qfa_tf.runs.training.memory import needed_memory, warn_of_memory
@@ -74,6 +74,7 @@ def train(
 
     Raises:
       NativeBuildError: Native kernels are "on" and cannot be built.
+      InvalidInputError: They are "on", and the execution is "masked".
       ConfigError, WorkdirError: The config or the workdir is refused, or being trained already.
       CheckpointError: The newest checkpoint is damaged.
       CheckpointWriteError, FileWriteError: The disk is full.
@@ -84,6 +85,7 @@ def train(
     console = console or new_console()
     check_native_kernels(native_kernels)
     config = with_plain_architecture(complete_config(config))
+    native_kernels = kernels_for(native_kernels, config.supernet.execution)
     check_classifier(build_space(config))
     check_stage_bits(config)
     open_set = functools.partial(
