@@ -122,16 +122,27 @@ def against_keras(flatbuffer, deployed, image, others, outputs) -> dict[str, str
 
 
 def run(flatbuffer: bytes, images: np.ndarray) -> np.ndarray:
-    """Outputs of LiteRT (XNNPACK, one thread), image by image."""
+    """Outputs of LiteRT (XNNPACK, one thread), image by image, by their real values."""
     interpreter = Interpreter(model_content=flatbuffer, num_threads=1)
     interpreter.allocate_tensors()
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     outputs = []
     for image in images:
-        interpreter.set_tensor(source["index"], image[None])
+        interpreter.set_tensor(source["index"], _codes(image[None], source))
         interpreter.invoke()
         outputs.append(interpreter.get_tensor(target["index"])[0])
-    return np.stack(outputs)
+    step, zero_point = target["quantization"]
+    found = np.stack(outputs)
+    return found if target["dtype"] is np.float32 else (found - np.float32(zero_point)) * step
+
+
+def _codes(values: np.ndarray, tensor: dict) -> np.ndarray:
+    """Values as an input of LiteRT takes them."""
+    if tensor["dtype"] is np.float32:
+        return values
+    (step, zero_point), limits = tensor["quantization"], np.iinfo(tensor["dtype"])
+    codes = np.rint(values / step) + zero_point
+    return np.clip(codes, limits.min, limits.max).astype(tensor["dtype"])
 
 
 def of_tflite(model: keras.Model, calibration: np.ndarray) -> Deployed:
@@ -186,7 +197,7 @@ def four_bits(model, calibration) -> BitPolicy:
 def half_the_bytes(model, calibration) -> BitPolicy:
     """The bits that `from_budget` finds for half the bytes of the weights, without labels."""
     images = calibration[:: len(calibration) // SENSITIVITY_IMAGES]
-    measured = sensitivity(model, images, bits=(3, 4), verbose=True)
+    measured = sensitivity(model, images, bits=(2, 4), verbose=True)  # 3 take the bytes of 4
     layers = [layer for layer in model.layers if type(layer) in WEIGHT_ATTRIBUTES]
     budget = sum(layer_bytes(layer, 8) for layer in layers) / 2
     return BitPolicy.from_budget(model, measured, weight_bytes=budget)
