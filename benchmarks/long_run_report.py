@@ -34,6 +34,11 @@ class LongRunResults:
         """Nets with the same bits everywhere."""
         return {name: rows for name, rows in self.nets.items() if name.endswith("bits")}
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether enough nets were trained alone for an order."""
+        return len(self.pairs()[0]) > 2
+
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Accuracies of the nets that were trained alone: in the supernet, alone."""
         found = [rows for rows in self.nets.values() if ALONE in rows]
@@ -110,11 +115,9 @@ def difference(row: dict | None) -> str:
 def main() -> None:
     """Writes the tables and the plots."""
     results = LongRunResults()
-    tables = {
-        "long_run": nets_table(results),
-        "long_run_ranks": ranks_table(results),
-        "long_run_curve": curve_table(results),
-    }
+    tables = {"long_run": nets_table(results), "long_run_curve": curve_table(results)}
+    if results.has_pairs:
+        tables["long_run_ranks"] = ranks_table(results)
     fill(PAGE, tables)
     PLOTS.mkdir(exist_ok=True)
     draw_long_run(results, PLOTS)

@@ -32,7 +32,8 @@ def draw_all(results, folder: pathlib.Path) -> None:
 def draw_long_run(results, folder: pathlib.Path) -> None:
     """Draws the plots of a `long_run_report.LongRunResults`."""
     _save(_front(results), folder / "long_run.png")
-    _save(_ranks(*results.pairs()), folder / "long_run_alone.png")
+    if results.has_pairs:
+        _save(_ranks(*results.pairs()), folder / "long_run_alone.png")
 
 
 def _figure(size) -> Figure:

@@ -109,8 +109,11 @@ PARTS = {
 
 
 def read(name: str) -> list[dict[str, str]]:
-    """Rows of a tracked file."""
-    with (RESULTS / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+    """Rows of a tracked file, none before there is one."""
+    path = RESULTS / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
