@@ -1,12 +1,13 @@
 """Layers that people build of other layers, taken apart into the model of those."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from quantize_configs.keras_backend import keras
+from quantize_configs.layers.kinds import UnsupportedLayerError
 
 TOLERANCE = 1e-5
 """Largest difference of an output, as a share of the largest one and at least of 1."""
@@ -15,8 +16,8 @@ OPEN_SIZE = 32
 SEED = 0
 
 
-def as_model(layer: Any, node: Any) -> keras.Model | None:
-    """The functional model of what a layer does when it is called, None where there is none.
+def as_model(layer: Any, node: Any) -> keras.Model:
+    """The functional model of what a composite layer does when it is called.
 
     The layer's `call` runs once on symbolic tensors, outside of training. What comes out counts
     only if it consists of the layers inside, has all their weights, and gives what the layer gives
@@ -25,9 +26,10 @@ def as_model(layer: Any, node: Any) -> keras.Model | None:
     Args:
       layer: Of a class of one's own, with layers inside; or a subclassed model.
       node: The Keras node of its call.
+
+    Raises:
+      UnsupportedLayerError: There is no such model; the sentence says why.
     """
-    if not _is_composite(layer):
-        return None
     inputs = [
         keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=f"{layer.name}_input_{number}")
         for number, tensor in enumerate(node.keras_inputs)
@@ -39,15 +41,26 @@ def as_model(layer: Any, node: Any) -> keras.Model | None:
     try:
         outputs = layer.call(*arguments, **{**options, **_inference(layer)})
         model = keras.Model(inputs, outputs, name=layer.name)
-    except Exception:  # whatever a layer of one's own raises without values
-        return None
-    own = {weight.ref() for weight in layer.weights}
-    if own != {weight.ref() for weight in model.weights} or not _agree(layer, model, arguments):
-        return None
+    except Exception as error:  # whatever a layer of one's own raises without values
+        reason = f"its call needs values ({type(error).__name__}: {str(error)[:100]})"
+        raise _refusal(layer, reason) from error
+    found = {weight.ref() for weight in model.weights}
+    lost = [weight.name for weight in layer.weights if weight.ref() not in found]
+    if lost:
+        raise _refusal(layer, f"its weights {', '.join(lost[:3])} belong to no layer that it calls")
+    if not _agree(layer, model, arguments, options):
+        raise _refusal(layer, "its layers alone give other outputs than it does on random inputs")
     return model
 
 
-def _is_composite(layer: Any) -> bool:
+def _refusal(layer: Any, reason: str) -> UnsupportedLayerError:
+    return UnsupportedLayerError(
+        f"Layer {layer.name!r} ({type(layer).__name__}) is built of others and cannot be taken "
+        f"apart: {reason}. Call its layers in the functional model itself, or keep it outside."
+    )
+
+
+def is_composite(layer: Any) -> bool:
     """Whether it is of a class of somebody's own and has layers inside."""
     if isinstance(layer, keras.Model):
         return not layer._is_graph_network
@@ -60,7 +73,9 @@ def _inference(layer: Any) -> dict[str, bool]:
     return {"training": False} if layer._expects_training_arg else {}
 
 
-def _agree(layer: Any, model: keras.Model, arguments: Sequence[Any]) -> bool:
+def _agree(
+    layer: Any, model: keras.Model, arguments: Sequence[Any], options: Mapping[str, Any]
+) -> bool:
     rng = np.random.default_rng(SEED)
     values = [
         tf.constant(
@@ -69,9 +84,11 @@ def _agree(layer: Any, model: keras.Model, arguments: Sequence[Any]) -> bool:
         for tensor in model.inputs
     ]
     by_tensor = {id(old): new for old, new in zip(model.inputs, values, strict=True)}
-    given = tf.nest.map_structure(lambda value: by_tensor.get(id(value), value), arguments)
+    given, named = tf.nest.map_structure(
+        lambda value: by_tensor.get(id(value), value), (arguments, dict(options))
+    )
     try:
-        expected = layer(*given, **_inference(layer))
+        expected = layer(*given, **{**named, **_inference(layer)})
         found = model(values if len(values) > 1 else values[0], training=False)
     except Exception:  # images of random numbers of this size are not what it takes
         return False

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from quantize_configs.composite_layers import as_model
+from quantize_configs.composite_layers import as_model, is_composite
 from quantize_configs.keras_backend import keras
 from quantize_configs.layers.kinds import LayerKind, Refuse, UnsupportedLayerError, raise_refusal
 
@@ -218,7 +218,13 @@ class EditableGraph:
             return None
         if isinstance(layer, keras.Model) and layer._is_graph_network:
             return layer
-        return as_model(layer, node)
+        if not is_composite(layer):
+            return None
+        try:
+            return as_model(layer, node)
+        except UnsupportedLayerError as error:
+            self._refuse(layer.name, error)
+            return None
 
     def _free_name(self, name: str, prefix: str) -> str:
         if name not in self.nodes:
@@ -230,13 +236,19 @@ class EditableGraph:
         layer = node.layer
         if node.is_input:
             return Node(layer, [], tuple(layer.output_shape[0]))
-        if isinstance(node.outputs, list | tuple):
+        if isinstance(node.outputs, list | tuple | dict):
             sentence = (
                 f"Layer {layer.name!r} ({type(layer).__name__}) makes several tensors; layers that "
                 "make one can be quantized."
             )
             self._refuse(layer.name, UnsupportedLayerError(sentence))
             return Node(layer, sources, ())
+        if node.call_kwargs.get("training") is True or any(a is True for a in node.call_args[1:]):
+            sentence = (
+                f"Layer {layer.name!r} ({type(layer).__name__}) is called with training=True, "
+                "which no deployed network does. Leave the argument out."
+            )
+            self._refuse(layer.name, UnsupportedLayerError(sentence))
         is_list = bool(node.call_args) and isinstance(node.call_args[0], list | tuple)
         arguments, options = tf.nest.map_structure(
             lambda value: TensorName(name_of(value)) if hasattr(value, "_keras_history") else value,

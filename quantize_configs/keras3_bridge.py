@@ -156,7 +156,7 @@ def _called(op: Any, node: Any, made: dict[int, tuple[Any, Any]], arguments, opt
     if not hasattr(op, "get_weights"):
         return operator(op)(*arguments, **options)
     if id(op) not in made:
-        inner = op if hasattr(op, "layers") else keras3_model(op, node)
+        inner = op if _is_graph(op) else keras3_model(op, node)
         made[id(op)] = layer_and_function(op) if inner is None else (_converted(inner), None)
     layer, function = made[id(op)]
     if isinstance(layer, keras.Model):
@@ -166,6 +166,11 @@ def _called(op: Any, node: Any, made: dict[int, tuple[Any, Any]], arguments, opt
     # Masks and the like are worked out anew; tensors are what a layer reads.
     result = layer(*arguments)
     return result if function is None else function(result)
+
+
+def _is_graph(op: Any) -> bool:
+    """Whether it is a model whose layers are listed."""
+    return hasattr(getattr(op, "_functional", None) or op, "_nodes_by_depth")
 
 
 def _fill(layer: keras.layers.Layer, original: Any) -> None:

@@ -70,10 +70,10 @@ class SupportReport:
             by_function.setdefault(function, []).append(layer)
         lines += [f"in float  {name}: {_shown(names)}" for name, names in by_function.items()]
         if self.outside_xnnpack:
-            lines.append(
-                f"built-in  {_shown(self.outside_xnnpack)}: XNNPACK has no operator, "
-                f"{self.partitions} partitions"
-            )
+            lines.append(f"built-in  {_shown(self.outside_xnnpack)}: XNNPACK has no operator")
+        if self.supported:
+            plural = "" if self.partitions == 1 else "s"
+            lines.append(f"XNNPACK   {self.partitions} partition{plural}")
         if self.unshared:
             lines.append(f"unshared  {_shown(self.unshared)}: a copy of the weights for each call")
         return "\n".join(lines)

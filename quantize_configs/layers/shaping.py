@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from quantize_configs.depth_to_space import DepthToSpace
 from quantize_configs.editable_graph import EditableGraph, Node, Shape, new
 from quantize_configs.keras_backend import keras
@@ -87,21 +89,32 @@ def name_operators(graph: EditableGraph, name: str) -> None:
         layer = layers.Reshape(node.shape[1:], name=name)
     elif operator == "depth_to_space" and len(node.shape) == 4:
         layer = DepthToSpace(operand(node, 1, "block_size"), name=name)
-    elif operator == "pad" and (borders := _borders(node)) is not None:
-        layer = layers.ZeroPadding2D(borders, name=name)
+    elif operator == "pad":
+        layer = layers.ZeroPadding2D(_borders(node, name), name=name)
     else:
         return
     graph.replace(name, **{name: new(layer, *node.inputs, shape=node.shape)})
 
 
-def _borders(node: Node) -> tuple[tuple[int, int], ...] | None:
-    """((top, bottom), (left, right)) of a `tf.pad` with zeros around images, else None."""
+def _borders(node: Node, name: str) -> tuple[tuple[int, int], ...]:
+    """((top, bottom), (left, right)) of a `tf.pad` with zeros around images.
+
+    Raises:
+      UnsupportedLayerError: It pads in another way.
+    """
     sizes = constant(operand(node, 1, "paddings"))
     mode = operand(node, 2, "mode") or "CONSTANT"
-    filling = node.options.get("constant_values", 0)
-    is_zero = str(mode).upper() == "CONSTANT" and constant(filling) == 0
-    if sizes is None or sizes.shape != (4, 2) or not is_zero or sizes[[0, 3]].any():
-        return None
+    # The older signature, which models have, names the operator before the value.
+    place = 4 if str(node.operator).startswith("compat.v1") else 3
+    filling = operand(node, place, "constant_values")
+    is_zero = filling is None or (constant(filling) is not None and not np.any(constant(filling)))
+    fits = sizes is not None and sizes.shape == (4, 2) and not sizes[[0, 3]].any()
+    if sizes is None or not (fits and is_zero and str(mode).upper() == "CONSTANT"):
+        raise UnsupportedLayerError(
+            f"Layer {name!r} pads {'' if sizes is None else sizes.astype(int).tolist()} in mode "
+            f"{mode!r} with {0 if filling is None else filling!r}; zeros around the height and "
+            "width of images are exported, as ZeroPadding2D does."
+        )
     top, left = ((int(before), int(after)) for before, after in sizes[1:3])
     return top, left
 

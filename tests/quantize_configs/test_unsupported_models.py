@@ -17,6 +17,9 @@ def chain(*parts):
     return keras.Sequential([keras.Input(SHAPE), *parts])
 
 
+BORDERS = [[0, 0], [1, 1], [0, 1], [0, 0]]
+
+
 def branching(connect):
     images = keras.Input(SHAPE)
     return keras.Model(images, connect(images, layers.Conv2D(2, 3, name="conv")(images)))
@@ -35,6 +38,18 @@ def conv(**options):
         ),
         (lambda: chain(conv(), layers.Lambda(lambda x: x, name="magic")), "'magic' is a Lambda"),
         (lambda: branching(lambda images, x: tf.abs(x)), "is a TFOpLambda"),
+        (
+            lambda: branching(lambda images, x: tf.pad(x, BORDERS, constant_values=1.5)),
+            r"pads \[\[0, 0\], \[1, 1\], .* in mode 'CONSTANT' with 1.5; zeros around",
+        ),
+        (
+            lambda: branching(lambda images, x: tf.pad(x, BORDERS, "REFLECT")),
+            "in mode 'REFLECT' with 0; zeros around",
+        ),
+        (
+            lambda: branching(lambda images, x: tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, 3]])),
+            r"pads .*\[0, 3\]\] in mode 'CONSTANT' with 0; zeros around",
+        ),
         (
             lambda: chain(layers.Conv2DTranspose(2, 3, (2, 1), name="up")),
             r"'up' has strides=\(2, 1\); exported is equal strides",
