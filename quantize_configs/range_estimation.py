@@ -54,17 +54,18 @@ def estimate_range(
     Returns:
       (low, high), float32 scalars with low <= 0 <= high.
     """
+    check_estimator(estimator)
+    if isinstance(x, DeferredNormalization) and estimator not in BY_CHANNEL:
+        x = x.value()
+    if not isinstance(x, DeferredNormalization):
+        x = tf.stop_gradient(tf.cast(x, tf.float32))
     rank = x.shape.rank
     axes = {
         "channel_mean": list(range(rank - 1)),
         "sample_mean": list(range(1, rank)),
         "min_max": None,
         "least_error": None,
-    }[check_estimator(estimator)]
-    if isinstance(x, DeferredNormalization) and estimator not in BY_CHANNEL:
-        x = x.value()
-    if not isinstance(x, DeferredNormalization):
-        x = tf.stop_gradient(tf.cast(x, tf.float32))
+    }[estimator]
     low, high = _extremes(x, axes, active)
     if estimator == "least_error":
         return least_error_range(x, tf.minimum(low, 0.0), tf.maximum(high, 0.0), levels, sampled)
