@@ -1,7 +1,7 @@
 """A network with ImageNet weights, quantized without training, against TFLite's full integers.
 
     pip install 'qfa_tf[benchmarks]'
-    python benchmarks/pretrained.py [--images=408] [--calibration=12] [--only NAME ...]
+    python benchmarks/pretrained.py [--images=408] [--calibration=12] [--only NAME ...] [--latency]
 
 EfficientNet-Lite0 at 224 pixels. Calibrated on 204 crops of photographs, 12 of each (column
 `calibration`), compared with the float model on 408 others (column `images`): bytes of the file,
@@ -10,7 +10,9 @@ quantize to benchmarks/results/pretrained.csv, as soon as it is measured. Ours a
 LiteRT (XNNPACK), as TFLite's is; `mismatches` counts integers that differ from the reference on one
 image, `keras_answers` is the share of at least 34 other crops on which the deployed Keras model
 gives the answer of LiteRT, `codes_differing` that of the codes of logits that are not the same in
-both, in %.
+both, in %. `latency_ms` is the median in LiteRT, one thread; `--latency` measures it alone, in
+turns, of files that are calibrated on one crop of each photograph and without learned rounding, on
+which it does not depend.
 """
 
 import argparse
@@ -54,6 +56,7 @@ COLUMNS = (
     "images",
     "equal_answers",
     "sqnr_db",
+    "latency_ms",
     "mismatches",
     "keras_answers",
     "codes_differing",
@@ -72,8 +75,12 @@ def main() -> None:
     parser.add_argument(
         "--calibration", type=int, default=CALIBRATION_CROPS, help="crops of each photograph"
     )
+    parser.add_argument("--latency", action="store_true", help="measure latencies alone")
     options = parser.parse_args()
     model = pretrained()
+    if options.latency:
+        measure_latencies(model, [name for name in options.only if name in PLAIN])
+        return
     calibration = as_inputs(crops(SIZE, options.calibration, seed=0))
     others = as_inputs(crops(SIZE, OTHER_CROPS, seed=1))
     others = others[:: max(len(others) // options.images, 1)][: options.images]
@@ -94,9 +101,27 @@ def main() -> None:
             "seconds": f"{seconds:.0f}",
         }
         write_row(row)
+        row["latency_ms"] = latencies({name: flatbuffer})[name]
         integers = against_keras(flatbuffer, deployed, calibration[:1], others, outputs)
         if integers:
             write_row(row | integers)
+
+
+def measure_latencies(model: keras.Model, names: list[str]) -> None:
+    """Replaces the latency of rows that are there."""
+    images = as_inputs(crops(SIZE, 1, seed=0))
+    found = latencies({name: PLAIN[name](model, images)[0] for name in names})
+    for name, row in written_rows().items():
+        if name in found:
+            write_row(row | {"latency_ms": found[name]})
+
+
+def latencies(files: dict[str, bytes]) -> dict[str, str]:
+    """Milliseconds, medians of runs in turns."""
+    options = tflite_tools.BenchmarkOptions(num_threads=1)
+    with tflite_tools.open_device("host") as device:
+        reports = tflite_tools.benchmark_all(files, device, options, measure_memory=False)
+    return {name: f"{report.median_ms:.2f}" for name, report in reports.items()}
 
 
 def as_inputs(pixels: np.ndarray) -> np.ndarray:
@@ -196,7 +221,7 @@ def four_bits(model, calibration) -> BitPolicy:
 
 def half_the_bytes(model, calibration) -> BitPolicy:
     """The bits that `from_budget` finds for half the bytes of the weights, without labels."""
-    images = calibration[:: len(calibration) // SENSITIVITY_IMAGES]
+    images = calibration[:: max(len(calibration) // SENSITIVITY_IMAGES, 1)]
     measured = sensitivity(model, images, bits=(2, 4), verbose=True)  # 3 take the bytes of 4
     layers = [layer for layer in model.layers if type(layer) in WEIGHT_ATTRIBUTES]
     budget = sum(layer_bytes(layer, 8) for layer in layers) / 2
@@ -213,15 +238,28 @@ WAYS = {
     "half the bytes, rounding learned": ours(half_the_bytes, learn_rounding=True),
 }
 """Weight bits / activation bits."""
+PLAIN = {
+    "TFLite full integer": of_tflite,
+    "litert-quantizer 8/8": of_litert_quantizer,
+    "8/8": ours(eight_bits),
+    "4/8, rounding learned": ours(four_bits),
+    "half the bytes, rounding learned": ours(half_the_bytes),
+}
+"""Ways whose files have the operators and bits of the rows of these names."""
+
+
+def written_rows() -> dict[str, dict[str, object]]:
+    """Rows of earlier runs by name."""
+    if not OUTPUT.exists():
+        return {}
+    with OUTPUT.open(newline="") as file:
+        return {one["name"]: {**one} for one in csv.DictReader(file)}
 
 
 def write_row(row: dict[str, object]) -> None:
     """Prints a row, and replaces that of the same name in the results."""
     print(row, flush=True)
-    rows = {}
-    if OUTPUT.exists():
-        with OUTPUT.open(newline="") as file:
-            rows = {one["name"]: one for one in csv.DictReader(file)}
+    rows = written_rows()
     rows[str(row["name"])] = row
     with OUTPUT.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")

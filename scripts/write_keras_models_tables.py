@@ -19,7 +19,7 @@ NONE = "-"
 def pretrained() -> str:
     """EfficientNet-Lite0 without training."""
     head = ["", "bytes", "other crops", "equal answers (%)", "signal to noise (dB)"]
-    head += ["integers that differ", "answers equal to Keras' (%)"]
+    head += ["latency (ms)", "integers that differ", "answers equal to Keras' (%)"]
     rows = [
         [
             row["name"],
@@ -27,6 +27,7 @@ def pretrained() -> str:
             row["images"],
             row["equal_answers"],
             row["sqnr_db"],
+            row["latency_ms"] or NONE,
             grouped(row["mismatches"]),
             row["keras_answers"] or NONE,
         ]
