@@ -25,7 +25,7 @@ import results_file
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 from photographs import crops
-from pretrained import as_inputs, four_bits, run
+from pretrained import as_inputs, closeness, four_bits, run
 
 import tflite_tools
 from quantize_configs import (
@@ -40,7 +40,6 @@ from quantize_configs.distillation import (
     LARGEST_NORM,
     LEARNING_RATE,
     MOMENTUM,
-    noise_share,
     output_loss,
 )
 from quantize_configs.keras_backend import keras
@@ -115,11 +114,8 @@ def main() -> None:
         files = WAYS[name](model, images, epochs)
         found = {}
         for when, file in zip(("before", "after"), files, strict=True):
-            outputs = run(file, others)
-            same = np.mean(outputs.argmax(1) == expected.argmax(1))
-            noise = float(noise_share(expected, outputs))
-            found[f"equal_answers_{when}"] = f"{100 * same:.1f}"
-            found[f"sqnr_db_{when}"] = f"{-10 * np.log10(noise):.2f}"
+            columns = closeness(run(file, others), expected)
+            found |= {f"{key}_{when}": value for key, value in columns.items()}
         row = {
             "name": name,
             "steps": epochs * len(images) // BATCH_SIZE,

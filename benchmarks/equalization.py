@@ -21,7 +21,7 @@ import efficientnet_lite
 import numpy as np
 import results_file
 from photographs import crops
-from pretrained import as_inputs, eight_bits, four_bits, run
+from pretrained import as_inputs, closeness, eight_bits, four_bits, run
 
 import tflite_tools
 from quantize_configs import calibrate, prepare_for_deployment, quantize
@@ -86,15 +86,13 @@ def main() -> None:
             calibrate(quantized, calibration, batch_size=BATCH_SIZE)
             prepare_for_deployment(quantized)
             found = run(tflite_tools.convert(quantized), others)
-            noise = np.sum((found - expected) ** 2)
             row = {
                 "row": f"power {power}, {bits}",
                 "pixels": options.pixels,
                 "calibration": len(calibration),
                 "images": len(others),
                 "float_difference": f"{np.abs(outputs - expected).max():.2g}",
-                "equal_answers": f"{100 * np.mean(found.argmax(1) == expected.argmax(1)):.1f}",
-                "sqnr_db": f"{10 * np.log10(np.sum(expected**2) / noise):.2f}",
+                **closeness(found, expected),
             }
             print(row, flush=True)
             results_file.replace("equalization", "row", row)

@@ -25,7 +25,7 @@ import results_file
 import tensorflow as tf
 from efficientnet_lite import pretrained
 from photographs import crops
-from pretrained import run
+from pretrained import noise_ratio, run
 
 import tflite_tools
 from qfa_tf import Architecture, CostModel, QFASupernet, QFATraining, SearchSpace, TrainingStage
@@ -56,11 +56,6 @@ def candidates(space: SearchSpace, most: float) -> list[Architecture]:
     rng = np.random.default_rng(0)
     genomes = sample_feasible(rng, Subspace(space), fits, CANDIDATES, extremes=False)
     return [space.decode(genome) for genome in genomes]
-
-
-def noise_ratio(found: np.ndarray, expected: np.ndarray) -> float:
-    """Signal-to-noise ratio in dB."""
-    return float(10 * np.log10(np.sum(expected**2) / np.sum((found - expected) ** 2)))
 
 
 def nearest(net: QFASupernet, among: list[Architecture], images: np.ndarray) -> Architecture:

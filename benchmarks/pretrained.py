@@ -90,21 +90,32 @@ def main() -> None:
         flatbuffer, deployed = WAYS[name](model, calibration)
         seconds = time.perf_counter() - start
         outputs = run(flatbuffer, others)
-        error = np.sum((outputs - expected) ** 2)
         row = {
             "name": name,
             "bytes": len(flatbuffer),
             "calibration": len(calibration),
             "images": len(others),
-            "equal_answers": f"{100 * np.mean(outputs.argmax(1) == expected.argmax(1)):.1f}",
-            "sqnr_db": f"{10 * np.log10(np.sum(expected**2) / error):.2f}",
+            **closeness(outputs, expected),
+            "latency_ms": latencies({name: flatbuffer})[name],
             "seconds": f"{seconds:.0f}",
         }
         write_row(row)
-        row["latency_ms"] = latencies({name: flatbuffer})[name]
         integers = against_keras(flatbuffer, deployed, calibration[:1], others, outputs)
         if integers:
             write_row(row | integers)
+
+
+def closeness(found: np.ndarray, expected: np.ndarray) -> dict[str, str]:
+    """Columns of logits beside those of the float network."""
+    return {
+        "equal_answers": f"{100 * np.mean(found.argmax(1) == expected.argmax(1)):.1f}",
+        "sqnr_db": f"{noise_ratio(found, expected):.2f}",
+    }
+
+
+def noise_ratio(found: np.ndarray, expected: np.ndarray) -> float:
+    """Signal-to-noise ratio in dB."""
+    return float(10 * np.log10(np.sum(expected**2) / np.sum((found - expected) ** 2)))
 
 
 def measure_latencies(model: keras.Model, names: list[str]) -> None:

@@ -1,12 +1,23 @@
 """The part of a page between two comments, which a script writes from results."""
 
 import argparse
+import csv
 import pathlib
 import sys
 
 from quantize_configs.files import write_text
 
 ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def read_results(name: str) -> list[dict[str, str]]:
+    """Rows of the tracked file of a benchmark, none before there is one."""
+    path = RESULTS / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 class PagePart:

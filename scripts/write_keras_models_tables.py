@@ -6,12 +6,10 @@ With --check nothing is written; the status is 1 when the page is out of date.
 """
 
 import argparse
-import csv
 from collections.abc import Iterable
 
-from page_part import ROOT, PagePart
+from page_part import PagePart, read_results
 
-RESULTS = ROOT / "benchmarks" / "results"
 PAGE = "docs/keras_models.md"
 NONE = "-"
 
@@ -31,7 +29,7 @@ def pretrained() -> str:
             grouped(row["mismatches"]),
             row["keras_answers"] or NONE,
         ]
-        for row in read("pretrained")
+        for row in read_results("pretrained")
     ]
     return table(head, rows)
 
@@ -42,7 +40,7 @@ def distillation() -> str:
     names = ("equal_answers_before", "equal_answers_after", "sqnr_db_before", "sqnr_db_after")
     rows = [
         [row["name"], row["steps"], grouped(row["bytes"]), *(row[name] for name in names)]
-        for row in read("distillation")
+        for row in read_results("distillation")
     ]
     return table(head, rows)
 
@@ -59,7 +57,7 @@ def small() -> str:
             row["equal_answers"],
             grouped(row["mismatches"]),
         ]
-        for row in read("small_classifiers")
+        for row in read_results("small_classifiers")
     ]
     return table(head, rows)
 
@@ -68,7 +66,7 @@ def equalization() -> str:
     """Channels of equal ranges."""
     head = ["", "pixels", "other crops", "equal answers (%)", "signal to noise (dB)"]
     names = ("row", "pixels", "images", "equal_answers", "sqnr_db")
-    return table(head, [[row[name] for name in names] for row in read("equalization")])
+    return table(head, [[row[name] for name in names] for row in read_results("equalization")])
 
 
 def families() -> str:
@@ -82,7 +80,7 @@ def families() -> str:
             grouped(row["elements"]),
             row["mismatches"],
         ]
-        for row in read("keras_families")
+        for row in read_results("keras_families")
     ]
     return table([*head, "integers compared", "differing"], rows)
 
@@ -98,7 +96,7 @@ def keras3() -> str:
             grouped(row["elements"]),
             row["mismatches"],
         ]
-        for row in sorted(read("keras3_models"), key=lambda row: row["model"])
+        for row in sorted(read_results("keras3_models"), key=lambda row: row["model"])
     ]
     return table(head, rows)
 
@@ -107,15 +105,6 @@ PARTS = {
     part.__name__: part
     for part in (pretrained, distillation, small, equalization, families, keras3)
 }
-
-
-def read(name: str) -> list[dict[str, str]]:
-    """Rows of a tracked file, none before there is one."""
-    path = RESULTS / f"{name}.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def grouped(text: str) -> str:

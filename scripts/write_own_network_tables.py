@@ -5,13 +5,10 @@
 With --check nothing is written; the status is 1 when the page is out of date.
 """
 
-import csv
 import re
-from collections.abc import Iterator
 
-from page_part import ROOT, PagePart, run
+from page_part import RESULTS, PagePart, read_results, run
 
-RESULTS = ROOT / "benchmarks" / "results"
 DESCRIBED = ("MobileNetV2", "DenseNet121")
 ROWS, WIDTH = 4, 140
 TITLES = {
@@ -32,7 +29,7 @@ def families() -> str:
         "values compared | mismatches | wrong costs | lost in JSON | measured |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in _rows("own_families"):
+    for row in read_results("own_families"):
         cells = (
             row["family"],
             row["pixels"],
@@ -54,7 +51,7 @@ def families() -> str:
 
 def experiment() -> str:
     """The ResNet-20 on Fashion-MNIST."""
-    found = {row["network"]: row for row in _rows("own_network")}
+    found = {row["network"]: row for row in read_results("own_network")}
     if not found:
         return "Nothing was measured yet."
     lines = [
@@ -84,7 +81,7 @@ def experiment() -> str:
 
 def pretrained() -> str:
     """EfficientNet-Lite0 before and after a distillation."""
-    rows = list(_rows("own_pretrained"))
+    rows = read_results("own_pretrained")
     if not rows:
         return "Nothing was measured yet."
     lines = [
@@ -121,7 +118,7 @@ def step() -> str:
         f"{kind}_{of}" for kind in ("processor", "wall") for of in ("read", "family", "ratio")
     ]
     columns += ["start_read", "start_family", "date"]
-    for row in _rows("own_network_step"):
+    for row in read_results("own_network_step"):
         lines.append(f"| {' | '.join(row[column] for column in columns)} |")
     return "\n".join(lines)
 
@@ -154,13 +151,6 @@ def _beginning(rows: list[str]) -> list[str]:
         reasons.add(reason)
     left = len(rows) - len(kept)
     return kept + [f"  ... and {left} more"] * bool(left)
-
-
-def _rows(name: str) -> Iterator[dict[str, str]]:
-    path = RESULTS / f"{name}.csv"
-    if path.is_file():
-        with open(path, newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,8 @@
 With --check nothing is written; the status is 1 when the page is out of date.
 """
 
-import csv
+from page_part import PagePart, read_results, run
 
-from page_part import ROOT, PagePart, run
-
-ROWS = ROOT / "benchmarks" / "results" / "reliability.csv"
 KILLS = ("train", "search", "table", "finetune")
 TITLES = {
     "train": "kill -9 of trainings",
@@ -27,10 +24,9 @@ TITLES = {
 
 def table() -> str:
     """The table, as Markdown."""
-    if not ROWS.is_file():
+    rows = {row["task"]: row for row in read_results("reliability")}
+    if not rows:
         return "Nothing was measured yet."
-    with open(ROWS, newline="", encoding="utf-8") as file:
-        rows = {row["task"]: row for row in csv.DictReader(file)}
     lines = ["| what | tried | right | failed | | measured |", "|---|---|---|---|---|---|"]
     for task, title in TITLES.items():
         if task not in rows:
