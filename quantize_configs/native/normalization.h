@@ -137,6 +137,25 @@ struct InputGradient {
       slope[c] = static_cast<float>(sums[channels + c] * inverse * inverse / shape.rows);
     }
   }
+
+  // Writes it; `own_of(given, centred, c)` is `own` from the gradient of the output.
+  template <typename Own>
+  void Write(const float* upstream, const float* x, const float* mean, float* to_x,
+             const Shape& shape, int64_t threads, const Own& own_of) const {
+    const int64_t channels = shape.channels;
+    Parallel(shape.rows, channels, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const float *values = x + row * channels, *given = upstream + row * channels;
+        float* result = to_x + row * channels;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) {
+          const float centred = values[c] - mean[c];
+          const float own = own_of(given[c], centred, c);
+          result[c] = gain[c] * (own - constant[c] - centred * slope[c]);
+        }
+      }
+    });
+  }
 };
 
 template <int kActivation>
@@ -160,19 +179,10 @@ void GradientRows(const float* upstream, const float* x, const float* gamma, con
       });
   const InputGradient to_input(found.sums.data(), scale, variance, shape, settings, to_gamma,
                                to_beta);
-  Parallel(shape.rows, channels, settings.threads, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float *values = x + row * channels, *given = upstream + row * channels;
-      float* result = to_x + row * channels;
-#pragma omp simd
-      for (int64_t c = 0; c < channels; ++c) {
-        const float centred = values[c] - mean[c];
-        const float own = given[c] * Derivative<kActivation>(centred * scale[c] + beta[c]);
-        result[c] = to_input.gain[c] *
-                    (own - to_input.constant[c] - centred * to_input.slope[c]);
-      }
-    }
-  });
+  to_input.Write(upstream, x, mean, to_x, shape, settings.threads,
+                 [&](float given, float centred, int64_t c) {
+                   return given * Derivative<kActivation>(centred * scale[c] + beta[c]);
+                 });
 }
 
 }  // namespace qfa

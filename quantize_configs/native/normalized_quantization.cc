@@ -145,22 +145,13 @@ void QuantizedGradientRows(const float* upstream, const float* x, const float* g
   *to_zero_point = static_cast<float>(-outsides * grid.scale);
   const InputGradient to_input(found.sums.data(), scale, variance, shape, settings, to_gamma,
                                to_beta);
-  Parallel(shape.rows, channels, settings.threads, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float *values = x + row * channels, *given = upstream + row * channels;
-      float* result = to_x + row * channels;
-#pragma omp simd
-      for (int64_t c = 0; c < channels; ++c) {
-        const float centred = values[c] - mean[c];
-        const float normalized = centred * scale[c] + beta[c];
-        const float value = Activated<kActivation>(normalized);
-        const float passed = (value >= low) & (value <= high) ? given[c] : 0.0f;
-        const float own = passed * Derivative<kActivation>(normalized);
-        result[c] = to_input.gain[c] *
-                    (own - to_input.constant[c] - centred * to_input.slope[c]);
-      }
-    }
-  });
+  to_input.Write(upstream, x, mean, to_x, shape, settings.threads,
+                 [&](float given, float centred, int64_t c) {
+                   const float normalized = centred * scale[c] + beta[c];
+                   const float value = Activated<kActivation>(normalized);
+                   const float passed = (value >= low) & (value <= high) ? given : 0.0f;
+                   return passed * Derivative<kActivation>(normalized);
+                 });
 }
 
 void NormalizeQuantizeGradient(void* kernel, TF_OpKernelContext* context) {
