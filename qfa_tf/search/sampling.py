@@ -23,14 +23,15 @@ def sample_feasible(
     n: int,
     *,
     draw: Draw | None = None,
-    extremes: bool = True,
+    anchors: bool = True,
 ) -> np.ndarray:
     """Draws up to n different feasible genomes, canonical int32[<= n, n_genes].
 
-    The smallest and the largest genome come first, if they are feasible. Then random genomes; as
-    long as these do not suffice, random ones crossed with more and more of a feasible extreme one;
-    at last mixtures of the extremes, which lie at all costs between theirs and so between bounds
-    from below and above, too.
+    The smallest and the largest genome come first, then both structures at each bit-width, those of
+    them that are feasible (half of the n at most). Then random genomes; as long as these do not
+    suffice, random ones crossed with more and more of a feasible extreme one; at last mixtures of
+    the extremes, which lie at all costs between theirs and so between bounds from below and above,
+    too.
 
     Args:
       rng: Source of randomness.
@@ -38,7 +39,7 @@ def sample_feasible(
       feasible: From canonical genomes int32[m, n_genes] to bool[m].
       n: How many are wanted; fewer come back when the budget leaves no more.
       draw: Draws genomes; each gene uniformly by default.
-      extremes: Whether the smallest and the largest genome come first.
+      anchors: Whether the genomes that have a name come first.
     """
     draw = draw or subspace.table.random
     found: dict[bytes, np.ndarray] = {}
@@ -49,16 +50,17 @@ def sample_feasible(
             found.setdefault(genome.tobytes(), genome)
 
     ends = np.array([[values[end] for values in subspace.choices] for end in (0, -1)], np.int32)
-    anchors = ends[feasible(subspace.project(ends))]
-    if extremes:
-        collect(ends)
+    reachable = ends[feasible(subspace.project(ends))]
+    if anchors:
+        named = subspace.anchors()
+        collect(named[feasible(named)][: max(2, n // 2)])
     collect(draw(rng, _DRAWN_PER_WANTED * n))
     for share in np.repeat([0.25, 0.5, 0.75, 0.85, 0.9, 0.95], 4):
-        if len(found) >= n or not len(anchors):
+        if len(found) >= n or not len(reachable):
             break
         genomes = draw(rng, _ANCHORED_PER_WANTED * n)
         keep = rng.random(genomes.shape) < share
-        collect(np.where(keep, anchors[rng.integers(len(anchors), size=len(genomes))], genomes))
+        collect(np.where(keep, reachable[rng.integers(len(reachable), size=len(genomes))], genomes))
     for _ in range(_BRIDGES):
         if len(found) >= n:
             break
@@ -86,8 +88,7 @@ class RecipeDraw:
         self._resolution = [g.column for g in space.genes if g.role == "resolution"]
         self._depths = [g.column for g in space.genes if g.role == "depth"]
         self._bits = [g.column for g in space.genes if g.is_bits]
-        offers = [set(subspace.choices[column]) for column in self._bits]
-        self._shared = sorted(set.intersection(*offers)) if offers else []
+        self._shared = subspace.shared_bits()
 
     def __call__(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Returns n full genomes."""

@@ -40,9 +40,13 @@ class Subspace:
             self.choices = self._shared_choices()
         self.table = GeneTable(self.choices)
 
-    def _shared_choices(self) -> tuple[tuple[int, ...], ...]:
+    def shared_bits(self) -> tuple[int, ...]:
+        """Returns the bit-widths that all sites with a choice offer, fewest first."""
         offers = [set(self.choices[column]) for column in self._tied]
-        shared = tuple(sorted(set.intersection(*offers))) if offers else ()
+        return tuple(sorted(set.intersection(*offers))) if offers else ()
+
+    def _shared_choices(self) -> tuple[tuple[int, ...], ...]:
+        shared = self.shared_bits()
         # The gene that decides must not be void, as those of skipped blocks are.
         always = [
             gene.column
@@ -71,10 +75,21 @@ class Subspace:
         """Draws n canonical genomes, each gene uniformly."""
         return self.project(self.table.random(rng, n))
 
-    def extremes(self) -> np.ndarray:
-        """Returns int32[2, n_genes]: the smallest and the largest value of every gene."""
-        ends = [[values[end] for values in self.choices] for end in (0, -1)]
-        return self.project(np.array(ends, np.int32))
+    def anchors(self) -> np.ndarray:
+        """Returns the nets that have a name, canonical int32[n, n_genes].
+
+        The smallest and the largest value of every gene first; then the smallest and the largest
+        structure at each bit-width that all sites share. No front should be below these.
+        """
+        ends = np.array([[values[end] for values in self.choices] for end in (0, -1)], np.int32)
+        found = [ends]
+        for bits in self.shared_bits():
+            uniform = ends.copy()
+            uniform[:, self._tied] = bits
+            found.append(uniform)
+        genomes = self.project(np.concatenate(found))
+        _, first = np.unique(genomes, axis=0, return_index=True)
+        return genomes[np.sort(first)]
 
     def bounds(self, cost: CostModel, metric: str) -> tuple[float, float]:
         """Returns minimum and maximum of a cost; exact, for tied bits too."""

@@ -264,6 +264,28 @@ def test_feasible_sampling_reaches_rare_genomes():
     space.validate(genomes)
 
 
+@pytest.mark.parametrize("uniform_bits", [False, True])
+@pytest.mark.parametrize(
+    ("preset", "bits"), [("digits_tiny", (2, 3, 4, 8)), ("mobilenet_v3_w1.0", (2, 3, 4))]
+)
+def test_a_search_starts_from_the_nets_that_have_a_name(preset, bits, uniform_bits):
+    space = SearchSpace.from_preset(preset)
+    named = {
+        space.encode(getattr(space, size)(bits=width)).tobytes()
+        for width in bits
+        for size in ("smallest", "largest")
+    }
+    subspace = Subspace(space, uniform_bits=uniform_bits)
+    anchors = subspace.anchors()
+    assert {genome.tobytes() for genome in anchors} == named
+    assert len(anchors) == 2 * len(bits)
+    genomes = sample_feasible(
+        np.random.default_rng(0), subspace, lambda genomes: np.ones(len(genomes), bool), 20
+    )
+    np.testing.assert_array_equal(genomes[: len(anchors)], anchors)
+    assert len(genomes) == 20
+
+
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
 def test_feasible_sampling_between_two_bounds(share):
     space = SearchSpace.from_preset("mobilenet_v3_w1.0")

@@ -73,7 +73,7 @@ class _Exhausted(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class RandomSearch:
-    """Random subnets within the budget on costs, after the smallest and the largest: the control.
+    """Random subnets within the budget on costs, after those that have a name: the control.
 
     Attributes:
       evaluations: Budget when none is given.
@@ -92,7 +92,7 @@ class RandomSearch:
                 problem.subspace,
                 problem.affordable,
                 min(64, problem.remaining + 1),
-                extremes=problem.round == 1,  # as in the first population of NSGA-II
+                anchors=problem.round == 1,  # as in the first population of NSGA-II
             )
             new = np.array([not problem.is_known(genome) for genome in genomes], bool)
             stale = 0 if new.any() else stale + 1
