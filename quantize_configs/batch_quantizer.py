@@ -14,6 +14,7 @@ from quantize_configs.factor_starts import least_error_factor
 from quantize_configs.fake_quantization import (
     code_limits,
     fake_quantize,
+    quantize_natively,
     round_straight_through,
 )
 from quantize_configs.fractional_quantization import (
@@ -22,7 +23,10 @@ from quantize_configs.fractional_quantization import (
     quantize_fractional,
 )
 from quantize_configs.keras_backend import keras
+from quantize_configs.native.operators import native_operators
 from quantize_configs.quantizer_options import BATCH_ESTIMATORS, BatchOptions
+
+_LOG_TWO = np.float32(np.log(2.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,9 +116,18 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
 
     def quantize_choice(self, inputs, choice, measured=None, active=None) -> tf.Tensor:
         """Quantizes `inputs` on the grid of the range `measured`."""
-        low, high = measured
-        grid = self.grid_from(low, high, choice.qmin, choice.qmax, choice.factor, choice.offset)
-        return self.quantize_on(inputs, grid, choice.enabled)
+        limits, learned = (choice.qmin, choice.qmax), (choice.factor, choice.offset)
+        return self._quantize_within(inputs, measured, limits, learned, choice.enabled)
+
+    def _quantize_within(self, inputs, measured, limits, learned, enabled):
+        """Quantizes `inputs` on the grid of a range and of what was learned."""
+        native = native_operators()
+        if native is None or self.zero_point != "integer":
+            return self.quantize_on(inputs, self.grid_from(*measured, *limits, *learned), enabled)
+        enabled = tf.constant(True) if enabled is None else enabled
+        nearest = not self.keeps_middle
+        grid = native.batch_grid(*measured, *limits, *learned, enabled, nearest=nearest)
+        return quantize_natively(native, inputs, grid)
 
     def narrowed(self, values, source_bits, bits, rule) -> list[np.ndarray]:
         """The factor as many times its first value, and the offset in the steps of `bits`."""
@@ -203,7 +216,12 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         """
         bits = self.bit_widths.select(bits)
         enabled = self.bit_widths.is_quantized(bits)
-        return self.quantize_on(inputs, self.grid(low, high, weights, bits, bank), enabled)
+        if not self.learned:
+            return self.quantize_on(inputs, self.grid(low, high, weights, bits, bank), enabled)
+        bits = self.bit_widths.limited(bits)
+        learned = self._learned_of(weights, bits, bank)
+        limits = code_limits(bits, signed=self.signed)
+        return self._quantize_within(inputs, (low, high), limits, learned, enabled)
 
     def quantize_on(self, inputs, grid, enabled=None) -> tf.Tensor:
         """Quantizes `inputs` on a grid.
@@ -241,10 +259,14 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
             return (*range_estimation.symmetric_grid_of_range(low, high, qmax), qmin, qmax)
         if not self.learned:
             return (*self._grid_of_range(low, high, qmin, qmax), qmin, qmax)
-        theta, beta = (
-            self.bit_widths.parameter(weights[role], bits, bank) for role in ("theta", "beta")
+        return self.grid_from(low, high, qmin, qmax, *self._learned_of(weights, bits, bank))
+
+    def _learned_of(self, weights, bits, bank):
+        """(gamma, beta) of a bit-width."""
+        return self.used(
+            [self.bit_widths.parameter(weights[role], bits, bank) for role in ("theta", "beta")],
+            None,
         )
-        return self.grid_from(low, high, qmin, qmax, self.factor(theta), self.offset(beta))
 
     def _grid_of_range(self, low, high, qmin, qmax):
         """(step, zero point), before anything learned."""
@@ -310,8 +332,7 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
 
 def learned_factor(theta: tf.Tensor) -> tf.Tensor:
     """gamma = log2(1 + 2^theta): positive, and 1 at theta = 0."""
-    log_two = tf.math.log(2.0)
-    return tf.math.softplus(theta * log_two) / log_two
+    return tf.math.softplus(theta * _LOG_TWO) / _LOG_TWO
 
 
 @tf.custom_gradient

@@ -79,7 +79,7 @@ class BitWidths:
         return [*self.choices, *([FLOAT_BITS] if self.allow_float else [])]
 
     def select(self, bits: tf.Tensor | int | None) -> tf.Tensor | int:
-        """The bit-width of a call: an int32 scalar, or the only one there is as an int.
+        """The bit-width of a call: an int32 scalar, or an int where it is known.
 
         Raises:
           InvalidInputError: An elastic quantizer is called without a bit-width, or a Python integer
@@ -94,7 +94,7 @@ class BitWidths:
         offered = (*self.choices, FLOAT_BITS) if self.allow_float else self.choices
         if isinstance(bits, int) and bits not in offered:
             raise InvalidInputError(f"bits must be one of {self.config()}. Received: {bits}.")
-        return tf.convert_to_tensor(bits, tf.int32)
+        return bits if isinstance(bits, int) else tf.convert_to_tensor(bits, tf.int32)
 
     def parameter(self, variable: tf.Variable, bits: tf.Tensor, bank=0) -> tf.Tensor:
         """The learned values of a bit-width, out of [banks * len(choices)] of them.
@@ -111,7 +111,7 @@ class BitWidths:
         values = tf.convert_to_tensor(variable)
         count = len(self.choices)
         if values.shape[0] == 1:
-            return values[0]
+            return tf.reshape(values, values.shape[1:])
         widest = self.choices[-1]
         chosen = tf.equal(tf.minimum(bits, widest), self.choices * (values.shape[0] // count))
         if values.shape[0] > count:

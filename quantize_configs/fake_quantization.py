@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from quantize_configs.native.deferred import DeferredNormalization
-from quantize_configs.native.operators import native_operators
+from quantize_configs.native.operators import NativeOperators, native_operators
 
 FLOAT_BITS = 32
 
@@ -105,12 +105,13 @@ def fake_quantize(
     native = native_operators()
     zero = tf.cast(zero_point, tf.float32) if shifted else tf.zeros([])
     grid = scale, zero, qmin, qmax, enabled if switchable else tf.constant(True)
-    if isinstance(x, DeferredNormalization):
-        if on_integers and pass_at_bounds:
-            return x.fake_quantize(*grid)
-        x = x.value()
     if native is not None and on_integers:
-        x_hat = _quantize_natively(native, tf.cast(x, tf.float32), *grid, pass_at_bounds)
+        return quantize_natively(native, x, native.grid(*grid), pass_at_bounds)
+    if isinstance(x, DeferredNormalization):
+        x = x.value()
+    if native is not None and not shifted and _is_of_channels(scale.shape, x.shape):
+        by_channel = scale, qmin, qmax, grid[-1], pass_at_bounds
+        x_hat = native.quantize_channels(tf.cast(x, tf.float32), *by_channel)
         return tf.cast(x_hat, compute_dtype)
     quantize = _quantize_on_integers if on_integers else _quantize_on_any_grid
 
@@ -147,20 +148,38 @@ def fake_quantize(
     return tf.cast(x_hat, compute_dtype)
 
 
-def _quantize_natively(native, x, scale, zero_point, qmin, qmax, enabled, pass_at_bounds):
-    """`_quantize_on_integers` and its gradients, each in one pass."""
+def quantize_natively(
+    native: NativeOperators,
+    x: tf.Tensor | DeferredNormalization,
+    grid: tf.Tensor,
+    pass_at_bounds: bool = True,
+) -> tf.Tensor:
+    """`fake_quantize` on a grid that is one tensor.
 
-    @tf.custom_gradient
-    def quantized(*arguments):
-        x, *grid = map(tf.identity, arguments)  # see fake_quantize
+    Args:
+      native: The operators.
+      x: Tensor of any shape and floating dtype.
+      grid: float32 [5], of `native`.
+      pass_at_bounds: See `fake_quantize`.
 
-        def gradient(upstream):
-            gradients = native.fake_quantize_gradient(upstream, x, *grid, pass_at_bounds)
-            return *gradients, None, None, None
+    Returns:
+      Tensor with the shape and dtype of `x`.
+    """
+    if isinstance(x, DeferredNormalization):
+        if pass_at_bounds:
+            return x.fake_quantize(grid)
+        x = x.value()
+    x_hat = native.fake_quantize(tf.cast(x, tf.float32), grid, pass_at_bounds)
+    return tf.cast(x_hat, x.dtype)
 
-        return native.fake_quantize(x, *grid), gradient
 
-    return quantized(x, scale, zero_point, qmin, qmax, enabled)
+def _is_of_channels(steps: tf.TensorShape, x: tf.TensorShape) -> bool:
+    """Whether steps have the last dimensions of a tensor, after ones."""
+    if steps.rank != x.rank or not (steps.is_fully_defined() and x.is_fully_defined()):
+        return False
+    sizes = list(steps)
+    first = next((axis for axis, size in enumerate(sizes) if size != 1), len(sizes))
+    return sizes[first:] == list(x)[first:]
 
 
 def _quantize_on_integers(x, scale, zero_point, qmin, qmax, pass_at_bounds):

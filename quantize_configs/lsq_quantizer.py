@@ -147,7 +147,10 @@ class LSQQuantizer(LSQOptions, ElasticQuantizer):
         """
         bits = self.bit_widths.select(bits)
         step, qmin, qmax = self.grid(weights, bits, bank)
-        elements = tf.size(inputs) // tf.size(step) if elements is None else elements
+        if elements is None:  # a number where shapes are known, and no operators
+            total, of_steps = inputs.shape.num_elements(), step.shape.num_elements()
+            known = total is not None and of_steps is not None
+            elements = total // of_steps if known else tf.size(inputs) // tf.size(step)
         elements = tf.cast(elements, tf.float32)
         step = scale_gradient(step, tf.math.rsqrt(elements * qmax))
         return self.quantize_on(

@@ -5,9 +5,6 @@ from typing import Any
 
 import tensorflow as tf
 
-NORMALIZATION = ("x", "gamma", "beta", "mean", "variance")
-GRID = ("scale", "zero_point", "qmin", "qmax", "enabled")
-
 
 class DeferredNormalization:
     """Batch normalization and activation of a map, not computed yet.
@@ -37,7 +34,6 @@ class DeferredNormalization:
         self._inputs = x, gamma, beta
         self._settings = dict(settings)
         self._normalize = normalize
-        x, gamma, beta = map(tf.stop_gradient, self._inputs)
         found = library.qfa_normalize_moments(x=x, gamma=gamma, beta=beta, **self._settings)
         for value in found:
             value.set_shape(gamma.shape)
@@ -61,27 +57,15 @@ class DeferredNormalization:
         """Smallest and largest value of every channel, float32 [C] each; without gradients."""
         return self._low, self._high
 
-    def fake_quantize(self, scale, zero_point, qmin, qmax, enabled) -> tf.Tensor:
-        """`fake_quantize` of the map on an integer zero point; values at bounds pass gradients."""
-
-        @tf.custom_gradient
-        def quantized(*arguments):
-            # Made in this very graph, as in `fake_quantize`.
-            values = map(tf.identity, arguments)
-            inputs = dict(zip((*NORMALIZATION, *GRID), values, strict=True))
-            inputs |= self._settings
-
-            def gradient(upstream):
-                found = self._library.qfa_normalize_quantize_gradient(upstream=upstream, **inputs)
-                to_x, to_gamma, to_beta, to_scale, to_zero_point = found
-                for value, source in ((to_gamma, "gamma"), (to_beta, "beta")):
-                    value.set_shape(inputs[source].shape)
-                for value in (to_scale, to_zero_point):
-                    value.set_shape([])
-                learned = to_x, to_gamma, to_beta, None, None, to_scale, to_zero_point
-                return *learned, None, None, None
-
-            return self._library.qfa_normalize_quantize(**inputs), gradient
-
-        grid = scale, zero_point, qmin, qmax, enabled
-        return quantized(*self._inputs, self._mean, self._variance, *grid)
+    def fake_quantize(self, grid: tf.Tensor) -> tf.Tensor:
+        """`NativeOperators.fake_quantize` of the map; values at bounds pass gradients."""
+        x, gamma, beta = self._inputs
+        return self._library.qfa_normalize_quantize(
+            x=x,
+            gamma=gamma,
+            beta=beta,
+            mean=self._mean,
+            variance=self._variance,
+            grid=grid,
+            **self._settings,
+        )

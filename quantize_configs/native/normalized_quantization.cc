@@ -111,8 +111,7 @@ template <int kActivation>
 void QuantizedGradientRows(const float* upstream, const float* x, const float* gamma,
                            const float* beta, const float* mean, const float* variance,
                            const Grid& grid, float* to_x, float* to_gamma, float* to_beta,
-                           float* to_scale, float* to_zero_point, const Shape& shape,
-                           const Normalization& settings) {
+                           float* to_grid, const Shape& shape, const Normalization& settings) {
   const int64_t channels = shape.channels;
   const float low = grid.low, high = grid.high, step_inverse = grid.inverse, step = grid.step();
   const std::vector<float> scale = Scale(gamma, variance, shape, settings.epsilon);
@@ -141,8 +140,7 @@ void QuantizedGradientRows(const float* upstream, const float* x, const float* g
     scales += found.sums[2 * channels + c];
     outsides += found.sums[3 * channels + c];
   }
-  *to_scale = grid.finite ? static_cast<float>(scales / grid.scale) : NAN;
-  *to_zero_point = static_cast<float>(-outsides * grid.scale);
+  grid.WriteGradient(scales, outsides, to_grid);
   const InputGradient to_input(found.sums.data(), scale, variance, shape, settings, to_gamma,
                                to_beta);
   to_input.Write(upstream, x, mean, to_x, shape, settings.threads,
@@ -166,16 +164,15 @@ void NormalizeQuantizeGradient(void* kernel, TF_OpKernelContext* context) {
   float* to_x = call.Like(0, tensor);
   float* to_gamma = call.Output(1, {shape.channels});
   float* to_beta = call.Output(2, {shape.channels});
-  float* to_scale = call.Output(3, {});
-  float* to_zero_point = call.Output(4, {});
+  float* to_grid = call.Output(3, {kGridSize});
   if (!call.ok()) return;
   const float* x = static_cast<const float*>(TF_TensorData(tensor));
   if (grid.enabled) {
     const auto rows = WITH_ACTIVATION(QuantizedGradientRows, settings.activation);
-    rows(upstream, x, gamma, beta, mean, variance, grid, to_x, to_gamma, to_beta, to_scale,
-         to_zero_point, shape, settings);
+    rows(upstream, x, gamma, beta, mean, variance, grid, to_x, to_gamma, to_beta, to_grid, shape,
+         settings);
   } else {
-    *to_scale = *to_zero_point = 0.0f;
+    grid.WriteGradient(0.0, 0.0, to_grid);
     const auto rows = WITH_ACTIVATION(GradientRows, settings.activation);
     rows(upstream, x, gamma, beta, mean, variance, to_x, to_gamma, to_beta, shape, settings);
   }
@@ -188,15 +185,13 @@ const bool registered = [] {
             Unknown, CreateNormalization, NormalizeMoments, Delete<Normalization>});
   Register({"QfaNormalizeQuantize",
             {"x: float", "gamma: float", "beta: float", "mean: float", "variance: float",
-             "scale: float", "zero_point: float", "qmin: float", "qmax: float", "enabled: bool"},
+             "grid: float"},
             {"x_hat: float"}, attributes, FirstLikeInput<0>, CreateNormalization, NormalizeQuantize,
             Delete<Normalization>});
   Register({"QfaNormalizeQuantizeGradient",
             {"upstream: float", "x: float", "gamma: float", "beta: float", "mean: float",
-             "variance: float", "scale: float", "zero_point: float", "qmin: float", "qmax: float",
-             "enabled: bool"},
-            {"to_x: float", "to_gamma: float", "to_beta: float", "to_scale: float",
-             "to_zero_point: float"},
+             "variance: float", "grid: float"},
+            {"to_x: float", "to_gamma: float", "to_beta: float", "to_grid: float"},
             attributes, FirstLikeInput<1>, CreateNormalization, NormalizeQuantizeGradient,
             Delete<Normalization>});
   return true;

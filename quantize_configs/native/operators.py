@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from quantize_configs.native.building import build
 from quantize_configs.native.deferred import DeferredNormalization
+from quantize_configs.native.gradients import register
 
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6", "hard_swish")
 """In the order in which `normalization.h` numbers them."""
@@ -44,36 +45,56 @@ class NativeOperators:
             value.set_shape([x.shape[-1]])
         return low, high
 
-    def fake_quantize(self, x, scale, zero_point, qmin, qmax, enabled) -> tf.Tensor:
-        """`fake_quantize` on an integer zero point, in one pass; no gradient of its own."""
-        return self._library.qfa_fake_quantize(
-            x=x,
-            scale=scale,
-            zero_point=zero_point,
+    def grid(self, scale, zero_point, qmin, qmax, enabled) -> tf.Tensor:
+        """A grid as the operators take it, float32 [5]."""
+        return tf.stack([scale, zero_point, qmin, qmax, tf.cast(enabled, tf.float32)])
+
+    def batch_grid(
+        self, low, high, qmin, qmax, factor, offset, enabled, *, nearest: bool
+    ) -> tf.Tensor:
+        """The grid of `BatchQuantizer.grid_from` for integer zero points, float32 [5].
+
+        Its only gradient is that of the factor.
+        """
+        grid = self._library.qfa_batch_grid(
+            low=low,
+            high=high,
             qmin=qmin,
             qmax=qmax,
+            factor=factor,
+            offset=offset,
             enabled=enabled,
-            threads=self._threads,
+            nearest=nearest,
+        )
+        grid.set_shape([5])
+        return grid
+
+    def fake_quantize(self, x, grid, pass_at_bounds: bool = True) -> tf.Tensor:
+        """`fake_quantize` on an integer zero point; it and its gradients take one pass each."""
+        return self._library.qfa_fake_quantize(
+            x=x, grid=grid, pass_at_bounds=pass_at_bounds, threads=self._threads
         )
 
-    def fake_quantize_gradient(
-        self, upstream, x, scale, zero_point, qmin, qmax, enabled, pass_at_bounds: bool
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Gradients of x, scale and zero point in one pass; codes are computed anew."""
-        to_x, to_scale, to_zero_point = self._library.qfa_fake_quantize_gradient(
-            upstream=upstream,
+    def quantize_channels(self, x, steps, qmin, qmax, enabled, pass_at_bounds: bool) -> tf.Tensor:
+        """`fake_quantize` without zero point on steps of the last channels, in one pass each.
+
+        Args:
+          x: float32 tensor.
+          steps: float32, with the last dimensions of `x` after ones.
+          qmin: float32 scalar, smallest code.
+          qmax: float32 scalar, largest code.
+          enabled: bool scalar.
+          pass_at_bounds: See `fake_quantize`.
+        """
+        return self._library.qfa_quantize_channels(
             x=x,
-            scale=scale,
-            zero_point=zero_point,
+            steps=steps,
             qmin=qmin,
             qmax=qmax,
             enabled=enabled,
             pass_at_bounds=pass_at_bounds,
             threads=self._threads,
         )
-        for value in (to_scale, to_zero_point):
-            value.set_shape([])
-        return to_x, to_scale, to_zero_point
 
     def normalize(
         self, x, gamma, beta, epsilon: float, activation: str, stop_constant: bool
@@ -92,30 +113,7 @@ class NativeOperators:
           stop_constant: See above.
         """
         settings = self._normalization_settings(epsilon, activation, stop_constant)
-
-        @tf.custom_gradient
-        def normalized(x, gamma, beta):
-            # Made in this very graph, as in `fake_quantize`.
-            x, gamma, beta = tf.identity(x), tf.identity(gamma), tf.identity(beta)
-            y, mean, variance = self._library.qfa_normalize(x=x, gamma=gamma, beta=beta, **settings)
-
-            def gradient(upstream):
-                to_x, *sums = self._library.qfa_normalize_gradient(
-                    upstream=upstream,
-                    x=x,
-                    gamma=gamma,
-                    beta=beta,
-                    mean=mean,
-                    variance=variance,
-                    **settings,
-                )
-                for value in sums:
-                    value.set_shape(gamma.shape)
-                return to_x, *sums
-
-            return y, gradient
-
-        return normalized(x, gamma, beta)
+        return self._library.qfa_normalize(x=x, gamma=gamma, beta=beta, **settings)[0]
 
     def defer_normalization(
         self, x, gamma, beta, epsilon: float, activation: str, stop_constant: bool
@@ -144,25 +142,11 @@ class NativeOperators:
           stride: In both directions.
           padding: "SAME" or "VALID".
         """
-        settings = {"stride": stride, "same": padding == "SAME", "threads": self._threads}
-
-        @tf.custom_gradient
-        def convolved(x, kernel):
-            # Made in this very graph, as in `fake_quantize`.
-            x, kernel = tf.identity(x), tf.identity(kernel)
-
-            def gradient(upstream):
-                to_x, to_kernel = self._library.qfa_depthwise_gradient(
-                    upstream=upstream, x=x, kernel=kernel, **settings
-                )
-                to_kernel.set_shape(kernel.shape)
-                return to_x, to_kernel
-
-            y = self._library.qfa_depthwise(x=x, kernel=kernel, **settings)
-            y.set_shape([x.shape[0], None, None, x.shape[-1]])
-            return y, gradient
-
-        return convolved(x, kernel)
+        y = self._library.qfa_depthwise(
+            x=x, kernel=kernel, stride=stride, same=padding == "SAME", threads=self._threads
+        )
+        y.set_shape([x.shape[0], None, None, x.shape[-1]])
+        return y
 
 
 def use_native_kernels() -> None:
@@ -200,7 +184,9 @@ def ignore_native_kernels() -> None:
 @functools.cache
 def _library(path: str) -> Any:
     """A library can be loaded once only."""
-    return tf.load_op_library(path)
+    library = tf.load_op_library(path)
+    register(library)
+    return library
 
 
 def _threads() -> int:

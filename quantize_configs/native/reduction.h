@@ -20,6 +20,7 @@ constexpr int64_t kBlock = 1 << 12;  // elements of a block of a sum
 // Rows and channels of a tensor, channels last.
 struct Shape {
   int64_t rows, channels;
+  Shape(int64_t rows, int64_t channels) : rows(rows), channels(channels) {}
   explicit Shape(const TF_Tensor* tensor) {
     channels = TF_NumDims(tensor) ? TF_Dim(tensor, TF_NumDims(tensor) - 1) : 1;
     rows = channels ? TF_TensorElementCount(tensor) / channels : 0;

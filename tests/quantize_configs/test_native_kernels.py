@@ -81,6 +81,85 @@ def test_fake_quantization_is_that_of_tensorflow(native, shape, grid, pass_at_bo
 
 
 @needs_compiler
+@pytest.mark.parametrize(
+    ("shape", "steps"),
+    [
+        ((3, 3, 7, 13), (1, 1, 1, 13)),
+        ((5, 5, 9, 1), (1, 1, 9, 1)),
+        ((3, 3, 4, 2), (1, 1, 4, 2)),
+        ((20, 11), (1, 11)),
+        ((4, 6), (1, 1)),
+        ((0, 6), (1, 6)),
+        ((3, 3, 7, 5), (1, 1, 7, 1)),  # not the last channels: by TensorFlow's operators
+    ],
+)
+@pytest.mark.parametrize("pass_at_bounds", [True, False])
+@pytest.mark.parametrize("enabled", [None, True, False])
+def test_steps_of_channels_are_those_of_tensorflow(native, shape, steps, pass_at_bounds, enabled):
+    rng = np.random.default_rng(0)
+    step = tf.constant(rng.uniform(0.1, 1.0, steps), tf.float32)
+    x = tf.constant(rng.normal(0.0, 3.0, shape), tf.float32)
+    x = tf.where(x > 2.5, 7.0 * step, tf.where(x < -2.0, -8.0 * step, x))  # values at the bounds
+
+    def results():
+        with tf.GradientTape() as tape:
+            tape.watch((x, step))
+            on = None if enabled is None else tf.constant(enabled)
+            limits = tf.constant(-8.0), tf.constant(7.0)
+            y = fake_quantize(x, step, None, *limits, pass_at_bounds=pass_at_bounds, enabled=on)
+        return y, *tape.gradient(y, (x, step), output_gradients=tensor(shape, 1))
+
+    found = results()
+    operators.ignore_native_kernels()
+    expected = results()
+    for here, there in zip(found[:2], expected[:2], strict=True):
+        np.testing.assert_array_equal(here, there)
+    np.testing.assert_allclose(found[2], expected[2], rtol=1e-4, atol=1e-4)
+
+
+RANGES = [
+    (-1.0, 3.0),
+    (0.0, 6.0),
+    (-6.0, 0.0),
+    (0.0, 0.0),
+    (-1.0, 1.0),
+    (-1.0, 1.02),
+    (-1.02, 1.0),
+    (-0.3751, 2.6251),
+    (-1e-9, 1e-9),
+    (0.0, 1e-40),
+    (-1e30, 1e30),
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("options", [{}, {"factor_start": "least_error"}, {"signed": True}])
+def test_grids_of_ranges_are_those_of_tensorflow(native, bits, options):
+    quantizer = BatchQuantizer((2, 4, 8), **options)
+    limits = [tf.constant(limit) for limit in quantizer.limits(bits)]
+    nearest = not quantizer.keeps_middle
+    for low, high in RANGES:
+        for factor, offset in ((1.0, 0.0), (1.37, 0.5), (0.61, -9.0)):
+            numbers = [tf.constant(value) for value in (low, high)], limits
+            learned = tf.constant(factor), tf.constant(offset)
+            with tf.GradientTape() as tape:
+                tape.watch(learned)
+                expected = tf.stack(quantizer.grid_from(*numbers[0], *limits, *learned))
+            upstream = tf.constant([0.7, 0.0, 0.0, 0.0])
+            to_factor, _ = tape.gradient(expected, learned, output_gradients=upstream)
+            with tf.GradientTape() as tape:
+                tape.watch(learned)
+                found = native.batch_grid(
+                    *numbers[0], *limits, *learned, tf.constant(True), nearest=nearest
+                )
+            upstream = tf.concat([upstream, [0.0]], 0)
+            of_native = tape.gradient(found, learned, output_gradients=upstream)
+            np.testing.assert_array_equal(found, [*expected, 1.0])
+            np.testing.assert_array_equal(of_native, [to_factor, 0.0])
+
+
+@needs_compiler
 def test_a_grid_that_is_not_finite_is_told_by_its_gradient(native):
     _, _, to_scale, _ = quantized(tensor((2, 3)), (np.inf, 1.0, 0.0, 15.0), True, None)
     assert np.isnan(to_scale)
@@ -198,13 +277,8 @@ def test_results_do_not_depend_on_the_threads(native):
     alone = operators.NativeOperators(native._library, 1)
     many = operators.NativeOperators(native._library, 5)
     x, upstream = tensor((9, 40, 40, 33)), tensor((9, 40, 40, 33), 1)
-    grid = (
-        tf.constant(0.1),
-        tf.constant(3.0),
-        tf.constant(0.0),
-        tf.constant(15.0),
-        tf.constant(True),
-    )
+    grid = tf.constant([0.1, 3.0, 0.0, 15.0, 1.0])
+    steps = tf.linspace(0.1, 1.0, 33)
     gamma = beta = tf.ones([33])
     kernel = tensor((5, 5, 33, 1), 2)
 
@@ -212,23 +286,27 @@ def test_results_do_not_depend_on_the_threads(native):
         with tf.GradientTape() as tape:
             tape.watch((x, gamma, beta))
             later = kernels.defer_normalization(x, gamma, beta, 1e-2, "relu6", True)
-            y = later.fake_quantize(*grid)
+            y = later.fake_quantize(grid)
         gradients = tape.gradient(y, (x, gamma, beta), output_gradients=upstream)
         return y, *later.extremes(), *gradients
 
     def results(kernels):
-        y = kernels.normalize(x, gamma, beta, 1e-2, "hard_swish", True)
-        with tf.GradientTape() as tape:
-            tape.watch((x, gamma, beta))
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch((x, gamma, beta, grid, steps))
             y = kernels.normalize(x, gamma, beta, 1e-2, "hard_swish", True)
+            on_grid = kernels.fake_quantize(x, grid)
+            limits = tf.constant(-8.0), tf.constant(7.0)
+            by_channel = kernels.quantize_channels(x, steps, *limits, tf.constant(True), False)
         return [
             y,
             *tape.gradient(y, (x, gamma, beta), output_gradients=upstream),
+            on_grid,
+            *tape.gradient(on_grid, (x, grid), output_gradients=upstream),
+            by_channel,
+            *tape.gradient(by_channel, (x, steps), output_gradients=upstream),
             *convolved(NativeArithmetic(kernels), x, kernel, 1, "SAME"),
             *deferred(kernels),
             *kernels.extremes(x),
-            kernels.fake_quantize(x, *grid),
-            *kernels.fake_quantize_gradient(upstream, x, *grid, True),
         ]
 
     for one, other in zip(results(alone), results(many), strict=True):

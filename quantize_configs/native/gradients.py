@@ -1,0 +1,125 @@
+"""The gradient of each native operator, which is one operator, too.
+
+Said to TensorFlow by operator and not by `tf.custom_gradient`, which would make copies of all
+inputs and outputs, and hand all of them from the branches of a supernet to their gradients.
+"""
+
+import functools
+from typing import Any
+
+import tensorflow as tf
+
+CONSTANT = ("QfaExtremes", "QfaNormalizeMoments")
+"""Operators whose results pass no gradient."""
+
+
+class Gradients:
+    """Functions of (operator, gradients of its outputs) for the gradients of its inputs.
+
+    Args:
+      library: What `tf.load_op_library` returned.
+    """
+
+    def __init__(self, library: Any):
+        self._library = library
+
+    def batch_grid(self, operator, to_grid):
+        """Of the factor alone; that of an integer offset is zero, see `BatchQuantizer.offset`."""
+        factor, offset = operator.inputs[4:6]
+        to_factor = self._library.qfa_batch_grid_gradient(
+            to_grid=to_grid, grid=operator.outputs[0], factor=factor
+        )
+        to_factor.set_shape(factor.shape)
+        return None, None, None, None, to_factor, tf.zeros_like(offset), None
+
+    def fake_quantize(self, operator, upstream):
+        """Of the tensor and of the grid; codes are computed anew."""
+        x, grid = operator.inputs
+        settings = _settings(operator, "pass_at_bounds")
+        to_x, to_grid = self._library.qfa_fake_quantize_gradient(
+            upstream=upstream, x=x, grid=grid, **settings
+        )
+        to_grid.set_shape(grid.shape)
+        return to_x, to_grid
+
+    def quantize_channels(self, operator, upstream):
+        """Of the tensor and of the steps."""
+        x, steps, qmin, qmax, enabled = operator.inputs
+        to_x, to_steps = self._library.qfa_quantize_channels_gradient(
+            upstream=upstream,
+            x=x,
+            steps=steps,
+            qmin=qmin,
+            qmax=qmax,
+            enabled=enabled,
+            **_settings(operator, "pass_at_bounds"),
+        )
+        to_steps.set_shape(steps.shape)
+        return to_x, to_steps, None, None, None
+
+    def normalize(self, operator, upstream, *_):
+        """Of what is normalized, gain and offset; the activation is computed anew."""
+        x, gamma, beta = operator.inputs
+        _, mean, variance = operator.outputs
+        to_x, *sums = self._library.qfa_normalize_gradient(
+            upstream=upstream,
+            x=x,
+            gamma=gamma,
+            beta=beta,
+            mean=mean,
+            variance=variance,
+            **_settings(operator, *NORMALIZATION),
+        )
+        return to_x, *_shaped(sums, (gamma, beta))
+
+    def normalize_quantize(self, operator, upstream):
+        """Of what is normalized, gain, offset, and the grid."""
+        names = ("x", "gamma", "beta", "mean", "variance", "grid")
+        inputs = dict(zip(names, operator.inputs, strict=True))
+        to_x, *others = self._library.qfa_normalize_quantize_gradient(
+            upstream=upstream, **inputs, **_settings(operator, *NORMALIZATION)
+        )
+        to_gamma, to_beta, to_grid = _shaped(
+            others, [inputs[name] for name in ("gamma", "beta", "grid")]
+        )
+        return to_x, to_gamma, to_beta, None, None, to_grid
+
+    def depthwise(self, operator, upstream):
+        """Of images and kernel."""
+        x, kernel = operator.inputs
+        to_x, to_kernel = self._library.qfa_depthwise_gradient(
+            upstream=upstream, x=x, kernel=kernel, **_settings(operator, "stride", "same")
+        )
+        return to_x, *_shaped([to_kernel], [kernel])
+
+
+NORMALIZATION = ("epsilon", "activation", "stop_constant")
+
+
+@functools.cache
+def register(library: Any) -> None:
+    """Tells TensorFlow, which knows operators per process, once."""
+    gradients = Gradients(library)
+    for name, function in (
+        ("QfaBatchGrid", gradients.batch_grid),
+        ("QfaFakeQuantize", gradients.fake_quantize),
+        ("QfaQuantizeChannels", gradients.quantize_channels),
+        ("QfaNormalize", gradients.normalize),
+        ("QfaNormalizeQuantize", gradients.normalize_quantize),
+        ("QfaDepthwise", gradients.depthwise),
+    ):
+        tf.RegisterGradient(name)(function)
+    for name in CONSTANT:
+        tf.no_gradient(name)
+
+
+def _settings(operator, *names: str) -> dict[str, Any]:
+    """Attributes of an operator that its gradient has, too."""
+    return {name: operator.get_attr(name) for name in ("threads", *names)}
+
+
+def _shaped(values, like):
+    """`values`, said to have the shapes of `like`."""
+    for value, source in zip(values, like, strict=True):
+        value.set_shape(source.shape)
+    return values
