@@ -125,8 +125,8 @@ class BatchQuantizer(BatchOptions, ElasticQuantizer):
         if native is None or self.zero_point != "integer":
             return self.quantize_on(inputs, self.grid_from(*measured, *limits, *learned), enabled)
         enabled = tf.constant(True) if enabled is None else enabled
-        nearest = not self.keeps_middle
-        grid = native.batch_grid(*measured, *limits, *learned, enabled, nearest=nearest)
+        values = *measured, *limits, *learned
+        grid = native.batch_grid(*values, enabled=enabled, nearest=not self.keeps_middle)
         return quantize_natively(native, inputs, grid)
 
     def narrowed(self, values, source_bits, bits, rule) -> list[np.ndarray]:

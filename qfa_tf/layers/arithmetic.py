@@ -8,6 +8,7 @@ agree as a whole or not at all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -100,6 +101,19 @@ class FastArithmetic:
         """See `depthwise_convolution`; in training alone."""
         return depthwise_convolution(x, kernel, stride, padding, kernel_sizes)
 
+    def multiply_channels(self, x, matrix, inputs: Any, outputs: Any) -> tf.Tensor:
+        """The channels of each place times a matrix.
+
+        Args:
+          x: [..., C].
+          matrix: [C, D].
+          inputs: C, int32 [1].
+          outputs: D, int32 [1].
+        """
+        outer = tf.shape(x)[:-1]
+        rows = tf.reshape(x, tf.concat([[-1], inputs], 0))
+        return tf.reshape(tf.matmul(rows, matrix), tf.concat([outer, outputs], 0))
+
     def normalize(self, x, mean, variance, gamma, beta, epsilon: float):
         """Batch normalization with given statistics, float32 [C]."""
         mean, variance, gamma, beta = (
@@ -134,6 +148,12 @@ class NativeArithmetic(FastArithmetic):
             return super().defer_normalization(x, gamma, beta, epsilon, stop_constant, activation)
         epsilon = max(epsilon, SMALLEST_EPSILON)
         return self._native.defer_normalization(x, gamma, beta, epsilon, activation, stop_constant)
+
+    def multiply_channels(self, x, matrix, inputs, outputs):
+        """See `FastArithmetic.multiply_channels`."""
+        if x.dtype != tf.float32:
+            return super().multiply_channels(x, matrix, inputs, outputs)
+        return self._native.multiply_channels(x, matrix)
 
     def convolve_depthwise(self, x, kernel, stride, padding, kernel_sizes):
         """See `FastArithmetic.convolve_depthwise`."""

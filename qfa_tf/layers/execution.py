@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qfa_tf.layers.kernel_transform import centre_of
-from quantize_configs.native.operators import without_native_kernels
+from qfa_tf.layers.kernel_transform import KernelTransform, centre_of
+from quantize_configs.native.operators import native_operators, without_native_kernels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,9 @@ class Sliced:
         for axis, one in chosen.items():
             if len(one.sizes) > 1:
                 values = _leading_parts(values, axis, one)
+        native = native_operators()
+        if native is not None and values.dtype == tf.float32 and len(chosen) <= 2:
+            return native.take(values, {axis: one.width for axis, one in chosen.items()})
         pieces = [
             chosen[axis].width if axis in chosen else tf.constant([size])
             for axis, size in enumerate(values.shape)
@@ -77,16 +80,21 @@ class Sliced:
         del channels
         return x
 
-    def kernel(self, kernels: Mapping[int, tf.Tensor], size: tf.Tensor) -> tf.Tensor:
-        """One of the kernels of a depthwise site, chosen at run time.
+    def kernel(
+        self, kernel: tf.Tensor, channels: Channels, transform: KernelTransform, size: tf.Tensor
+    ) -> tf.Tensor:
+        """The part of the kernel of a depthwise site that a subnet has.
 
         Args:
-          kernels: By size, flat: [size * size, C].
-          size: int32 scalar, one of them.
+          kernel: The largest one, [K, K, C, 1].
+          channels: Of the output.
+          transform: Makes smaller kernels.
+          size: int32 scalar, which one is chosen.
 
         Returns:
           [k, k, C, 1], with the chosen size or that of the largest kernel as k.
         """
+        kernels = transform.flat_kernels(self.take(kernel, {2: channels}))
         # All sizes are computed, which is cheaper than branches, and stand below each other.
         sizes = sorted(kernels)
         starts = [
@@ -97,6 +105,16 @@ class Sliced:
         begin = tf.stack([tf.gather(starts, size), 0])
         rows = tf.slice(rows, begin, tf.concat([[size * size], width], 0))
         return tf.reshape(rows, tf.concat([[size, size], width, [1]], 0))
+
+    def trained_kernel(
+        self, kernel: tf.Tensor, channels: Channels, transform: KernelTransform, size: tf.Tensor
+    ) -> tf.Tensor:
+        """`kernel` to float32 rounding, by a native kernel where there is one."""
+        native = native_operators()
+        if native is None or kernel.dtype != tf.float32 or len(channels.sizes) > 1:
+            return self.kernel(kernel, channels, transform, size)
+        width = tf.convert_to_tensor(channels.width)
+        return native.elastic_kernel(kernel, width, size, transform.matrices)
 
     def kernel_sizes(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """Sizes that the kernel of a site may have at run time, of those a genome may choose."""
@@ -157,8 +175,11 @@ class Masked:
         """See `Sliced.keep`."""
         return x if channels.active is None else x * tf.cast(channels.active, x.dtype)
 
-    def kernel(self, kernels: Mapping[int, tf.Tensor], size: tf.Tensor) -> tf.Tensor:
+    def kernel(
+        self, kernel: tf.Tensor, channels: Channels, transform: KernelTransform, size: tf.Tensor
+    ) -> tf.Tensor:
         """See `Sliced.kernel`."""
+        kernels = transform.flat_kernels(self.take(kernel, {2: channels}))
         sizes = sorted(kernels)
         largest = sizes[-1]
         placed = [
@@ -168,6 +189,8 @@ class Masked:
         index = tf.gather(np.searchsorted(sizes, np.arange(largest + 1)).astype(np.int32), size)
         chosen = tf.gather(tf.stack([*placed, kernels[largest]]), index)
         return tf.reshape(chosen, [largest, largest, -1, 1])
+
+    trained_kernel = kernel
 
     def kernel_sizes(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """The largest alone."""

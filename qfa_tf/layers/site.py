@@ -292,7 +292,7 @@ class ElasticSite(keras.layers.Layer):
         """
         recorded: dict[str, tf.Tensor] = {}
         x, low, high = self._quantized_input(x, choice, mode, stored)
-        x = self._convolve(x, self._quantized_kernel(choice), choice, mode)
+        x = self._convolve(x, self._quantized_kernel(choice, mode), choice, mode)
         if self.normalization and mode is Mode.TRAIN:
             gamma, beta = self._active_gains(choice)
             arithmetic = self.arithmetic
@@ -338,21 +338,21 @@ class ElasticSite(keras.layers.Layer):
             x = quantizer.quantize_choice(x, precision, (low, high), active)
         return x, low, high
 
-    def _quantized_kernel(self, choice) -> tf.Tensor:
+    def _quantized_kernel(self, choice, mode) -> tf.Tensor:
         """The active part of the kernel, quantized.
 
         The papers quantize the whole kernel and slice it then. One step per tensor makes that the
         same, with the gradient of the step scaled by the number of all weights; zero stays zero.
         """
         kernel, execution = tf.convert_to_tensor(self.kernel), choice.execution
-        if self.kind == "depthwise":
+        if len(self.kernel_sizes) > 1:
+            take = execution.trained_kernel if mode is Mode.TRAIN else execution.kernel
+            kernel = take(kernel, choice.outputs, self.transform, choice.kernel_size)
+        elif self.kind == "depthwise":
             kernel = execution.take(kernel, {2: choice.outputs})
         else:
             rows = kernel.shape.rank - 2
             kernel = execution.take(kernel, {rows: choice.inputs, rows + 1: choice.outputs})
-        if len(self.kernel_sizes) > 1:
-            kernels = self.transform.flat_kernels(kernel)
-            kernel = execution.kernel(kernels, choice.kernel_size)
         precision = choice.weight
         if precision is None or self.weight_quantizer is None:
             return kernel
@@ -366,9 +366,8 @@ class ElasticSite(keras.layers.Layer):
         kernel = tf.cast(kernel, x.dtype)
         padding = "VALID" if self.padding == "valid" else "SAME"
         if self.kind in ("pointwise", "dense"):
-            outer = tf.shape(x)[:-1]
-            x = tf.matmul(tf.reshape(x, tf.concat([[-1], choice.inputs.width], 0)), kernel)
-            return tf.reshape(x, tf.concat([outer, choice.outputs.width], 0))
+            widths = choice.inputs.width, choice.outputs.width
+            return self.arithmetic.multiply_channels(x, kernel, *widths)
         strides = [1, self.stride, self.stride, 1]
         if self.padding == "symmetric" and self.stride > 1:  # equal to SAME at stride 1
             sides = tf.fill([2], tf.shape(kernel)[0] // 2)

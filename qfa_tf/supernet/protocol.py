@@ -40,6 +40,7 @@ class Supernet(Protocol):
     dropout: float
     training_method: Any
     jit_compile: Any
+    subnets_at_once: int | None
     optimizer: Any
     validation: Any
     heads: Heads

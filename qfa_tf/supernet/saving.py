@@ -20,7 +20,9 @@ def compile_config(net: Supernet) -> dict[str, Any] | None:
     if method is None or method.recipe.teacher is not None or isinstance(net.task, GivenTask):
         return None
     serialize = keras.saving.serialize_keras_object
-    compiled = {"jit_compile": True} if net.jit_compile else {}
+    compiled: dict[str, Any] = {"jit_compile": True} if net.jit_compile else {}
+    if net.subnets_at_once:
+        compiled["subnets_at_once"] = net.subnets_at_once
     return {"optimizer": serialize(net.optimizer), "training": serialize(method.recipe), **compiled}
 
 

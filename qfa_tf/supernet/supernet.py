@@ -37,6 +37,7 @@ from qfa_tf.supernet.heads import Heads
 from qfa_tf.supernet.options import SupernetOptions
 from qfa_tf.supernet.tasks import Classes, GivenTask, Task
 from qfa_tf.supernet.validation import SubnetValidation
+from quantize_configs.arguments import whole_number
 from quantize_configs.errors import InvalidInputError, InvalidTypeError, StateError
 from quantize_configs.keras_backend import keras, require_tf_keras
 from quantize_configs.options import options_of, with_options
@@ -100,6 +101,7 @@ class QFASupernet(keras.Model):
         # None until compile; what uses them asks for that first.
         self.model_start: model_start.ModelStart | None = None
         self.training_method: Any = None
+        self.subnets_at_once: int | None = None
         self.fitting: Any = None
         self.validation: Any = None
         self._build_layers()
@@ -454,7 +456,14 @@ class QFASupernet(keras.Model):
     # Training.
 
     def compile(
-        self, optimizer="sgd", training=None, loss=None, metrics=None, loss_weights=None, **kwargs
+        self,
+        optimizer="sgd",
+        training=None,
+        loss=None,
+        metrics=None,
+        loss_weights=None,
+        subnets_at_once=None,
+        **kwargs,
     ) -> None:
         """Prepares `fit`.
 
@@ -471,6 +480,9 @@ class QFASupernet(keras.Model):
             several. `evaluate_architecture` measures them all, `fit` and `evaluate` those that are
             a function of each image.
           loss_weights: By name of the output.
+          subnets_at_once: How many subnets of a step to compute side by side, which takes as many
+            times the memory for activations and changes no result; by default one for two cores,
+            as far as memory goes. One where XLA compiles the step.
           **kwargs: As for `keras.Model.compile`, except steps_per_execution. With jit_compile=True
             XLA compiles the step, for the execution "masked".
 
@@ -495,6 +507,9 @@ class QFASupernet(keras.Model):
                 "QFASupernet(space, execution='masked'). Received: "
                 f"execution={self.execution!r}."
             )
+        if subnets_at_once is not None:
+            subnets_at_once = whole_number("subnets_at_once", subnets_at_once, 1)
+        self.subnets_at_once = subnets_at_once
         if loss is not None:
             self.task = GivenTask(self.heads, loss, metrics, loss_weights)
         elif metrics or loss_weights or why_no_logits(self.space.network):

@@ -1,9 +1,12 @@
-"""The training step: the subnets of a step one after the other, their summed gradient, the update.
+"""The training step: the subnets of a step, their summed gradient, the update.
+
+Subnets run one after the other or several side by side, with the same sums in the same order.
 
 Under a `tf.distribute` strategy every replica runs the same subnets on its own images; gradients
 and metrics are averaged over replicas, normalization and quantizer ranges are those of the replica.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +17,7 @@ from qfa_tf.layers import Mode
 from qfa_tf.training.driver import TrainingDriver, without_driver
 from qfa_tf.training.fixed_subnet import FixedSubnet
 from qfa_tf.training.guard import StepGuard, all_finite
+from qfa_tf.training.memory import default_subnets_at_once
 from qfa_tf.training.recipe import Recipe
 from qfa_tf.training.sampling import SubnetSampler
 from quantize_configs.errors import InvalidInputError, StateError
@@ -78,8 +82,18 @@ class BoundTraining:
         ]
         # What XLA compiles must be traced for it: gradients of conditions are others otherwise.
         traced: dict[str, Any] = {"autograph": False, "jit_compile": bool(net.jit_compile) or None}
+        import os
+
+        if os.environ.get("NOINLINE"):
+            traced["experimental_attributes"] = {"_noinline": True}
         self.subnet_gradients = tf.function(
             self._subnet_gradients, input_signature=signature, **traced
+        )
+        # Not inlined either: TensorFlow rewrites chains of additions into another order.
+        self._sums = tf.function(
+            lambda *pairs: tf.nest.map_structure(tf.add, *pairs),
+            autograph=False,
+            experimental_attributes={"_noinline": True},
         )
         signature[1] = tf.TensorSpec([None, None], tf.float32)
         self.weighted_gradients = tf.function(
@@ -189,33 +203,51 @@ class BoundTraining:
                     f"class of the space. Received: {logits.shape.as_list()}."
                 )
         replica = tf.distribute.get_replica_context()
+        at_once = self.subnets_at_once(images.shape[0])
+        evenly = not self._learns_in_place and isinstance(count, int) and count % at_once == 0
 
-        def add_subnet(position, total, teacher_logits, results):
+        def run_subnet(position, teacher_logits):
             row = tf.gather(rows, position)
-            genome = tf.gather(genomes, row)
-            is_teacher = self._learns_in_place & (row == 0)
             seed = self.dropout_seed(step, row, replica.replica_id_in_sync_group)
+            genome, share = tf.gather(genomes, row), self.share(position)
             loss, logits, gradients = gradients_of(
-                images, labels, genome, teacher_logits, self.share(position), seed, *weights
+                images, labels, genome, teacher_logits, share, seed, *weights
             )
-            total = [before + gradient for before, gradient in zip(total, gradients, strict=True)]
-            teacher_logits = tf.where(is_teacher, logits, teacher_logits)
             figures = net.task.measured(labels, logits)
             measured = tf.stack([loss, *(tf.reduce_mean(values) for values in figures)])
-            results = tf.tensor_scatter_nd_update(results, [[row]], [measured])
-            return position + 1, total, teacher_logits, results
+            return row, measured, logits, gradients
 
-        # A loop with one call, not one call per subnet: the graph holds a single subnet.
+        def add_subnets(position, total, teacher_logits, results):
+            end = tf.minimum(position + at_once, count)
+            if self._learns_in_place:  # the others learn from what it answers
+                end = tf.where(position == 0, 1, end)
+            first = run_subnet(position, teacher_logits)
+            row, measured, logits, gradients = first
+            nothing = row, measured, logits, [tf.zeros_like(one) for one in gradients]
+            found = [first]
+            # Nothing that one of them computes is read by another: they run side by side.
+            for place in range(1, at_once):
+                run = functools.partial(run_subnet, position + place, teacher_logits)
+                is_there = position + place < end
+                found.append(run() if evenly else tf.cond(is_there, run, lambda: nothing))
+            for row, measured, _, gradients in found:  # one after the other, whoever ran first
+                total = self._sums(total, gradients)
+                results = tf.tensor_scatter_nd_update(results, [[row]], [measured])
+            if self._learns_in_place:
+                teacher_logits = tf.where(position == 0, logits, teacher_logits)
+            return end, total, teacher_logits, results
+
+        # A loop with one function, not one per subnet: the graph holds a single subnet.
         _, total, _, results = tf.while_loop(
             lambda position, *_: position < count,
-            add_subnet,
+            add_subnets,
             (
                 tf.constant(0),
                 [tf.zeros(variable.shape) for variable in net.trainable_variables],
                 logits,
                 tf.fill([len(self.roles), 1 + len(net.task.figures)], np.nan),
             ),
-            parallel_iterations=1,  # the next subnet needs what the last one left
+            parallel_iterations=1,  # the next subnets need what the last ones left
         )
         if replica.num_replicas_in_sync > 1:
             total = replica.all_reduce(tf.distribute.ReduceOp.MEAN, total)
@@ -230,6 +262,19 @@ class BoundTraining:
             names = ("loss", *net.task.figures)
             metrics |= {f"{role}_{n}": value for n, value in zip(names, found, strict=True)}
         return metrics
+
+    def subnets_at_once(self, batch_size: int | None) -> int:
+        """How many subnets of a step run side by side: what `compile` was told, or the default."""
+        net = self._net
+        if net.jit_compile:
+            return 1
+        asked = net.subnets_at_once or default_subnets_at_once(
+            net.space,
+            batch_size,
+            net.distribute_strategy.num_replicas_in_sync,
+            sum(4 * variable.shape.num_elements() for variable in net.trainable_variables),
+        )
+        return min(asked, len(self.roles))
 
     def share(self, position) -> tf.Tensor:
         """Weight of the teacher in the loss of the subnet trained at `position`, float32 scalar."""
@@ -290,10 +335,9 @@ class BoundTraining:
         gradients = tape.gradient(
             loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        gradients = [
-            tf.ensure_shape(tf.convert_to_tensor(gradient), variable.shape)
-            for gradient, variable in zip(gradients, variables, strict=True)
-        ]
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        for gradient, variable in zip(gradients, variables, strict=True):
+            gradient.set_shape(variable.shape)
         return loss, logits, gradients
 
     def _loss(self, labels, logits, teacher_logits, share, weights=None):

@@ -92,6 +92,41 @@ class Gradients:
         )
         return to_x, *_shaped([to_kernel], [kernel])
 
+    def rows(self, operator, upstream):
+        """Of the map."""
+        (x,) = operator.inputs
+        return _shaped([self._library.qfa_like_rows(rows=upstream, like=x)], [x])
+
+    def like_rows(self, operator, upstream):
+        """Of the rows."""
+        rows, _ = operator.inputs
+        return *_shaped([self._library.qfa_rows(x=upstream)], [rows]), None
+
+    def take(self, operator, upstream):
+        """Of the whole weight: zeros where nothing was taken."""
+        _, one, other = operator.inputs
+        to_values = self._library.qfa_take_gradient(
+            upstream=upstream,
+            one=one,
+            other=other,
+            **_settings(operator, "first", "second", "shape"),
+        )
+        return *_shaped([to_values], operator.inputs[:1]), None, None
+
+    def elastic_kernel(self, operator, upstream):
+        """Of the largest kernel and of the matrices."""
+        kernel, width, size, *matrices = operator.inputs
+        to_kernel, to_matrices = self._library.qfa_elastic_kernel_gradient(
+            upstream=upstream,
+            kernel=kernel,
+            width=width,
+            size=size,
+            matrices=matrices,
+            **_settings(operator, "sizes", "shape"),
+        )
+        to_kernel, *to_matrices = _shaped([to_kernel, *to_matrices], [kernel, *matrices])
+        return to_kernel, None, None, *to_matrices
+
 
 NORMALIZATION = ("epsilon", "activation", "stop_constant")
 
@@ -107,6 +142,10 @@ def register(library: Any) -> None:
         ("QfaNormalize", gradients.normalize),
         ("QfaNormalizeQuantize", gradients.normalize_quantize),
         ("QfaDepthwise", gradients.depthwise),
+        ("QfaRows", gradients.rows),
+        ("QfaLikeRows", gradients.like_rows),
+        ("QfaTake", gradients.take),
+        ("QfaElasticKernel", gradients.elastic_kernel),
     ):
         tf.RegisterGradient(name)(function)
     for name in CONSTANT:

@@ -68,6 +68,14 @@ class Call {
     for (int axis = 0; axis < TF_NumDims(tensor); ++axis) shape.push_back(TF_Dim(tensor, axis));
     return Output(index, shape);
   }
+  // An output that is an input with another shape, and no copy.
+  void Reshaped(int index, const TF_Tensor* tensor, const std::vector<int64_t>& shape) {
+    TF_Tensor* result = TF_AllocateTensor(TF_FLOAT, nullptr, 0, sizeof(float));
+    held_.push_back(result);
+    TF_TensorBitcastFrom(tensor, TF_FLOAT, result, shape.data(), static_cast<int>(shape.size()),
+                         status_);
+    if (ok()) TF_SetOutput(context_, index, result, status_);
+  }
   bool ok() const { return TF_GetCode(status_) == TF_OK; }
   void Refuse(const char* message) { TF_SetStatus(status_, TF_INVALID_ARGUMENT, message); }
 
@@ -95,6 +103,13 @@ class Attributes {
     float value = 0.0f;
     TF_OpKernelConstruction_GetAttrFloat(construction_, name, &value, status_);
     return value;
+  }
+  std::vector<int64_t> Ints(const char* name) {
+    int32_t count = 0, unused = 0;
+    TF_OpKernelConstruction_GetAttrSize(construction_, name, &count, &unused, status_);
+    std::vector<int64_t> values(std::max<int32_t>(0, count));
+    TF_OpKernelConstruction_GetAttrInt64List(construction_, name, values.data(), count, status_);
+    return values;
   }
   bool Flag(const char* name) {
     TF_Bool value = 0;

@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -50,7 +50,7 @@ class NativeOperators:
         return tf.stack([scale, zero_point, qmin, qmax, tf.cast(enabled, tf.float32)])
 
     def batch_grid(
-        self, low, high, qmin, qmax, factor, offset, enabled, *, nearest: bool
+        self, low, high, qmin, qmax, factor, offset, *, enabled, nearest: bool
     ) -> tf.Tensor:
         """The grid of `BatchQuantizer.grid_from` for integer zero points, float32 [5].
 
@@ -147,6 +147,67 @@ class NativeOperators:
         )
         y.set_shape([x.shape[0], None, None, x.shape[-1]])
         return y
+
+    def multiply_channels(self, x: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+        """The channels of each place times a matrix.
+
+        Args:
+          x: float32 [..., C].
+          matrix: float32 [C, D].
+
+        Returns:
+          float32 [..., D].
+        """
+        rows = self._library.qfa_rows(x=x)
+        rows.set_shape([None, x.shape[-1]])
+        y = self._library.qfa_like_rows(rows=tf.matmul(rows, matrix), like=x)
+        y.set_shape([*x.shape[:-1], matrix.shape[-1]])
+        return y
+
+    def take(self, values: tf.Tensor, widths: Mapping[int, tf.Tensor]) -> tf.Tensor:
+        """The leading part of a weight.
+
+        Args:
+          values: float32 tensor of static shape.
+          widths: int32 [1] of what is taken, by one or two axes.
+        """
+        axes = sorted(widths)
+        part = self._library.qfa_take(
+            values=values,
+            one=widths[axes[0]],
+            other=widths[axes[-1]],
+            first=axes[0],
+            second=axes[1] if len(axes) > 1 else -1,
+            shape=values.shape.as_list(),
+        )
+        sizes = [None if axis in widths else size for axis, size in enumerate(values.shape)]
+        part.set_shape(sizes)
+        return part
+
+    def elastic_kernel(self, kernel, width, size, matrices: Mapping[int, tf.Tensor]) -> tf.Tensor:
+        """A depthwise kernel out of the largest one, as `KernelTransform` makes it.
+
+        Args:
+          kernel: float32 [K, K, C, 1].
+          width: int32 [1], channels.
+          size: int32 scalar, K or one of `matrices`.
+          matrices: float32 [size * size, size * size] by size, from the centre of the next larger
+            kernel.
+
+        Returns:
+          float32 [size, size, width, 1].
+        """
+        sizes = sorted(matrices)
+        chosen = self._library.qfa_elastic_kernel(
+            kernel=kernel,
+            width=width,
+            size=size,
+            matrices=[tf.convert_to_tensor(matrices[one]) for one in sizes],
+            sizes=[*sizes, kernel.shape[0]],
+            shape=kernel.shape.as_list(),
+        )
+        chosen.set_shape([None, None, None, 1])
+        return chosen
 
 
 def use_native_kernels() -> None:

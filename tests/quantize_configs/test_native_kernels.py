@@ -5,8 +5,11 @@ import pytest
 import tensorflow as tf
 
 from qfa_tf.layers.arithmetic import FastArithmetic, NativeArithmetic, arithmetic_of
+from qfa_tf.layers.execution import EXECUTIONS
+from qfa_tf.layers.kernel_transform import KernelTransform
 from quantize_configs import BatchQuantizer, use_native_kernels
 from quantize_configs.fake_quantization import fake_quantize
+from quantize_configs.keras_backend import keras
 from quantize_configs.native import building, operators
 from quantize_configs.native.operators import FUSED_ACTIVATIONS, native_operators
 
@@ -151,7 +154,7 @@ def test_grids_of_ranges_are_those_of_tensorflow(native, bits, options):
             with tf.GradientTape() as tape:
                 tape.watch(learned)
                 found = native.batch_grid(
-                    *numbers[0], *limits, *learned, tf.constant(True), nearest=nearest
+                    *numbers[0], *limits, *learned, enabled=True, nearest=nearest
                 )
             upstream = tf.concat([upstream, [0.0]], 0)
             of_native = tape.gradient(found, learned, output_gradients=upstream)
@@ -270,6 +273,89 @@ def test_depthwise_convolution_is_that_of_tensorflow(native, size, stride, paddi
     for here, there in zip(found, expected, strict=True):
         largest = np.abs(there).max()
         np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-5 * largest)
+
+
+def branched(function, sources, upstream_seed=1):
+    """(result, gradients) of a function within a branch of a graph, as in a supernet."""
+
+    @tf.function(autograph=False)
+    def both(sources):
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            y = tf.cond(tf.size(sources[0]) > 0, lambda: function(*sources), lambda: sources[0])
+        upstream = tf.random.stateless_normal(tf.shape(y), [upstream_seed, 0])
+        return y, *tape.gradient(y, sources, output_gradients=upstream)
+
+    return [one.numpy() for one in both(sources)]
+
+
+def chosen(size, count):
+    return EXECUTIONS["sliced"].channels([size], [tf.constant([count])])
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("shape", "counts"),
+    [
+        ((7,), {0: 3}),
+        ((6, 9), {0: 4, 1: 5}),
+        ((6, 9), {1: 9}),
+        ((3, 3, 8, 6), {2: 5, 3: 2}),
+        ((3, 3, 8, 6), {3: 2}),
+        ((5, 5, 8, 1), {2: 1}),
+        ((4, 3, 5), {0: 2, 2: 3}),
+    ],
+)
+def test_parts_of_weights_are_those_of_tensorflow(native, shape, counts):
+    axes = {axis: chosen(shape[axis], count) for axis, count in counts.items()}
+    found = branched(lambda x: EXECUTIONS["sliced"].take(x, axes), [tensor(shape)])
+    operators.ignore_native_kernels()
+    expected = branched(lambda x: EXECUTIONS["sliced"].take(x, axes), [tensor(shape)])
+    for here, there in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
+@needs_compiler
+def test_a_part_larger_than_the_whole_is_refused(native):
+    for count in (-1, 8):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="larger than the whole"):
+            EXECUTIONS["sliced"].take(tensor((7,)), {0: chosen(7, count)})
+
+
+@needs_compiler
+@pytest.mark.parametrize("sizes", [(3, 5, 7), (3, 7), (1, 3)])
+@pytest.mark.parametrize("width", [1, 17, 33])
+def test_elastic_kernels_are_those_of_tensorflow(native, sizes, width):
+    transform = KernelTransform(keras.layers.Layer(), sizes)
+    matrices = [tensor(matrix.shape, size) / size for size, matrix in transform.matrices.items()]
+    largest = tensor((sizes[-1], sizes[-1], 33, 1))
+
+    def take(kernel, *given):
+        transform.matrices = dict(zip(transform.matrices, given, strict=True))
+        execution = EXECUTIONS["sliced"]
+        return execution.trained_kernel(kernel, chosen(33, width), transform, tf.constant(size))
+
+    for size in sizes:
+        use_native_kernels()
+        found = branched(take, [largest, *matrices])
+        operators.ignore_native_kernels()
+        expected = branched(take, [largest, *matrices])
+        for here, there in zip(found, expected, strict=True):
+            np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-5 * np.abs(there).max())
+        assert found[0].shape == (size, size, width, 1)
+
+
+@needs_compiler
+@pytest.mark.parametrize("shape", [(3, 4, 5, 7), (1, 1, 1, 3), (6, 7)])
+def test_products_of_channels_are_those_of_tensorflow(native, shape):
+    x, matrix = tensor(shape), tensor((shape[-1], 4), 2)
+    widths = tf.constant([shape[-1]]), tf.constant([4])
+    results = [
+        branched(lambda x, matrix, own=own: own.multiply_channels(x, matrix, *widths), [x, matrix])
+        for own in (arithmetic_of("integer"), FastArithmetic())
+    ]
+    for here, there in zip(*results, strict=True):
+        np.testing.assert_array_equal(here, there)
 
 
 @needs_compiler

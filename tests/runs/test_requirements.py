@@ -25,7 +25,8 @@ from qfa_tf.runs.requirements import (
     require_space,
     require_writable,
 )
-from qfa_tf.runs.training import memory
+from qfa_tf.runs.training import memory as warning
+from qfa_tf.training import memory
 from quantize_configs.errors import MissingExtraError
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -122,10 +123,10 @@ def test_too_little_memory_is_said(tiny_space, monkeypatch, console):
     """Its stem alone has 4 channels at 8 pixels; images count, each as much as the next."""
     ten, twenty = (memory.needed_memory(tiny_space, size, 0) for size in (10, 20))
     assert twenty == 2 * ten > 10 * 4 * 4 * 8 * 8
-    monkeypatch.setattr(memory, "free_memory", lambda: 1_000_000_000)
-    memory.warn_of_memory(1_000_000_000, 32, console)
+    monkeypatch.setattr(warning, "free_memory", lambda: 1_000_000_000)
+    warning.warn_of_memory(1_000_000_000, 32, console)
     assert not console.file.getvalue()
-    memory.warn_of_memory(2_500_000_000, 32, console)
+    warning.warn_of_memory(2_500_000_000, 32, console)
     told = "a step of 32 images takes about 2.5 GB of memory, and 1.0 GB are free"
     assert told in console.file.getvalue()
 

@@ -8,10 +8,12 @@ from masked_nets import SPACES, batch, gradients_of, largest_difference, mobilen
 from qfa_tf import QFASupernet, QFATraining
 from qfa_tf.layers import Mode
 from qfa_tf.layers.depthwise import depthwise_convolution
-from qfa_tf.layers.execution import EXECUTIONS
+from qfa_tf.layers.execution import EXECUTIONS, Channels
+from qfa_tf.layers.kernel_transform import KernelTransform
 from qfa_tf.supernet import options
 from quantize_configs.batch_quantizer import BatchQuantizer
 from quantize_configs.errors import InvalidInputError
+from quantize_configs.keras_backend import keras
 from quantize_configs.native import operators
 from quantize_configs.quantizer_options import BATCH_ESTIMATORS
 
@@ -82,12 +84,17 @@ def test_statistics_are_those_of_slices(nets, genomes):
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("size", [3, 5, 7])
 def test_a_small_kernel_in_the_middle_of_the_largest_one(size, stride, padding):
-    kernels = {one: tf.random.stateless_normal([one * one, 3], [one, 0]) for one in (3, 5, 7)}
+    layer = keras.layers.Layer()
+    transform = KernelTransform(layer, (3, 5, 7))
+    for one, matrix in transform.matrices.items():
+        matrix.assign(tf.random.stateless_normal(matrix.shape, [one, 0]) / one)
+    largest = tf.random.stateless_normal([7, 7, 3, 1], [7, 0])
+    channels = Channels.fixed([3])
     for height, width in ((1, 2), (6, 7), (9, 8)):
         x = tf.random.stateless_normal([2, height, width, 3], [1, 1])
         results = []
         for execution in EXECUTIONS.values():
-            kernel = execution.kernel(kernels, tf.constant(size))
+            kernel = execution.kernel(largest, channels, transform, tf.constant(size))
             sides = [len(kernel) // 2] * 2 if padding == "symmetric" else [0, 0]
             padded = tf.pad(x, [[0, 0], sides, sides, [0, 0]])
             how = "VALID" if padding == "symmetric" else "SAME"

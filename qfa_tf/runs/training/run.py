@@ -32,12 +32,13 @@ from qfa_tf.runs.training.initial_weights import load_initial_weights
 from qfa_tf.runs.training.kernels import check_native_kernels, kernels_for, step_kernels
 from qfa_tf.runs.training.lock import training_lock
 from qfa_tf.runs.training.loop import TrainingLoop
-from qfa_tf.runs.training.memory import needed_memory, warn_of_memory
+from qfa_tf.runs.training.memory import warn_of_memory
 from qfa_tf.runs.training.plot import plot_training
 from qfa_tf.runs.training.teacher import build_teacher
 from qfa_tf.runs.training.workers import Workers, cluster_task
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import FLOAT_BITS
+from qfa_tf.training.memory import needed_memory
 
 if TYPE_CHECKING:
     from qfa_tf.data import DataSplits
