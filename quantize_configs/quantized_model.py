@@ -92,6 +92,13 @@ class QuantizedModel(keras.Model):
         given = list(given) if isinstance(given, list | tuple) else [given]
         return super().fit(*args, callbacks=[_BatchRanges(), *given], **kwargs)
 
+    def make_train_function(self, force=False):
+        """As `keras.Model.make_train_function`."""
+        function = super().make_train_function(force)
+        if not isinstance(function, _TracedOnce):
+            self.train_function = _TracedOnce(self, function)
+        return self.train_function
+
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs, training=None, mask=None):
         """As `keras.Model.call`; a call in training makes the model unprepared."""
@@ -147,6 +154,37 @@ def _refused(name: str, path: object) -> StateError:
         f"{name} would write a file that no quantized model can be loaded from ({path}). Use "
         "quantize_configs.save_model(model, folder) and load_model(folder)."
     )
+
+
+class _TracedOnce:
+    """The train function of a model, whose variables are made before it is traced.
+
+    TensorFlow traces a step that makes variables twice, and graphs of quantized models are large.
+    """
+
+    def __init__(self, model: QuantizedModel, function: Callable[[Any], Any]):
+        self._model, self._function, self._is_ready = model, function, False
+
+    def __call__(self, iterator):
+        """One step, or several, on the next batches."""
+        if not self._is_ready:
+            self._make_variables(iterator)
+            self._is_ready = True
+        return self._function(iterator)
+
+    def _make_variables(self, iterator) -> None:
+        model = self._model
+        if isinstance(model.optimizer, keras.optimizers.Optimizer):  # those of old make them later
+            model.optimizer.build(model.trainable_variables)
+        specs = getattr(iterator, "element_spec", None)
+        labels = keras.utils.unpack_x_y_sample_weight(specs)[1]
+        if len(model.outputs) > 1 or not isinstance(labels, tf.TensorSpec):
+            return  # Keras finds out in the first trace what belongs to what
+        output = tf.TensorSpec(model.outputs[0].shape, model.outputs[0].dtype)
+        if not model.compiled_loss.built:
+            model.compiled_loss.build(output)
+        if not model.compiled_metrics.built:
+            model.compiled_metrics.build(output, labels)
 
 
 class _BatchRanges(keras.callbacks.Callback):
