@@ -9,13 +9,16 @@ r"""One supernet against networks that were trained for themselves: the long run
 Parts, each of which goes on where it was when the program is killed and started again (`--only`
 names some of them, `--list` all):
 
-- supernet: the smallest and the largest subnet at each bit-width, members of the front of the
-  search, and random subnets, all without retraining;
+- supernet: the smallest and the largest subnet at each bit-width, for each of these the most
+  accurate member of the front of the search that costs no more, and random subnets, all without
+  retraining;
 - alone NET: that net trained from scratch, by itself, by the recipe of the supernet and for as many
   images;
 - finetuned NET: that net trained further for two epochs, alone, from the weights of the supernet;
 - tflite SIZE: the smallest or largest net trained in float for as many images, and TFLite's 8 bits
   of it.
+
+The uniform nets against those of the search are in benchmarks/results/long_run_front.csv.
 
 Accuracies are those on the 10,000 test images, by which nothing is chosen. Differences from the
 supernet are paired, image by image, with their 95 % interval. Replaces the row of each part in
@@ -28,7 +31,7 @@ import csv
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -55,8 +58,8 @@ from quantize_configs import float_counterpart
 from quantize_configs.files import write_bytes
 
 SIZES = ("smallest", "largest")
-SEARCHED, RANDOM, EPOCHS, SEED = 4, 8, 2, 0
-"""Members of the front, random subnets, epochs of a fine-tuning, seed of the random subnets."""
+RANDOM, EPOCHS, SEED = 7, 2, 0
+"""Random subnets, epochs of a fine-tuning, seed of the random subnets."""
 SUPERNET, ALONE, FINETUNED, TFLITE = "supernet", "alone", "finetuned", "tflite"
 
 
@@ -95,19 +98,66 @@ class LongRun:
             for bits in uniform_bits(self._space)
             for size in SIZES
         }
-        front = finished_searches(self._workdir)[-1].result().front
-        for number, at in enumerate(np.linspace(0, len(front) - 1, SEARCHED).round(), 1):
-            found[f"searched {number}"] = self._space.decode(np.array(front[int(at)].genome))
+        found |= self._searched(list(found.values()))
         rng = np.random.default_rng(SEED)
         found |= {f"random {number}": self._space.sample(rng) for number in range(1, RANDOM + 1)}
         return found
+
+    def _searched(self, uniform: Sequence[Architecture]) -> dict[str, Architecture]:
+        """For each uniform net the most accurate member of the front that costs no more."""
+        result = finished_searches(self._workdir)[-1].result()
+        named = [self._space.encode(architecture) for architecture in uniform]
+        known = {genome.tobytes() for genome in named}
+        members = [np.array(candidate.genome, np.int32) for candidate in result.front]
+        members = [genome for genome in members if genome.tobytes() not in known]
+        members.sort(key=self._mflops)  # on a front that is from bad to good
+        costs = [self._mflops(genome) for genome in members]
+        within = (
+            np.searchsorted(costs, [self._mflops(one) for one in named], "right") - 1
+        ).tolist()
+        chosen = sorted({at for at in within if at >= 0})
+        return {
+            f"searched {number}": self._space.decode(members[at])
+            for number, at in enumerate(chosen, 1)
+        }
+
+    def _mflops(self, genome: np.ndarray) -> float:
+        return float(self._cost.evaluate(genome[None], ["mflops_8bit"])["mflops_8bit"][0])
 
     def measure_supernet(self) -> None:
         """Every net without retraining."""
         for name, architecture in self.nets().items():
             if not self._answers_file(name, SUPERNET).exists():
                 self._write(name, SUPERNET, architecture, self._measured(self._workdir, name), 0)
+        self._write_front()
         write_curve(self._workdir)
+
+    def _write_front(self) -> None:
+        """Each uniform net against the best net of the search that costs no more."""
+        nets = self.nets()
+        costs = {name: self._mflops(self._space.encode(net)) for name, net in nets.items()}
+        searched = [name for name in nets if name.startswith("searched")]
+        rows = []
+        for name in nets:
+            cheaper = [rival for rival in searched if costs[rival] <= costs[name]]
+            if not name.endswith("bits") or not cheaper:
+                continue
+            answers = [
+                self._answers_file(one, SUPERNET).read_bytes() for one in (name, cheaper[-1])
+            ]
+            accuracies = [100 * np.mean(np.frombuffer(one, np.uint8) > 0) for one in answers]
+            rows.append(
+                {
+                    "uniform": name,
+                    "mflops_8bit": round(costs[name], 4),
+                    "accuracy": round(float(accuracies[0]), 2),
+                    "searched": cheaper[-1],
+                    "searched_mflops_8bit": round(costs[cheaper[-1]], 4),
+                    "searched_accuracy": round(float(accuracies[1]), 2),
+                    **paired(*answers),
+                }
+            )
+        results_file.write("long_run_front", [results_file.dated(row) for row in rows])
 
     def train_alone(self, name: str) -> None:
         """A net from scratch, as the supernet was trained."""

@@ -18,6 +18,7 @@ class LongRunResults:
     Attributes:
       nets: Rows of all kinds by net, then by kind.
       curve: Rows of the probes during the training.
+      front: Uniform nets against nets of the search.
     """
 
     def __init__(self):
@@ -25,6 +26,7 @@ class LongRunResults:
         for row in read(RESULTS / "long_run.csv"):
             self.nets.setdefault(row["net"], {})[row["kind"]] = row
         self.curve = read(RESULTS / "long_run_curve.csv")
+        self.front = read(RESULTS / "long_run_front.csv")
 
     def of(self, prefix: str) -> dict[str, dict[str, dict]]:
         """Nets whose name starts so."""
@@ -84,6 +86,25 @@ def ranks_table(results: LongRunResults) -> list[list[str]]:
     ]
 
 
+def front_table(results: LongRunResults) -> list[list[str]]:
+    """Each uniform net against the best net of the search that costs no more."""
+    head = ["uniform net", "mflops_8bit", "%", "net of the search", "mflops_8bit", "%"]
+    rows = [[*head, "difference"]]
+    for row in results.front:
+        rows.append(
+            [
+                row["uniform"],
+                f"{row['mflops_8bit']:.3f}",
+                f"{row['accuracy']:.2f}",
+                row["searched"],
+                f"{row['searched_mflops_8bit']:.3f}",
+                f"{row['searched_accuracy']:.2f}",
+                difference(row),
+            ]
+        )
+    return rows
+
+
 def curve_table(results: LongRunResults) -> list[list[str]]:
     """What the probes saw, on search-validation images."""
     probes = list(dict.fromkeys((row["subnet"], row["bits"]) for row in results.curve))
@@ -115,7 +136,11 @@ def difference(row: dict | None) -> str:
 def main() -> None:
     """Writes the tables and the plots."""
     results = LongRunResults()
-    tables = {"long_run": nets_table(results), "long_run_curve": curve_table(results)}
+    tables = {
+        "long_run": nets_table(results),
+        "long_run_front": front_table(results),
+        "long_run_curve": curve_table(results),
+    }
     if results.has_pairs:
         tables["long_run_ranks"] = ranks_table(results)
     fill(PAGE, tables)
