@@ -67,6 +67,13 @@ def define_flags() -> None:
         "static shapes.",
     )
     command_line.define_native_kernels()
+    flags.DEFINE_integer(
+        "subnets_at_once",
+        None,
+        "Subnets of a step that are computed side by side, with the same results; each takes the "
+        "memory of its activations. By default one for two cores, as far as memory goes.",
+        lower_bound=1,
+    )
     flags.mark_flag_as_required("workdir")
 
 
@@ -85,6 +92,7 @@ def main():
         changed_data=FLAGS.changed_data == "ok",
         skip_damaged=FLAGS.skip_damaged,
         native_kernels=FLAGS.native_kernels,
+        subnets_at_once=FLAGS.subnets_at_once,
     )
 
 

@@ -148,9 +148,12 @@ class Measurement:
         if "calibration" not in self._batches:
             split = self._data.calibration.take(np.arange(self.calibration_images))
             self._batches["calibration"] = _tensors(split, self._batch_size)
-        return net.calibrate(
-            self._batches["calibration"], architecture, batches=self._calibration_batches
-        )
+        from quantize_configs.native.operators import native_kernels_at_hand
+
+        with native_kernels_at_hand():
+            return net.calibrate(
+                self._batches["calibration"], architecture, batches=self._calibration_batches
+            )
 
     def evaluate(
         self,
@@ -175,6 +178,7 @@ class Measurement:
           to_beat: Stop when it is nearly certain that the accuracy on all images stays below this.
         """
         from qfa_tf.supernet.measuring import answers
+        from quantize_configs.native.operators import native_kernels_at_hand
 
         if split not in self._batches:
             self._batches[split] = _tensors(getattr(self._data, split), EVALUATION_BATCH_SIZE)
@@ -183,7 +187,8 @@ class Measurement:
         right, loss = np.zeros(0, bool), 0.0
         for batch in self._batches[split]:
             part = tuple(tensor[: wanted - len(right)] for tensor in batch)
-            more, losses = answers(net, architecture, [part], calibration)
+            with native_kernels_at_hand():
+                more, losses = answers(net, architecture, [part], calibration)
             right = np.concatenate([right, more])
             loss += losses
             seen, correct = len(right), int(right.sum())

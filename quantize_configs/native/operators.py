@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from quantize_configs.native.building import build
+from quantize_configs.native.building import NativeBuildError, build, is_built
 from quantize_configs.native.deferred import DeferredNormalization
 from quantize_configs.native.gradients import register
 
@@ -235,6 +235,30 @@ def without_native_kernels() -> Iterator[None]:
         yield
     finally:
         _left_out.reset(token)
+
+
+@contextlib.contextmanager
+def native_kernels_at_hand() -> Iterator[None]:
+    """What is traced within uses native kernels if they are compiled already and there is no GPU.
+
+    For passes without gradients, whose results are the same to the last bit.
+    """
+    before = bool(_loaded)
+    if not before and _is_at_hand():
+        use_native_kernels()
+    try:
+        yield
+    finally:
+        if not before:
+            ignore_native_kernels()
+
+
+@functools.cache
+def _is_at_hand() -> bool:
+    try:
+        return is_built() and not tf.config.list_logical_devices("GPU")
+    except NativeBuildError:
+        return False
 
 
 def ignore_native_kernels() -> None:

@@ -39,6 +39,7 @@ from qfa_tf.runs.training.workers import Workers, cluster_task
 from qfa_tf.runs.workdir import Workdir
 from qfa_tf.space import FLOAT_BITS
 from qfa_tf.training.memory import needed_memory
+from quantize_configs.arguments import whole_number
 
 if TYPE_CHECKING:
     from qfa_tf.data import DataSplits
@@ -54,6 +55,7 @@ def train(
     changed_data: bool = False,
     skip_damaged: bool = False,
     native_kernels: str = "auto",
+    subnets_at_once: int | None = None,
 ) -> None:
     """Trains to the last step of the config, from wherever the workdir stands.
 
@@ -72,6 +74,8 @@ def train(
       skip_damaged: Whether to go on without damaged image files; the workdir notes which.
       native_kernels: Whether the steps are computed by kernels that are compiled on this machine,
         once: "auto" (where there is a compiler and no GPU), "on" or "off".
+      subnets_at_once: How many subnets of a step to compute side by side; see
+        `QFASupernet.compile`. Changes no result.
 
     Raises:
       NativeBuildError: Native kernels are "on" and cannot be built.
@@ -85,6 +89,8 @@ def train(
     """
     console = console or new_console()
     check_native_kernels(native_kernels)
+    if subnets_at_once is not None:
+        subnets_at_once = whole_number("subnets_at_once", subnets_at_once, 1)
     config = with_plain_architecture(complete_config(config))
     native_kernels = kernels_for(native_kernels, config.supernet.execution)
     check_classifier(build_space(config))
@@ -101,7 +107,7 @@ def train(
         if workdir.config_file.is_file() and is_finished(workdir, config):
             return
         quiet = rich.console.Console(quiet=True)
-        _train(config, workdir, quiet, strategy, open_set, native_kernels)
+        _train(config, workdir, quiet, strategy, open_set, native_kernels, subnets_at_once)
         return
     with training_lock(workdir) as locked:
         config = workdir.accepted(config)
@@ -121,7 +127,7 @@ def train(
                 f"Warning: the file system of {workdir} knows no locks. Take care that only one "
                 "training at a time uses it.",
             )
-        _train(config, workdir, console, strategy, open_set, native_kernels)
+        _train(config, workdir, console, strategy, open_set, native_kernels, subnets_at_once)
 
 
 def _train(
@@ -131,6 +137,7 @@ def _train(
     strategy: str,
     open_set: Callable[..., "DataSplits"],
     native_kernels: str,
+    subnets_at_once: int | None,
 ) -> None:
     say(console, "Loading TensorFlow and the images.")
     load_tensorflow()
@@ -152,7 +159,7 @@ def _train(
         data = open_set(writes=False) if data is None else data
     with step_kernels(native_kernels, console):
         with workers.report_lost():
-            net = _build(config, workdir, workers, data, console)
+            net = _build(config, workdir, workers, data, console, subnets_at_once)
             loop = TrainingLoop(config, workdir, workers, data, net, console)
         if loop.progress.step:
             say(console, f"Resuming at step {loop.progress.step} of {total_steps(config)}.")
@@ -188,6 +195,7 @@ def _build(
     workers: Workers,
     data: "DataSplits",
     console: rich.console.Console,
+    subnets_at_once: int | None,
 ) -> "QFASupernet":
     """The compiled supernet, with its first weights."""
     import tensorflow as tf
@@ -203,7 +211,8 @@ def _build(
         say(console, f"{workers.replicas} replicas share each batch.")
     with workers.scope():
         net = build_net(config)
-        net.compile(optimizer=build_optimizer(config), training=recipe)
+        optimizer = build_optimizer(config)
+        net.compile(optimizer=optimizer, training=recipe, subnets_at_once=subnets_at_once)
         net.optimizer.build(net.trainable_variables)
     if workers.task.is_chief:
         variables = [*net.variables, *net.optimizer.variables]

@@ -1,0 +1,82 @@
+"""Passes without gradients on native kernels: the same bits, from graphs of their own."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qfa_tf import QFASupernet
+from quantize_configs.keras_backend import keras
+from quantize_configs.native import building, operators
+from quantize_configs.native.operators import (
+    native_kernels_at_hand,
+    native_operators,
+    without_native_kernels,
+)
+
+needs_compiler = pytest.mark.skipif(building.find_compiler() is None, reason="no C++ compiler")
+
+
+@pytest.fixture
+def at_hand(monkeypatch):
+    building.build()
+    monkeypatch.setattr(operators, "_is_at_hand", lambda: True)
+    yield
+    operators.ignore_native_kernels()
+
+
+def measured(space, images, kernels, **options):
+    """(statistics, outputs) of subnets of an untrained supernet, with kernels in a context."""
+    keras.utils.set_random_seed(1)
+    net = QFASupernet(space, **options)
+    if net.activation_quantizer != "batch":
+        net.start_activations(images)
+    rng = np.random.default_rng(3)
+    found = []
+    for architecture in (space.smallest(bits=2), space.largest(bits=8), space.sample(rng)):
+        with kernels():
+            calibration = net.calibrate([images], architecture)
+            outputs = net(images, genome=architecture, calibration=calibration)
+        found += [np.asarray(calibration.statistics), np.asarray(outputs)]
+    return found
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"estimator": "sample_mean"},
+        {"activation_quantizer": "lsq_plus"},
+        {"zero_point": "fractional"},
+    ],
+)
+def test_evaluation_is_the_same_to_the_last_bit(small_space, at_hand, options):
+    images = tf.random.stateless_uniform([32, 16, 16, 1], [0, 1])
+    expected = measured(small_space, images, contextlib.nullcontext, **options)
+    found = measured(small_space, images, native_kernels_at_hand, **options)
+    with native_kernels_at_hand():
+        assert native_operators() is not None
+    assert native_operators() is None
+    for here, there in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
+@needs_compiler
+def test_what_was_chosen_before_stays(at_hand):
+    operators.use_native_kernels()
+    with native_kernels_at_hand():
+        pass
+    assert native_operators() is not None
+    with without_native_kernels():
+        with native_kernels_at_hand():
+            assert native_operators() is None
+        assert native_operators() is None
+    assert native_operators() is not None
+
+
+def test_without_them_nothing_changes(monkeypatch):
+    monkeypatch.setattr(operators, "_is_at_hand", lambda: False)
+    with native_kernels_at_hand():
+        assert native_operators() is None
