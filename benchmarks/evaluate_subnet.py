@@ -1,13 +1,15 @@
 """Time to calibrate and evaluate one subnet, against eager TensorFlow, and subnets per minute.
 
     python benchmarks/evaluate_subnet.py
+    python benchmarks/evaluate_subnet.py --kernels
     python benchmarks/evaluate_subnet.py --workdir workdir/digits
 
 Without a workdir: 30 batches of 64 images for calibration and 2,000 images for evaluation at 64
 pixels, in a MobileNetV3 space of width 0.25 with random weights and images; both ways take turns on
-the same random subnets. Also counts the traces. With a workdir: random subnets of its supernet as
-the search measures them, by this process with all its threads, and by one and more workers of one
-thread each. Appends to benchmarks/results/evaluate_subnet.csv or subnets_per_minute.csv.
+the same random subnets. Also counts the traces. With --kernels: TensorFlow's operators and native
+kernels in place of these. With a workdir: random subnets of its supernet as the search measures
+them, by this process with all its threads, and by one and more workers of one thread each. Appends
+to benchmarks/results/evaluate_subnet.csv, evaluation_kernels.csv or subnets_per_minute.csv.
 """
 
 import argparse
@@ -31,6 +33,7 @@ def main() -> None:
     """Measures one of the two."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", help="of a trained supernet; measures subnets per minute")
+    parser.add_argument("--kernels", action="store_true", help="compare kernels")
     parser.add_argument("--subnets", type=int, default=3, help="measured ones; the median counts")
     parser.add_argument("--throughput_subnets", type=int, default=60, help="with a workdir")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="0: no workers")
@@ -38,6 +41,8 @@ def main() -> None:
     if args.workdir:
         for workers in args.workers:
             measure_throughput(args.workdir, workers, args.throughput_subnets)
+    elif args.kernels:
+        measure_kernels(args.subnets)
     else:
         measure_subnet(args.subnets)
 
@@ -81,6 +86,57 @@ def measure_subnet(subnets: int) -> None:
         "traces": max(net.trace_counts().values()),
     }
     _finish("evaluate_subnet", row)
+
+
+def measure_kernels(subnets: int) -> None:
+    """TensorFlow's operators against native kernels, on the same subnets."""
+    import contextlib
+
+    from qfa_tf import QFASupernet
+    from quantize_configs.native.building import build
+    from quantize_configs.native.operators import native_kernels_at_hand
+
+    build()
+    space = SearchSpace.mobilenet_v3(0.25, resolutions=(48, 64), num_classes=10)
+    kinds = {"tensorflow": contextlib.nullcontext, "native": native_kernels_at_hand}
+    nets = {kind: QFASupernet(space) for kind in kinds}
+    nets["native"].set_weights(nets["tensorflow"].get_weights())
+    rng = np.random.default_rng(0)
+    calibration = _batches(rng, CALIBRATION_BATCHES, CALIBRATION_SIZE)
+    evaluation = _batches(rng, EVALUATION_BATCHES, EVALUATION_SIZE)
+
+    def measure(kind, arch) -> dict[str, float]:
+        with kinds[kind]():
+            statistics = nets[kind].calibrate(calibration, arch)
+            return nets[kind].evaluate_architecture(arch, evaluation, statistics)
+
+    started = {}
+    for kind in kinds:
+        began = time.perf_counter()
+        measure(kind, space.largest(bits=4))
+        started[kind] = time.perf_counter() - began
+    seconds, differences = {kind: [] for kind in kinds}, []
+    for _ in range(subnets):
+        arch = space.decode(_at_full_resolution(space, rng))
+        losses = []
+        for kind, found in seconds.items():
+            began = time.process_time()
+            losses.append(measure(kind, arch)["loss"])
+            found.append(time.process_time() - began)
+            print(f"{kind:10} {found[-1]:.2f} processor s", flush=True)
+        differences.append(abs(losses[1] - losses[0]))
+    ratios = np.array(seconds["tensorflow"]) / np.array(seconds["native"])
+    row = {
+        "space": space.name,
+        "calibration": f"{CALIBRATION_BATCHES}x{CALIBRATION_SIZE}",
+        "evaluation_images": EVALUATION_BATCHES * EVALUATION_SIZE,
+        "subnets": subnets,
+        **{f"processor_{kind}": round(float(np.median(all_)), 2) for kind, all_ in seconds.items()},
+        "times": round(float(np.median(ratios)), 2),
+        **{f"first_{kind}": round(value, 1) for kind, value in started.items()},
+        "largest_difference_of_losses": max(differences),
+    }
+    _finish("evaluation_kernels", row)
 
 
 def measure_throughput(path: str, workers: int, subnets: int) -> None:

@@ -15,6 +15,12 @@ Appends to benchmarks/results/train_step.csv.
 
 measures in place of the float step what static shapes cost: the step sliced, masked, and masked and
 compiled by XLA, in turns. Appends to benchmarks/results/train_step_execution.csv.
+
+    python benchmarks/train_step.py --space mobilenet_v3_w1.2 --resolution 128 --batch 16 \\
+        --random_subnets 4 --no_teacher --rounds 3 --steps 1 --native --at_once 1 2
+
+measures the step with so many subnets side by side, in turns, and what each adds to the peak of
+memory. Appends to benchmarks/results/train_step_at_once.csv.
 """
 
 import argparse
@@ -39,6 +45,10 @@ OFFICIAL_SECONDS = {("mobilenet_v3_w1.2", 128, 16, 6): 8.69}
 machine with two cores, on which a step of ours took 2.91 s at that time."""
 
 
+EXECUTIONS = {"sliced": ("sliced", False), "masked": ("masked", False), "xla": ("masked", True)}
+"""Execution and whether XLA compiles the step."""
+
+
 class Measured:
     """A compiled supernet and the times of its steps."""
 
@@ -50,11 +60,14 @@ class Measured:
         recipe: QFATraining,
         execution: str = "sliced",
         jit_compile: bool = False,
+        at_once: int = 1,
     ):
         start = time.perf_counter()
         self.net = QFASupernet(space, execution=execution)
         optimizer = keras.optimizers.SGD(1e-3)
-        self.net.compile(optimizer=optimizer, training=recipe, jit_compile=jit_compile)
+        self.net.compile(
+            optimizer=optimizer, training=recipe, jit_compile=jit_compile, subnets_at_once=at_once
+        )
         self._data = images, labels
         self._step()
         self.start_seconds = time.perf_counter() - start
@@ -90,6 +103,12 @@ def main() -> None:
         default="sliced",
         help="masked: compare masked with sliced steps, XLA's too, in place of float ones",
     )
+    parser.add_argument(
+        "--at_once",
+        type=int,
+        nargs="+",
+        help="compare so many subnets side by side",
+    )
     args = parser.parse_args()
 
     if args.native:
@@ -114,7 +133,14 @@ def main() -> None:
     subnets = 2 + args.random_subnets + (not args.no_teacher)
     case = {"space": space.name, "resolution": size, "batch": args.batch, "subnets": subnets}
     if args.execution == "masked":
-        compare_executions(case, space, images, labels, recipe, args.rounds, args.steps)
+        kinds = {"sliced": ("sliced", False), "masked": ("masked", False), "xla": ("masked", True)}
+        found = {
+            name: Measured(space, images, labels, recipe, *kind) for name, kind in kinds.items()
+        }
+        compare(case, found, args.rounds, args.steps, "train_step_execution")
+        return
+    if args.at_once:
+        compare_at_once(case, space, images, labels, recipe, args)
         return
     quantized = Measured(space, images, labels, recipe)
     quantized.measure(1)
@@ -149,14 +175,21 @@ def main() -> None:
     results_file.append("train_step", row)
 
 
-def compare_executions(
-    case: dict, space: SearchSpace, images, labels, recipe: QFATraining, rounds: int, steps: int
-) -> None:
-    """Measures one step sliced, masked, and masked and compiled by XLA."""
-    kinds = {"sliced": ("sliced", False), "masked": ("masked", False), "xla": ("masked", True)}
-    measured = {
-        name: Measured(space, images, labels, recipe, *kind) for name, kind in kinds.items()
-    }
+def compare_at_once(case: dict, space: SearchSpace, images, labels, recipe, args) -> None:
+    """Measures one step with different numbers of subnets side by side."""
+    found, peaks = {}, {}
+    for number in args.at_once:
+        name = f"{number}_at_once"
+        found[name] = Measured(space, images, labels, recipe, at_once=number)
+        found[name].measure(1)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        peaks[f"peak_gib_{name}"] = round(peak, 2)
+    case = {**case, "kernels": "native" if args.native else "tensorflow", **peaks}
+    compare(case, found, args.rounds, args.steps, "train_step_at_once")
+
+
+def compare(case: dict, measured: dict[str, Measured], rounds: int, steps: int, file: str) -> None:
+    """Measures the steps in turns, and their ratios to the first one."""
     for one in measured.values():
         one.measure(1)
         one.seconds.clear()
@@ -165,17 +198,15 @@ def compare_executions(
         for one in measured.values():
             one.measure(steps)
     row = dict(case)
+    first, *others = measured
     for title in ("seconds", "processor_seconds"):
         found = {name: float(np.median(getattr(one, title))) for name, one in measured.items()}
         row |= {f"{title}_{name}": round(value, 4) for name, value in found.items()}
-        row |= {
-            f"{title}_{name}_ratio": round(found[name] / found["sliced"], 3)
-            for name in ("masked", "xla")
-        }
+        row |= {f"{title}_{name}_ratio": round(found[name] / found[first], 3) for name in others}
     row |= {f"start_seconds_{name}": round(one.start_seconds, 1) for name, one in measured.items()}
     for name, value in row.items():
         print(f"{name:30} {value}")
-    results_file.append("train_step_execution", row)
+    results_file.append(file, row)
 
 
 if __name__ == "__main__":
