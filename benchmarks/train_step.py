@@ -19,8 +19,9 @@ compiled by XLA, in turns. Appends to benchmarks/results/train_step_execution.cs
     python benchmarks/train_step.py --space mobilenet_v3_w1.2 --resolution 128 --batch 16 \\
         --random_subnets 4 --no_teacher --rounds 3 --steps 1 --native --at_once 1 2
 
-measures the step with so many subnets side by side, in turns, and what each adds to the peak of
-memory. Appends to benchmarks/results/train_step_at_once.csv.
+measures the step with so many subnets side by side, in turns, what each adds to the peak of memory,
+and counts the operators of a subnet with its gradients. Appends to
+benchmarks/results/train_step_at_once.csv.
 """
 
 import argparse
@@ -184,8 +185,19 @@ def compare_at_once(case: dict, space: SearchSpace, images, labels, recipe, args
         found[name].measure(1)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         peaks[f"peak_gib_{name}"] = round(peak, 2)
-    case = {**case, "kernels": "native" if args.native else "tensorflow", **peaks}
+    case = {
+        **case,
+        "kernels": "native" if args.native else "tensorflow",
+        "operators_of_subnet": operators(found[name].net),
+        **peaks,
+    }
     compare(case, found, args.rounds, args.steps, "train_step_at_once")
+
+
+def operators(net: QFASupernet) -> int:
+    """Operators in the graph of a subnet and its gradients."""
+    graph = net.training_method.subnet_gradients.get_concrete_function().graph.as_graph_def()
+    return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
 
 
 def compare(case: dict, measured: dict[str, Measured], rounds: int, steps: int, file: str) -> None:
