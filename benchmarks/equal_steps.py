@@ -150,6 +150,8 @@ class Training:
         keras.utils.set_random_seed(seed)
         self.space = space_of(pixels)
         self.net = QFASupernet(self.space, **chosen.supernet)
+        if chosen.sites is not None:
+            chosen.sites(self.net)
         optimizer, options = keras.optimizers.SGD, dict(chosen.optimizer)
         if chosen.changed is not None:
             optimizer, total = GradientTerms, sum(STAGE_STEPS)

@@ -10,8 +10,7 @@ Parts, each of which goes on where it was when the program is killed and started
 names some of them, `--list` all):
 
 - supernet: the smallest and the largest subnet at each bit-width, for each of these the most
-  accurate member of the front of the search that costs no more, and random subnets, all without
-  retraining;
+  accurate net of the searches that costs no more, and random subnets, all without retraining;
 - alone NET: that net trained from scratch, by itself, by the recipe of the supernet and for as many
   images;
 - finetuned NET: that net trained further for two epochs, alone, from the weights of the supernet;
@@ -104,21 +103,24 @@ class LongRun:
         return found
 
     def _searched(self, uniform: Sequence[Architecture]) -> dict[str, Architecture]:
-        """For each uniform net the most accurate member of the front that costs no more."""
-        result = finished_searches(self._workdir)[-1].result()
+        """For each uniform net the most accurate one that a search found and that costs no more."""
         named = [self._space.encode(architecture) for architecture in uniform]
         known = {genome.tobytes() for genome in named}
-        members = [np.array(candidate.genome, np.int32) for candidate in result.front]
-        members = [genome for genome in members if genome.tobytes() not in known]
-        members.sort(key=self._mflops)  # on a front that is from bad to good
-        costs = [self._mflops(genome) for genome in members]
-        within = (
-            np.searchsorted(costs, [self._mflops(one) for one in named], "right") - 1
-        ).tolist()
-        chosen = sorted({at for at in within if at >= 0})
+        found = {}
+        for search in finished_searches(self._workdir):
+            for candidate in search.result().front:
+                genome = np.array(candidate.genome, np.int32)
+                if genome.tobytes() not in known:
+                    found[genome.tobytes()] = candidate.accuracy, self._mflops(genome), genome
+        chosen = {}
+        for most in map(self._mflops, named):
+            within = [member for member in found.values() if member[1] <= most]
+            if within:
+                _, cost, genome = max(within, key=lambda member: member[:2])
+                chosen[cost] = genome
         return {
-            f"searched {number}": self._space.decode(members[at])
-            for number, at in enumerate(chosen, 1)
+            f"searched {number}": self._space.decode(chosen[cost])
+            for number, cost in enumerate(sorted(chosen), 1)
         }
 
     def _mflops(self, genome: np.ndarray) -> float:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from site_ideas import matched_sites, steps_of_channels
 from training_ideas import (
     Changed,
     distance_from_codes,
@@ -26,6 +27,7 @@ class Variant:
       supernet: Options of `QFASupernet`.
       training: Options of `TrainingIdea`, among them those of `QFATraining`.
       optimizer: Options of the optimizer.
+      sites: Changes what the sites of the net compute, before it is compiled.
       changed: From the net and the number of all steps to what changes the gradients of a step.
       calibration_batches: Of each subnet that is measured.
       trained_as: The variant that has the same training.
@@ -36,6 +38,7 @@ class Variant:
     supernet: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sites: Callable[[QFASupernet], None] | None = None
     changed: Callable[[QFASupernet, int], Changed] | None = None
     calibration_batches: int = CALIBRATION_BATCHES
     trained_as: str = ""
@@ -141,5 +144,13 @@ VARIANTS = {
     "flat_weights": Variant(
         "a penalty of 1e-3 (kurtosis - 1.8)^2 of each kernel, in the end",
         changed=penalty(far_from_uniform, 1e-3),
+    ),
+    "steps_of_channels": Variant(
+        "weight steps per output channel, from one step per tensor on", sites=steps_of_channels
+    ),
+    "sites_match_float": Variant(
+        "every site learns, with 0.1 times the mean squared difference, to put out what it does "
+        "without quantizers",
+        sites=matched_sites(0.1),
     ),
 }
