@@ -93,9 +93,11 @@ def measure_kernels(subnets: int) -> None:
     import contextlib
 
     from qfa_tf import QFASupernet
+    from qfa_tf.runs.startup import skip_graph_rewriting
     from quantize_configs.native.building import build
     from quantize_configs.native.operators import native_kernels_at_hand
 
+    skip_graph_rewriting()  # as the programs do
     build()
     space = SearchSpace.mobilenet_v3(0.25, resolutions=(48, 64), num_classes=10)
     kinds = {"tensorflow": contextlib.nullcontext, "native": native_kernels_at_hand}
