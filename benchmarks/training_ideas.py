@@ -33,7 +33,8 @@ class GradientTerms(keras.optimizers.SGD):
         """Changes the gradients, then applies them."""
         gradients, variables = zip(*grads_and_vars, strict=True)
         step = tf.cast(self.iterations, tf.float32)
-        gradients = self._changed(gradients, variables, step)
+        # All of them in the graph of the update, also those that are left as they are.
+        gradients = [tf.identity(one) for one in self._changed(gradients, variables, step)]
         super().apply_gradients(zip(gradients, variables, strict=True), *args, **kwargs)
 
 
