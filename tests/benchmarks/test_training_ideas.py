@@ -9,9 +9,11 @@ import tensorflow as tf
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 
+import site_ideas
 import training_ideas as ideas
 
-from qfa_tf import QFASupernet, SearchSpace, TrainingStage
+from qfa_tf import QFASupernet, QFATraining, SearchSpace, TrainingStage
+from qfa_tf.layers import Mode
 from quantize_configs.keras_backend import keras
 
 STAGES = (TrainingStage((2, 3, 4)),)
@@ -102,3 +104,67 @@ def test_bits_weigh(net):
         )
         found.append(gradients[0].numpy())
     np.testing.assert_allclose(found[1], found[0] * 2 / 3, rtol=1e-4, atol=1e-7)
+
+
+def batch(net):
+    rng = np.random.default_rng(0)
+    size = net.space.resolutions[-1]
+    images = rng.uniform(size=(8, size, size, net.space.input_channels)).astype(np.float32)
+    return images, rng.integers(0, 10, 8).astype(np.int32)
+
+
+def test_changed_gradients_are_applied():
+    """In the graph of a step, where some of them are made and others are only handed on."""
+    keras.utils.set_random_seed(0)
+    net = QFASupernet(SearchSpace.from_preset("digits_tiny"))
+    changes = ideas.slower_grids({2: 0.0, 3: 0.0, 4: 0.0, 8: 0.0})(net, 4)
+    training = QFATraining(stages=STAGES, random_subnets=0, distillation="none")
+    net.compile(ideas.GradientTerms(0.1, changed=changes), training=training)
+    steps = net.precision.step.numpy()
+    kernel = net.site_layer(next(iter(net.space.network.sites)).name).kernel
+    before = kernel.numpy()
+    net.train_on_batch(*batch(net))
+    np.testing.assert_array_equal(net.precision.step, steps)
+    assert np.abs(kernel.numpy() - before).max() > 0.0
+
+
+def test_steps_of_channels_start_as_those_of_tensors_and_learn_apart():
+    keras.utils.set_random_seed(0)
+    space = SearchSpace.from_preset("digits_tiny")
+    net = QFASupernet(space)
+    images, labels = batch(net)
+    genome = tf.constant(space.encode(space.largest(bits=3)), tf.int32)
+    expected, _ = net.run_subnet(Mode.TRAIN, tf.constant(images), genome)
+    site_ideas.steps_of_channels(net)
+    found, _ = net.run_subnet(Mode.TRAIN, tf.constant(images), genome)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    training = QFATraining(stages=STAGES, random_subnets=0, distillation="none")
+    net.compile(keras.optimizers.SGD(0.1), training=training)
+    net.train_on_batch(images, labels)
+    learned = [one for one in net.trainable_variables if "channel_steps" in one.name]
+    assert len(learned) == sum(
+        net.site_layer(site.name).weight_quantizer.bit_widths.is_elastic
+        for site in space.network.sites
+        if net.site_layer(site.name).weight_quantizer is not None
+    )
+    for variable in learned:
+        used = variable.numpy()[:2]  # 2 and 4 bits, those of smallest and largest
+        assert np.unique(np.abs(used)).size > 2
+
+
+def test_sites_are_drawn_to_what_they_put_out_in_float():
+    y, target = tf.constant([[1.0, 2.0]]), tf.constant([[0.0, 4.0]])
+    with tf.GradientTape() as tape:
+        tape.watch((y, target))
+        found = site_ideas._drawn(y, target, 0.5)
+    np.testing.assert_array_equal(found, y)
+    gradients = tape.gradient(found, (y, target), output_gradients=tf.ones_like(y))
+    np.testing.assert_allclose(gradients[0], [[1.5, 0.0]])  # 1 + 2 * 0.5 / 2 * (y - target)
+    assert gradients[1] is None or not np.any(gradients[1])
+    keras.utils.set_random_seed(0)
+    net = QFASupernet(SearchSpace.from_preset("digits_tiny"))
+    site_ideas.matched_sites(0.1)(net)
+    training = QFATraining(stages=STAGES, random_subnets=0, distillation="none")
+    net.compile(keras.optimizers.SGD(0.1), training=training)
+    metrics = net.train_on_batch(*batch(net), return_dict=True)
+    assert np.isfinite(metrics["gradient_norm"])
