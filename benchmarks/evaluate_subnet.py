@@ -53,11 +53,8 @@ def measure_subnet(subnets: int) -> None:
 
     from qfa_tf import QFASupernet
 
-    space = SearchSpace.mobilenet_v3(0.25, resolutions=(48, 64), num_classes=10)
+    space, rng, calibration, evaluation = _problem()
     net = QFASupernet(space)
-    rng = np.random.default_rng(0)
-    calibration = _batches(rng, CALIBRATION_BATCHES, CALIBRATION_SIZE)
-    evaluation = _batches(rng, EVALUATION_BATCHES, EVALUATION_SIZE)
 
     def measure(arch) -> float:
         began = time.perf_counter()
@@ -75,10 +72,7 @@ def measure_subnet(subnets: int) -> None:
             print(f"{way:10} {seconds[way][-1]:.2f} s", flush=True)
     ratios = np.array(seconds["eager"]) / np.array(seconds["compiled"])
     row = {
-        "space": space.name,
-        "calibration": f"{CALIBRATION_BATCHES}x{CALIBRATION_SIZE}",
-        "evaluation_images": EVALUATION_BATCHES * EVALUATION_SIZE,
-        "subnets": subnets,
+        **_case(space, subnets),
         "seconds": round(float(np.median(seconds["compiled"])), 2),
         "eager_seconds": round(float(np.median(seconds["eager"])), 2),
         "times_eager": round(float(np.median(ratios)), 2),
@@ -99,13 +93,10 @@ def measure_kernels(subnets: int) -> None:
 
     skip_graph_rewriting()  # as the programs do
     build()
-    space = SearchSpace.mobilenet_v3(0.25, resolutions=(48, 64), num_classes=10)
+    space, rng, calibration, evaluation = _problem()
     kinds = {"tensorflow": contextlib.nullcontext, "native": native_kernels_at_hand}
     nets = {kind: QFASupernet(space) for kind in kinds}
     nets["native"].set_weights(nets["tensorflow"].get_weights())
-    rng = np.random.default_rng(0)
-    calibration = _batches(rng, CALIBRATION_BATCHES, CALIBRATION_SIZE)
-    evaluation = _batches(rng, EVALUATION_BATCHES, EVALUATION_SIZE)
 
     def measure(kind, arch) -> dict[str, float]:
         with kinds[kind]():
@@ -129,10 +120,7 @@ def measure_kernels(subnets: int) -> None:
         differences.append(abs(losses[1] - losses[0]))
     ratios = np.array(seconds["tensorflow"]) / np.array(seconds["native"])
     row = {
-        "space": space.name,
-        "calibration": f"{CALIBRATION_BATCHES}x{CALIBRATION_SIZE}",
-        "evaluation_images": EVALUATION_BATCHES * EVALUATION_SIZE,
-        "subnets": subnets,
+        **_case(space, subnets),
         **{f"processor_{kind}": round(float(np.median(all_)), 2) for kind, all_ in seconds.items()},
         "times": round(float(np.median(ratios)), 2),
         **{f"first_{kind}": round(value, 1) for kind, value in started.items()},
@@ -176,6 +164,25 @@ def measure_throughput(path: str, workers: int, subnets: int) -> None:
         "start_seconds": round(start, 1),
     }
     _finish("subnets_per_minute", row)
+
+
+def _problem() -> tuple[SearchSpace, np.random.Generator, list, list]:
+    """Space, source of subnets, and batches to calibrate and to evaluate with."""
+    rng = np.random.default_rng(0)
+    calibration = _batches(rng, CALIBRATION_BATCHES, CALIBRATION_SIZE)
+    evaluation = _batches(rng, EVALUATION_BATCHES, EVALUATION_SIZE)
+    space = SearchSpace.mobilenet_v3(0.25, resolutions=(48, 64), num_classes=10)
+    return space, rng, calibration, evaluation
+
+
+def _case(space: SearchSpace, subnets: int) -> dict:
+    """What the rows of `_problem` begin with."""
+    return {
+        "space": space.name,
+        "calibration": f"{CALIBRATION_BATCHES}x{CALIBRATION_SIZE}",
+        "evaluation_images": EVALUATION_BATCHES * EVALUATION_SIZE,
+        "subnets": subnets,
+    }
 
 
 def _batches(rng, count: int, size: int) -> list:

@@ -49,7 +49,7 @@ def sample_feasible(
         for genome in genomes[feasible(genomes)]:
             found.setdefault(genome.tobytes(), genome)
 
-    ends = np.array([[values[end] for values in subspace.choices] for end in (0, -1)], np.int32)
+    ends = subspace.ends
     reachable = ends[feasible(subspace.project(ends))]
     if anchors:
         named = subspace.anchors()

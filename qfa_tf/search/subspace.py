@@ -21,6 +21,7 @@ class Subspace:
     Attributes:
       choices: Allowed values per gene.
       table: The same for the genetic operators.
+      ends: int32[2, n_genes], the smallest and the largest value of every gene.
 
     Raises:
       GenomeError: The space does not offer `bits`, or no bit-width that all sites share.
@@ -39,6 +40,8 @@ class Subspace:
         if self.uniform_bits:
             self.choices = self._shared_choices()
         self.table = GeneTable(self.choices)
+        ends = [[values[end] for values in self.choices] for end in (0, -1)]
+        self.ends = np.array(ends, np.int32)
 
     def shared_bits(self) -> tuple[int, ...]:
         """Returns the bit-widths that all sites with a choice offer, fewest first."""
@@ -81,10 +84,9 @@ class Subspace:
         The smallest and the largest value of every gene first; then the smallest and the largest
         structure at each bit-width that all sites share. No front should be below these.
         """
-        ends = np.array([[values[end] for values in self.choices] for end in (0, -1)], np.int32)
-        found = [ends]
+        found = [self.ends]
         for bits in self.shared_bits():
-            uniform = ends.copy()
+            uniform = self.ends.copy()
             uniform[:, self._tied] = bits
             found.append(uniform)
         genomes = self.project(np.concatenate(found))

@@ -217,24 +217,27 @@ class BoundTraining:
             measured = tf.stack([loss, *(tf.reduce_mean(values) for values in figures)])
             return row, measured, logits, gradients
 
+        def nothing():
+            """A subnet that is not there: it waits for none, and its figures have a row of none."""
+            none = tf.constant(len(self.roles)), tf.zeros([1 + len(net.task.figures)])
+            return *none, tf.zeros_like(logits), self._zeros()
+
         def add_subnets(position, total, teacher_logits, results):
             end = tf.minimum(position + at_once, count)
             if self._learns_in_place:  # the others learn from what it answers
                 end = tf.where(position == 0, 1, end)
             first = run_subnet(position, teacher_logits)
-            row, measured, logits, gradients = first
-            nothing = row, measured, logits, [tf.zeros_like(one) for one in gradients]
             found = [first]
             # Nothing that one of them computes is read by another: they run side by side.
             for place in range(1, at_once):
                 run = functools.partial(run_subnet, position + place, teacher_logits)
                 is_there = position + place < end
-                found.append(run() if evenly else tf.cond(is_there, run, lambda: nothing))
+                found.append(run() if evenly else tf.cond(is_there, run, nothing))
             for row, measured, _, gradients in found:  # one after the other, whoever ran first
                 total = self._sums(total, gradients)
                 results = tf.tensor_scatter_nd_update(results, [[row]], [measured])
             if self._learns_in_place:
-                teacher_logits = tf.where(position == 0, logits, teacher_logits)
+                teacher_logits = tf.where(position == 0, first[2], teacher_logits)
             return end, total, teacher_logits, results
 
         # A loop with one function, not one per subnet: the graph holds a single subnet.
@@ -243,12 +246,13 @@ class BoundTraining:
             add_subnets,
             (
                 tf.constant(0),
-                [tf.zeros(variable.shape) for variable in net.trainable_variables],
+                self._zeros(),
                 logits,
-                tf.fill([len(self.roles), 1 + len(net.task.figures)], np.nan),
+                tf.fill([len(self.roles) + 1, 1 + len(net.task.figures)], np.nan),
             ),
             parallel_iterations=1,  # the next subnets need what the last ones left
         )
+        results = results[:-1]
         if replica.num_replicas_in_sync > 1:
             total = replica.all_reduce(tf.distribute.ReduceOp.MEAN, total)
         losses = tf.gather(results[:, 0], rows)  # those at the end repeat a trained one
@@ -262,6 +266,9 @@ class BoundTraining:
             names = ("loss", *net.task.figures)
             metrics |= {f"{role}_{n}": value for n, value in zip(names, found, strict=True)}
         return metrics
+
+    def _zeros(self) -> list[tf.Tensor]:
+        return [tf.zeros(variable.shape) for variable in self._net.trainable_variables]
 
     def subnets_at_once(self, batch_size: int | None) -> int:
         """How many subnets of a step run side by side: what `compile` was told, or the default."""

@@ -12,6 +12,9 @@ import tensorflow as tf
 CONSTANT = ("QfaExtremes", "QfaNormalizeMoments")
 """Operators whose results pass no gradient."""
 
+NORMALIZATION = ("epsilon", "activation", "stop_constant")
+"""Attributes of the operators that normalize."""
+
 
 class Gradients:
     """Functions of (operator, gradients of its outputs) for the gradients of its inputs.
@@ -29,23 +32,21 @@ class Gradients:
         to_factor = self._library.qfa_batch_grid_gradient(
             to_grid=to_grid, grid=operator.outputs[0], factor=factor
         )
-        to_factor.set_shape(factor.shape)
+        (to_factor,) = _shaped([to_factor], [factor])
         return None, None, None, None, to_factor, tf.zeros_like(offset), None
 
     def fake_quantize(self, operator, upstream):
         """Of the tensor and of the grid; codes are computed anew."""
         x, grid = operator.inputs
-        settings = _settings(operator, "pass_at_bounds")
-        to_x, to_grid = self._library.qfa_fake_quantize_gradient(
-            upstream=upstream, x=x, grid=grid, **settings
+        found = self._library.qfa_fake_quantize_gradient(
+            upstream=upstream, x=x, grid=grid, **_settings(operator, "pass_at_bounds")
         )
-        to_grid.set_shape(grid.shape)
-        return to_x, to_grid
+        return _shaped(found, operator.inputs)
 
     def quantize_channels(self, operator, upstream):
         """Of the tensor and of the steps."""
         x, steps, qmin, qmax, enabled = operator.inputs
-        to_x, to_steps = self._library.qfa_quantize_channels_gradient(
+        found = self._library.qfa_quantize_channels_gradient(
             upstream=upstream,
             x=x,
             steps=steps,
@@ -54,8 +55,7 @@ class Gradients:
             enabled=enabled,
             **_settings(operator, "pass_at_bounds"),
         )
-        to_steps.set_shape(steps.shape)
-        return to_x, to_steps, None, None, None
+        return *_shaped(found, (x, steps)), None, None, None
 
     def normalize(self, operator, upstream, *_):
         """Of what is normalized, gain and offset; the activation is computed anew."""
@@ -126,9 +126,6 @@ class Gradients:
         )
         to_kernel, *to_matrices = _shaped([to_kernel, *to_matrices], [kernel, *matrices])
         return to_kernel, None, None, *to_matrices
-
-
-NORMALIZATION = ("epsilon", "activation", "stop_constant")
 
 
 @functools.cache

@@ -80,6 +80,34 @@ def test_they_stand_in_the_graph_once_and_side_by_side(small_space):
             assert not {text.lstrip("^").partition(":")[0] for text in node.input} & ends
 
 
+def test_behind_a_teacher_none_waits_for_another_one(small_space):
+    """The teacher comes first; an odd number of others leaves a place empty."""
+    net = QFASupernet(small_space)
+    recipe = QFATraining(stages=(TrainingStage((2, 4)),), random_subnets=1, distillation="in_place")
+    net.compile(optimizer="sgd", training=recipe, subnets_at_once=2)
+    net.optimizer.build(net.trainable_variables)
+    step = tf.function(net.training_method.step, autograph=False).get_concrete_function(
+        tf.TensorSpec([8, 16, 16, 1]), tf.TensorSpec([8], tf.int32)
+    )
+    name = net.training_method.subnet_gradients.get_concrete_function().name.decode()
+    (nodes,) = (
+        function.node_def
+        for function in step.graph.as_graph_def().library.function
+        if any(node.op in ("If", "StatelessIf") for node in function.node_def)
+        and any(node.attr["f"].func.name == name for node in function.node_def)
+    )
+    (first,) = (node.name for node in nodes if node.attr["f"].func.name == name)
+    (second,) = (node for node in nodes if node.op in ("If", "StatelessIf"))
+    sources = {node.name: node.input for node in nodes}
+    waiting, seen = list(second.input), set()
+    while waiting:
+        source = waiting.pop().lstrip("^").partition(":")[0]
+        if source not in seen:
+            seen.add(source)
+            waiting += sources.get(source, ())
+    assert first not in seen
+
+
 def test_the_default_is_a_matter_of_cores_and_memory(small_space, monkeypatch):
     needed = memory.needed_memory(small_space, 32, 1000)
     for cores, free, replicas, expected in (
