@@ -31,7 +31,7 @@ def main() -> None:
     workdir = Workdir(args.workdir)
     folder = find_search(workdir, args.search)
     refresh_page(workdir, folder)
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         subprocess.run(
             [
                 *(chromium, "--headless=new", "--no-sandbox", "--disable-gpu"),

@@ -20,10 +20,11 @@ from tflite_tools.operators.convolution import Conv2D, FullyConnected
 from tflite_tools.operators.functions import Logistic
 from tflite_tools.operators.grids import Dequantize, Quantize
 from tflite_tools.operators.pooling import Mean
-from tflite_tools.runtimes.processes import execute, execute_many
+from tflite_tools.runtimes.processes import execute, execute_many, worker_launch
 from tflite_tools.runtimes.registry import RUNTIMES, UnknownRuntimeError
 from tflite_tools.runtimes.runtime import (
     CrashedRuntimeError,
+    Execution,
     Launch,
     MissingRuntimeError,
     RefusedModelError,
@@ -303,3 +304,43 @@ def test_labels_may_be_a_column():
 
 def test_a_folder_without_an_answer_has_none(tmp_path):
     assert Folder(tmp_path).answer() is None
+
+
+BROWSER = """#!{python}
+import json, subprocess, sys, time, urllib.request
+profile = next(a for a in sys.argv if a.startswith("--user-data-dir=")).partition("=")[2]
+writer = '''
+import pathlib, sys, time
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    path = pathlib.Path(sys.argv[1], "Default")
+    path.mkdir(parents=True, exist_ok=True)
+    (path / str(time.monotonic_ns())).write_bytes(b"")
+'''
+subprocess.Popen([sys.executable, "-c", writer, profile])
+time.sleep(0.5)
+output = {{"values": [0] * 5, "dtype": "float32", "shape": [1, 5]}}
+answer = dict(outputs=[[output]], browser="a browser", is_fully_accelerated=True, seconds=[1.0])
+urllib.request.urlopen(sys.argv[-1] + "answer", json.dumps(answer).encode())
+time.sleep(60)
+"""
+
+
+def test_a_browser_that_still_writes_while_it_ends_gives_its_answer(tmp_path):
+    """Processes of Chromium outlive its first one for a moment, and go on writing."""
+    chromium = tmp_path / "chromium"
+    chromium.write_text(BROWSER.format(python=sys.executable))
+    chromium.chmod(0o755)
+    package = tmp_path / "packages" / "core" / "package.json"
+    package.parent.mkdir(parents=True)
+    package.write_text('{"version": "1.0"}')
+    packages = str(package.parents[1])
+    runtime = Runtime(
+        name="browser",
+        title="a browser",
+        launch=lambda: worker_launch("browser", "wasm", packages, str(chromium)),
+    )
+    flatbuffer, images = network()
+    (outcome,) = execute_many(runtime, [(flatbuffer, [images[:1]])], 60)
+    assert isinstance(outcome, Execution), outcome
+    assert outcome.version == "@litertjs/core 1.0, a browser"

@@ -97,7 +97,8 @@ def _in_one_process(
 ) -> list[Execution | RuntimeProblem]:
     """What came of the models up to the first one that ended the process."""
     launch = runtime.launch()
-    with tempfile.TemporaryDirectory(prefix="qfa_tf-") as path:
+    # What a worker started may still write while it is ended; that is no fault of the answer.
+    with tempfile.TemporaryDirectory(prefix="qfa_tf-", ignore_cleanup_errors=True) as path:
         folders = [Folder(pathlib.Path(path) / str(number)) for number in range(len(works))]
         for folder, work in zip(folders, works, strict=True):
             folder.path.mkdir()

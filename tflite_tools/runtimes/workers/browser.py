@@ -8,9 +8,9 @@ import json
 import math
 import pathlib
 import queue
+import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 
 import numpy as np
@@ -38,18 +38,20 @@ def run(accelerator: str, packages: str, chromium: str, folder: Folder) -> None:
     work = _work(folder, accelerator)
     server, answers = _server(folder, pathlib.Path(packages), work)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory(prefix="qfa_tf-") as profile:
-        command = [
-            *(chromium, "--headless=new", "--no-sandbox", "--no-first-run"),
-            *("--disable-dev-shm-usage", f"--user-data-dir={profile}", *_FLAGS[accelerator]),
-            f"http://127.0.0.1:{server.server_port}/",
-        ]
-        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            answer = _awaited(browser, answers)
-        finally:
-            browser.terminate()
-            browser.wait()
+    profile = folder.path / "profile"
+    command = [
+        *(chromium, "--headless=new", "--no-sandbox", "--no-first-run"),
+        *("--disable-dev-shm-usage", f"--user-data-dir={profile}", *_FLAGS[accelerator]),
+        f"http://127.0.0.1:{server.server_port}/",
+    ]
+    browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        answer = _awaited(browser, answers)
+    finally:
+        browser.terminate()
+        browser.wait()
+        # Processes of the browser may still write here; what they leave ends with the folder.
+        shutil.rmtree(profile, ignore_errors=True)
     if "missing" in answer or "refusal" in answer:
         folder.refuse(answer.get("refusal") or f"the browser has not {answer['missing']}")
         return
