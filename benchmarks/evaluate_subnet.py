@@ -15,6 +15,8 @@ to benchmarks/results/evaluate_subnet.csv, evaluation_kernels.csv or subnets_per
 import argparse
 import functools
 import os
+import pathlib
+import subprocess
 import time
 
 import numpy as np
@@ -155,6 +157,7 @@ def measure_throughput(path: str, workers: int, subnets: int) -> None:
     if pool is not None:
         pool.close()
     row = {
+        "version": _version(),
         "space": space.name,
         "calibration_images": evaluator.calibration_images,
         "evaluation_images": evaluator.images,
@@ -164,6 +167,13 @@ def measure_throughput(path: str, workers: int, subnets: int) -> None:
         "start_seconds": round(start, 1),
     }
     _finish("subnets_per_minute", row)
+
+
+def _version() -> str:
+    """Of the code: the day of its last commit; these rows are about changes to it."""
+    command = ["git", "log", "-1", "--format=%cs %h"]
+    here = pathlib.Path(__file__).parent
+    return subprocess.run(command, cwd=here, capture_output=True, text=True).stdout.strip()
 
 
 def _problem() -> tuple[SearchSpace, np.random.Generator, list, list]:

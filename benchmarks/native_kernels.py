@@ -64,7 +64,7 @@ def normalization(activation: str):
 
     def passes(x, upstream):
         native = operators.native_operators()
-        arithmetic = NativeArithmetic(native) if native else FastArithmetic()
+        arithmetic = NativeArithmetic() if native else FastArithmetic()
         gamma = tf.linspace(0.5, 2.0, x.shape[-1])
 
         def function(x, gamma, beta):
@@ -80,7 +80,7 @@ def quantized_normalization(activation: str):
 
     def passes(x, upstream):
         native = operators.native_operators()
-        arithmetic = NativeArithmetic(native) if native else FastArithmetic()
+        arithmetic = NativeArithmetic() if native else FastArithmetic()
         quantizer = BatchQuantizer(4)
         gamma, zero = tf.linspace(0.5, 2.0, x.shape[-1]), tf.zeros([])
         limits = tf.constant(0.0), tf.constant(15.0)
@@ -101,7 +101,7 @@ def depthwise(size: int, stride: int = 1):
 
     def passes(x, upstream):
         native = operators.native_operators()
-        arithmetic = NativeArithmetic(native) if native else FastArithmetic()
+        arithmetic = NativeArithmetic() if native else FastArithmetic()
         kernel = tf.fill([size, size, x.shape[-1], 1], 0.1)
 
         def function(x, kernel):

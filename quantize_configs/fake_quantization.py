@@ -9,7 +9,7 @@ bit-width. The arithmetic is float32 under any compute dtype.
 import numpy as np
 import tensorflow as tf
 
-from quantize_configs.native.deferred import DeferredNormalization
+from quantize_configs.native.deferred import DeferredMap
 from quantize_configs.native.operators import NativeOperators, native_operators
 
 FLOAT_BITS = 32
@@ -63,7 +63,7 @@ def scale_gradient(x: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def fake_quantize(
-    x: tf.Tensor | DeferredNormalization,
+    x: tf.Tensor | DeferredMap,
     scale: tf.Tensor,
     zero_point: tf.Tensor | None,
     qmin: tf.Tensor,
@@ -107,7 +107,7 @@ def fake_quantize(
     grid = scale, zero, qmin, qmax, enabled if switchable else tf.constant(True)
     if native is not None and on_integers:
         return quantize_natively(native, x, native.grid(*grid), pass_at_bounds)
-    if isinstance(x, DeferredNormalization):
+    if isinstance(x, DeferredMap):
         x = x.value()
     if native is not None and not shifted and _is_of_channels(scale.shape, x.shape):
         by_channel = scale, qmin, qmax, grid[-1], pass_at_bounds
@@ -150,7 +150,7 @@ def fake_quantize(
 
 def quantize_natively(
     native: NativeOperators,
-    x: tf.Tensor | DeferredNormalization,
+    x: tf.Tensor | DeferredMap,
     grid: tf.Tensor,
     pass_at_bounds: bool = True,
 ) -> tf.Tensor:
@@ -165,7 +165,7 @@ def quantize_natively(
     Returns:
       Tensor with the shape and dtype of `x`.
     """
-    if isinstance(x, DeferredNormalization):
+    if isinstance(x, DeferredMap):
         if pass_at_bounds:
             return x.fake_quantize(grid)
         x = x.value()

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from quantize_configs.active_channels import mean_of_active, smallest_and_largest
 from quantize_configs.errors import InvalidInputError
-from quantize_configs.native.deferred import DeferredNormalization
+from quantize_configs.native.deferred import DeferredMap
 from quantize_configs.native.operators import native_operators
 from quantize_configs.ordered_sums import ordered_means
 from quantize_configs.quantizer_options import ESTIMATORS
@@ -28,7 +28,7 @@ SHARES_OF_RANGE = np.linspace(1.0, 0.2, 33)
 
 
 def estimate_range(
-    x: tf.Tensor | DeferredNormalization,
+    x: tf.Tensor | DeferredMap,
     estimator: str,
     ordered: bool = False,
     levels: int = 255,
@@ -55,9 +55,9 @@ def estimate_range(
       (low, high), float32 scalars with low <= 0 <= high.
     """
     check_estimator(estimator)
-    if isinstance(x, DeferredNormalization) and estimator not in BY_CHANNEL:
+    if isinstance(x, DeferredMap) and estimator not in BY_CHANNEL:
         x = x.value()
-    if not isinstance(x, DeferredNormalization):
+    if not isinstance(x, DeferredMap):
         x = tf.stop_gradient(tf.cast(x, tf.float32))
     rank = x.shape.rank
     axes = {
@@ -78,11 +78,11 @@ def estimate_range(
 
 
 def _extremes(
-    x: tf.Tensor | DeferredNormalization, axes: list[int] | None, active: tf.Tensor | None
+    x: tf.Tensor | DeferredMap, axes: list[int] | None, active: tf.Tensor | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Smallest and largest values over some axes, over all of them where `axes` is None."""
     native, by_channel = native_operators(), axes == list(range(x.shape.rank - 1))
-    if isinstance(x, DeferredNormalization):
+    if isinstance(x, DeferredMap):
         low, high = x.extremes()
         return (low, high) if by_channel else (tf.reduce_min(low), tf.reduce_max(high))
     if native is None or active is not None or not (by_channel or axes is None):

@@ -15,7 +15,7 @@ import tensorflow as tf
 from qfa_tf.layers.activations import ACTIVATIONS
 from qfa_tf.layers.depthwise import depthwise_convolution
 from quantize_configs.fractional_quantization import divide_by_constant
-from quantize_configs.native.deferred import DeferredNormalization
+from quantize_configs.native.deferred import DeferredMap
 from quantize_configs.native.operators import (
     FUSED_ACTIVATIONS,
     NativeOperators,
@@ -91,7 +91,7 @@ class FastArithmetic:
 
     def defer_normalization(
         self, x, gamma, beta, epsilon: float, stop_constant: bool, activation: str
-    ) -> tf.Tensor | DeferredNormalization:
+    ) -> tf.Tensor | DeferredMap:
         """`normalize_and_activate` for a reader that quantizes the result by its range."""
         return self.normalize_and_activate(x, gamma, beta, epsilon, stop_constant, activation)
 
@@ -119,8 +119,28 @@ class FastArithmetic:
         mean, variance, gamma, beta = (
             tf.cast(value, x.dtype) for value in (mean, variance, gamma, beta)
         )
-        scale = gamma * tf.math.rsqrt(variance + epsilon)
-        return x * scale + (beta - mean * scale)
+        scale, offset = _scale_and_offset(mean, variance, gamma, beta, epsilon)
+        return x * scale + offset
+
+    def normalize_by(
+        self, x, statistics, gamma, beta, epsilon: float, activation: str
+    ) -> tf.Tensor | DeferredMap:
+        """`normalize` and an activation, for a reader that may quantize the result by its range.
+
+        Args:
+          x: [N, H, W, C].
+          statistics: Mean and variance, float32 [C] each.
+          gamma: float32 [C].
+          beta: float32 [C].
+          epsilon: Added to the variance.
+          activation: One of `activations`.
+        """
+        mean, variance = statistics
+        return self.activate(self.normalize(x, mean, variance, gamma, beta, epsilon), activation)
+
+    def activate(self, x, activation: str) -> tf.Tensor | DeferredMap:
+        """An activation without gradients, for a reader that may quantize the result."""
+        return self.activations[activation](x)
 
     def spatial_mean(self, x):
         """[N, C] from [N, H, W, C]."""
@@ -128,38 +148,62 @@ class FastArithmetic:
 
 
 class NativeArithmetic(FastArithmetic):
-    """The same, with native kernels where there are some."""
-
-    def __init__(self, native: NativeOperators):
-        self._native = native
+    """The same, by native kernels where a graph is traced that is to use them."""
 
     def normalize_and_activate(self, x, gamma, beta, epsilon, stop_constant, activation):
         """See `FastArithmetic.normalize_and_activate`."""
-        if x.dtype != tf.float32 or activation not in FUSED_ACTIVATIONS:
+        native = _native_for(x, activation)
+        if native is None:
             return super().normalize_and_activate(
                 x, gamma, beta, epsilon, stop_constant, activation
             )
         epsilon = max(epsilon, SMALLEST_EPSILON)
-        return self._native.normalize(x, gamma, beta, epsilon, activation, stop_constant)
+        return native.normalize(x, gamma, beta, epsilon, activation, stop_constant)
 
     def defer_normalization(self, x, gamma, beta, epsilon, stop_constant, activation):
         """See `FastArithmetic.defer_normalization`."""
-        if x.dtype != tf.float32 or activation not in FUSED_ACTIVATIONS:
+        native = _native_for(x, activation)
+        if native is None:
             return super().defer_normalization(x, gamma, beta, epsilon, stop_constant, activation)
         epsilon = max(epsilon, SMALLEST_EPSILON)
-        return self._native.defer_normalization(x, gamma, beta, epsilon, activation, stop_constant)
+        return native.defer_normalization(x, gamma, beta, epsilon, activation, stop_constant)
+
+    def normalize_by(self, x, statistics, gamma, beta, epsilon, activation):
+        """See `FastArithmetic.normalize_by`."""
+        native = _native_for(x, activation)
+        if native is None:
+            return super().normalize_by(x, statistics, gamma, beta, epsilon, activation)
+        mean, variance = statistics
+        scale, offset = _scale_and_offset(mean, variance, gamma, beta, epsilon)
+        return native.scale(x, scale, offset, activation)
+
+    def activate(self, x, activation):
+        """See `FastArithmetic.activate`."""
+        native = _native_for(x, activation)
+        if native is None or activation == "linear":
+            return super().activate(x, activation)
+        width = tf.shape(x)[-1:]
+        return native.scale(x, tf.ones(width), tf.zeros(width), activation)
 
     def multiply_channels(self, x, matrix, inputs, outputs):
         """See `FastArithmetic.multiply_channels`."""
-        if x.dtype != tf.float32:
+        native = _native_for(x)
+        if native is None:
             return super().multiply_channels(x, matrix, inputs, outputs)
-        return self._native.multiply_channels(x, matrix)
+        return native.multiply_channels(x, matrix)
 
     def convolve_depthwise(self, x, kernel, stride, padding, kernel_sizes):
         """See `FastArithmetic.convolve_depthwise`."""
-        if x.dtype != tf.float32:
+        native = _native_for(x)
+        if native is None:
             return super().convolve_depthwise(x, kernel, stride, padding, kernel_sizes)
-        return self._native.convolve_depthwise(x, kernel, stride, padding)
+        return native.convolve_depthwise(x, kernel, stride, padding)
+
+
+def _native_for(x: tf.Tensor, activation: str = "linear") -> NativeOperators | None:
+    """The native operators for a map and its activation; None where there are none."""
+    usable = x.dtype == tf.float32 and activation in FUSED_ACTIVATIONS
+    return native_operators() if usable else None
 
 
 class PlainArithmetic(FastArithmetic):
@@ -221,6 +265,12 @@ class ReleaseArithmetic(FastArithmetic):
             return ordered_spatial_means(x), gradient
 
         return tf.cast(mean(tf.cast(x, tf.float32)), x.dtype)
+
+
+def _scale_and_offset(mean, variance, gamma, beta, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """What normalization multiplies with, and what it adds then."""
+    scale = gamma * tf.math.rsqrt(variance + epsilon)
+    return scale, beta - mean * scale
 
 
 def _normalize_by_moments(x, gamma, beta, epsilon: float, stop_constant: bool, moments):
@@ -305,5 +355,4 @@ def arithmetic_of(zero_point: str, has_static_shapes: bool = False) -> FastArith
         return ReleaseArithmetic()
     if has_static_shapes:
         return PlainArithmetic()
-    native = native_operators()
-    return FastArithmetic() if native is None else NativeArithmetic(native)
+    return NativeArithmetic()

@@ -63,17 +63,13 @@ class Sliced:
         chosen = {axis: one for axis, one in axes.items() if one.counts is not None}
         if not chosen:
             return values
+        leading = {axis: one.width for axis, one in chosen.items() if len(one.sizes) == 1}
+        if leading:
+            values = _leading_part(values, leading)
         for axis, one in chosen.items():
             if len(one.sizes) > 1:
                 values = _leading_parts(values, axis, one)
-        native = native_operators()
-        if native is not None and values.dtype == tf.float32 and len(chosen) <= 2:
-            return native.take(values, {axis: one.width for axis, one in chosen.items()})
-        pieces = [
-            chosen[axis].width if axis in chosen else tf.constant([size])
-            for axis, size in enumerate(values.shape)
-        ]
-        return tf.slice(values, [0] * len(pieces), tf.concat(pieces, 0))
+        return values
 
     def keep(self, x: tf.Tensor, channels: Channels) -> tf.Tensor:
         """An activation [..., C] that is 0 in channels that the subnet has not."""
@@ -244,6 +240,15 @@ Execution = Sliced | Masked
 
 EXECUTIONS: dict[str, Execution] = {one.name: one for one in (Sliced(), Masked())}
 """By the name that stands in options and recipes."""
+
+
+def _leading_part(values: tf.Tensor, widths: dict[int, tf.Tensor]) -> tf.Tensor:
+    """The first values along some axes, of a weight of static shape."""
+    native = native_operators()
+    if native is not None and values.dtype == tf.float32 and len(widths) <= 2:
+        return native.take(values, widths)
+    sizes = [widths.get(axis, tf.constant([size])) for axis, size in enumerate(values.shape)]
+    return tf.slice(values, [0] * len(sizes), tf.concat(sizes, 0))
 
 
 def _leading_parts(values: tf.Tensor, axis: int, channels: Channels) -> tf.Tensor:

@@ -20,7 +20,7 @@ from quantize_configs.errors import StateError
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.lsq_quantizer import LSQQuantizer
-from quantize_configs.native.deferred import DeferredNormalization
+from quantize_configs.native.deferred import DeferredMap
 from quantize_configs.quantizer_registry import activation_quantizer as make_quantizer
 
 SMALLEST_GAMMA = 1e-3
@@ -284,7 +284,7 @@ class ElasticSite(keras.layers.Layer):
           choice: Bits, width and kernel.
           mode: Where statistics come from.
           stored: In FROZEN mode, a function that reads the entry `range`, `mean` or `variance`.
-          defer: In TRAIN mode, whether the output may be a `DeferredNormalization`.
+          defer: Whether the output may be a `DeferredMap`.
 
         Returns:
           (output, recorded): the activation map, and in CALIBRATE mode a dict with the entries
@@ -299,20 +299,24 @@ class ElasticSite(keras.layers.Layer):
             make = arithmetic.defer_normalization if defer else arithmetic.normalize_and_activate
             options = self.epsilon, self.stop_constant, self.activation
             return make(x, gamma, beta, *options), recorded
+        if self.normalization and mode is Mode.FROZEN:
+            x = self._normalize_by_stored(x, choice, stored)
+            return x if defer else _computed(x), recorded
         if self.normalization:
-            x, mean, variance = self._normalize(x, choice, mode, stored)
+            x, moments = self._normalize(x, choice)
+            recorded |= moments
         elif self.use_bias:
             x += tf.cast(self._active_outputs(self.bias, choice), x.dtype)
         linear = x
-        x = self.arithmetic.activations[self.activation](x)
+        if mode is Mode.TRAIN:
+            return self.arithmetic.activations[self.activation](x), recorded
+        x = self.arithmetic.activate(x, self.activation)
         if mode.records:
             if self.activation == "hard_swish":
                 recorded["linear"] = extremes(linear, choice.outputs.active)
             recorded["range"] = tf.stack([low, high])
             recorded["output"] = extremes(x, choice.outputs.active)
-            if self.normalization:
-                recorded |= {"mean": mean, "variance": variance}
-        return x, recorded
+        return x if defer else _computed(x), recorded
 
     @property
     def quantizes_by_range(self) -> bool:
@@ -325,8 +329,8 @@ class ElasticSite(keras.layers.Layer):
         low = high = tf.zeros([])
         precision, active = choice.activation, choice.inputs.active
         quantizer = self.activation_quantizer if precision is not None else None
-        if quantizer is None and isinstance(x, DeferredNormalization):
-            x = x.value()
+        if quantizer is None:
+            x = _computed(x)
         if quantizer is not None and quantizer.needs_range:
             if mode.takes_statistics:
                 low, high = tf.unstack(stored("range"))
@@ -402,21 +406,29 @@ class ElasticSite(keras.layers.Layer):
         """(gamma, beta) of the active output channels."""
         return tuple(self._active_outputs(one, choice) for one in (self.gamma, self.beta))
 
-    def _normalize(self, x, choice, mode, stored):
+    def _normalize_by_stored(self, x, choice, stored) -> tf.Tensor | DeferredMap:
+        """The activation of what statistics that are given normalize."""
+        statistics = [
+            choice.execution.unpack(stored(one), choice.outputs) for one in ("mean", "variance")
+        ]
         gamma, beta = self._active_gains(choice)
-        execution = choice.execution
-        if mode is Mode.FROZEN:
-            mean, variance = (
-                execution.unpack(stored(one), choice.outputs) for one in ("mean", "variance")
-            )
-            y = self.arithmetic.normalize(x, mean, variance, gamma, beta, self.epsilon)
-            return y, mean, variance
-        biased = mode.records
-        y, mean, variance = self.arithmetic.normalize_batch(
-            x, gamma, beta, self.epsilon, biased, self.stop_constant
+        options = self.epsilon, self.activation
+        return self.arithmetic.normalize_by(x, statistics, gamma, beta, *options)
+
+    def _normalize(self, x, choice) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """What the statistics of the batch normalize, and these."""
+        gamma, beta = self._active_gains(choice)
+        x, mean, variance = self.arithmetic.normalize_batch(
+            x, gamma, beta, self.epsilon, True, self.stop_constant
         )
-        mean, variance = (execution.pack(one, choice.outputs) for one in (mean, variance))
-        return y, mean, variance
+        moments = {"mean": mean, "variance": variance}
+        return x, {
+            name: choice.execution.pack(one, choice.outputs) for name, one in moments.items()
+        }
+
+
+def _computed(x: tf.Tensor | DeferredMap) -> tf.Tensor:
+    return x.value() if isinstance(x, DeferredMap) else x
 
 
 def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:

@@ -1,7 +1,7 @@
 """Measures subnets of a trained supernet for the search."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,17 +185,14 @@ class Measurement:
         total = len(getattr(self._data, split))
         wanted = total if images is None else min(images, total)
         right, loss = np.zeros(0, bool), 0.0
-        for batch in self._batches[split]:
-            part = tuple(tensor[: wanted - len(right)] for tensor in batch)
-            with native_kernels_at_hand():
-                more, losses = answers(net, architecture, [part], calibration)
-            right = np.concatenate([right, more])
-            loss += losses
-            seen, correct = len(right), int(right.sum())
-            if seen == wanted or (
-                to_beat is not None and is_hopeless(correct, seen, total, to_beat)
-            ):
-                break
+        wanted_batches = _first_images(self._batches[split], wanted)
+        with native_kernels_at_hand():
+            for more, losses in answers(net, architecture, wanted_batches, calibration):
+                right = np.concatenate([right, more])
+                loss += losses
+                seen, correct = len(right), int(right.sum())
+                if to_beat is not None and is_hopeless(correct, seen, total, to_beat):
+                    break
         return {
             "accuracy": correct / seen,
             "loss": loss / seen,
@@ -284,6 +281,16 @@ def _check_same(workdir: Workdir, found: str, wanted: str) -> None:
             f"{workdir} has new weights, {found}, since the measurement of {wanted} began. "
             "Measure again when the training has ended."
         )
+
+
+def _first_images(batches: Iterable, count: int) -> Iterator[tuple["tf.Tensor", ...]]:
+    """The batches that hold the first images, the last of them cut."""
+    for batch in batches:
+        if count <= 0:
+            return
+        size = len(batch[0])
+        yield tuple(batch) if size <= count else tuple(tensor[:count] for tensor in batch)
+        count -= size
 
 
 def _tensors(split: "Split", batch_size: int) -> Iterable:

@@ -111,7 +111,7 @@ class ForwardPass:
     def _defers(self, node: Node, nodes: tuple[Node, ...]) -> bool:
         """Whether the result of a node is computed by its only reader, as it quantizes it."""
         readers = self._network.consumers(node.name)
-        if self._mode is not Mode.TRAIN or self._observer is not None or len(readers) != 1:
+        if self._observer is not None or len(readers) != 1:
             return False
         ends = {*self._network.outputs}
         if node.slot is not None:

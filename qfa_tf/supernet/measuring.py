@@ -12,7 +12,7 @@ from qfa_tf.network import Network
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration, require_calibration
 from qfa_tf.supernet.protocol import Supernet
-from qfa_tf.supernet.tasks import GivenTask
+from qfa_tf.supernet.tasks import GivenTask, Task
 from quantize_configs.arguments import instance, iterable
 from quantize_configs.errors import InvalidInputError, StateError
 
@@ -94,11 +94,12 @@ def evaluate(
     """Metrics and loss of one subnet; see `QFASupernet.evaluate_architecture`."""
     if isinstance(net.task, GivenTask):
         return _evaluate_given(net, net.task, arch, dataset, calibration)
-    right, losses = answers(net, arch, dataset, calibration)
-    count = len(right)
+    right, loss, count = 0, 0.0, 0
+    for hits, losses in answers(net, arch, dataset, calibration):
+        right, loss, count = right + int(hits.sum()), loss + losses, count + len(hits)
     if not count:
         raise InvalidInputError("The evaluation data is empty. Give at least one batch.")
-    return {"accuracy": float(right.sum()) / count, "loss": losses / count, "images": count}
+    return {"accuracy": right / count, "loss": loss / count, "images": count}
 
 
 def _evaluate_given(
@@ -127,19 +128,26 @@ def _evaluate_given(
 
 def answers(
     net: Supernet, arch: Architecture, dataset: Iterable, calibration: Calibration
-) -> tuple[np.ndarray, float]:
-    """Which images one subnet classifies correctly, bool[N], and the sum of its losses."""
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Batch by batch, which images one subnet classifies correctly, bool[N], and its summed loss.
+
+    Args:
+      net: A classifier.
+      arch: The subnet.
+      dataset: Batches of (images, labels).
+      calibration: Result of `calibrate` for `arch`.
+    """
     iterable("dataset", dataset, "batches(split, 100)")
     require_calibration(calibration, net.space, arch)
-    genome = net.as_genome(arch)
-    right, loss = [np.zeros(0, bool)], 0.0
+    genome, statistics = net.as_genome(arch), tf.constant(calibration.statistics)
     for images, labels in dataset:
-        images = net.check_images(images)
-        logits, _ = net.forward_of(Mode.FROZEN)(images, genome, calibration.statistics)
-        known = net.task.read(labels)
-        (hits,) = net.task.measured(known, logits)
-        right.append(hits.numpy() > 0)
-        loss += float(
-            tf.reduce_sum(net.task.losses(known, logits, tf.zeros_like(logits), 0.0, 0.0))
-        )
-    return np.concatenate(right), loss
+        logits, _ = net.forward_of(Mode.FROZEN)(net.check_images(images), genome, statistics)
+        hits, loss = _graded(net.task, net.task.read(labels), logits)
+        yield hits.numpy() > 0, float(loss)
+
+
+@tf.function(autograph=False, reduce_retracing=True)
+def _graded(task: Task, labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Which images are right, float32 [N], and the sum of their losses."""
+    (hits,) = task.measured(labels, logits)
+    return hits, tf.reduce_sum(task.losses(labels, logits, tf.zeros_like(logits), 0.0, 0.0))

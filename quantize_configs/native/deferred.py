@@ -1,12 +1,39 @@
-"""A normalized map that is computed by whoever quantizes it, in the same pass."""
+"""Maps that are computed by whoever quantizes them, in the same pass."""
 
+import abc
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 
-class DeferredNormalization:
+class DeferredMap(abc.ABC):
+    """An activation map, float32 [..., C], that is not computed yet."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tf.TensorShape:
+        """Of the map."""
+
+    @property
+    def dtype(self) -> tf.DType:
+        """float32."""
+        return tf.float32
+
+    @abc.abstractmethod
+    def value(self) -> tf.Tensor:
+        """The map."""
+
+    @abc.abstractmethod
+    def extremes(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Smallest and largest value of every channel, float32 [C] each; without gradients."""
+
+    @abc.abstractmethod
+    def fake_quantize(self, grid: tf.Tensor) -> tf.Tensor:
+        """`NativeOperators.fake_quantize` of the map; values at bounds pass gradients."""
+
+
+class DeferredNormalization(DeferredMap):
     """Batch normalization and activation of a map, not computed yet.
 
     Its range is known after one pass over what is to be normalized (after two where the activation
@@ -41,24 +68,19 @@ class DeferredNormalization:
 
     @property
     def shape(self) -> tf.TensorShape:
-        """Of the map."""
+        """See `DeferredMap`."""
         return self._inputs[0].shape
 
-    @property
-    def dtype(self) -> tf.DType:
-        """float32."""
-        return self._inputs[0].dtype
-
     def value(self) -> tf.Tensor:
-        """The map."""
+        """See `DeferredMap`."""
         return self._normalize()
 
     def extremes(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Smallest and largest value of every channel, float32 [C] each; without gradients."""
+        """See `DeferredMap`."""
         return self._low, self._high
 
     def fake_quantize(self, grid: tf.Tensor) -> tf.Tensor:
-        """`NativeOperators.fake_quantize` of the map; values at bounds pass gradients."""
+        """See `DeferredMap`."""
         x, gamma, beta = self._inputs
         return self._library.qfa_normalize_quantize(
             x=x,
@@ -69,3 +91,51 @@ class DeferredNormalization:
             grid=grid,
             **self._settings,
         )
+
+
+class DeferredScaling(DeferredMap):
+    """The activation of a map times one number per channel plus another, not computed yet.
+
+    To the last bit what TensorFlow's operators make of it, one after the other.
+
+    Args:
+      library: The operators.
+      x: float32 [..., C].
+      scale: float32 [C].
+      offset: float32 [C].
+      settings: Attributes of the operators.
+    """
+
+    def __init__(
+        self,
+        library: Any,
+        x: tf.Tensor,
+        scale: tf.Tensor,
+        offset: tf.Tensor,
+        settings: Mapping[str, Any],
+    ):
+        self._library = library
+        self._arguments = {"x": x, "scale": scale, "offset": offset, **settings}
+        self._extremes: tuple[tf.Tensor, tf.Tensor] | None = None
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        """See `DeferredMap`."""
+        return self._arguments["x"].shape
+
+    def value(self) -> tf.Tensor:
+        """See `DeferredMap`."""
+        return self._library.qfa_scale(**self._arguments)
+
+    def extremes(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `DeferredMap`; one pass, however often they are asked for."""
+        if self._extremes is None:
+            low, high = self._library.qfa_scale_extremes(**self._arguments)
+            for found in (low, high):
+                found.set_shape(self.shape[-1:])
+            self._extremes = low, high
+        return self._extremes
+
+    def fake_quantize(self, grid: tf.Tensor) -> tf.Tensor:
+        """See `DeferredMap`."""
+        return self._library.qfa_scale_quantize(**self._arguments, grid=grid)

@@ -5,11 +5,12 @@ inputs and outputs, and hand all of them from the branches of a supernet to thei
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-CONSTANT = ("QfaExtremes", "QfaNormalizeMoments")
+CONSTANT = ("QfaExtremes", "QfaNormalizeMoments", "QfaScaleExtremes")
 """Operators whose results pass no gradient."""
 
 NORMALIZATION = ("epsilon", "activation", "stop_constant")
@@ -84,6 +85,21 @@ class Gradients:
         )
         return to_x, to_gamma, to_beta, None, None, to_grid
 
+    def scale(self, operator, upstream):
+        """Of map, scale and offset, by TensorFlow's operators; training has none of these."""
+        inputs, activation = operator.inputs, operator.get_attr("activation")
+        return _gradient_of(functools.partial(_scaled, activation=activation), inputs, upstream)
+
+    def scale_quantize(self, operator, upstream):
+        """See `scale`; and of the grid."""
+        activation, threads = operator.get_attr("activation"), operator.get_attr("threads")
+
+        def quantized(x, scale, offset, grid):
+            y = _scaled(x, scale, offset, activation)
+            return self._library.qfa_fake_quantize(x=y, grid=grid, threads=threads)
+
+        return _gradient_of(quantized, operator.inputs, upstream)
+
     def depthwise(self, operator, upstream):
         """Of images and kernel."""
         x, kernel = operator.inputs
@@ -138,6 +154,8 @@ def register(library: Any) -> None:
         ("QfaQuantizeChannels", gradients.quantize_channels),
         ("QfaNormalize", gradients.normalize),
         ("QfaNormalizeQuantize", gradients.normalize_quantize),
+        ("QfaScale", gradients.scale),
+        ("QfaScaleQuantize", gradients.scale_quantize),
         ("QfaDepthwise", gradients.depthwise),
         ("QfaRows", gradients.rows),
         ("QfaLikeRows", gradients.like_rows),
@@ -147,6 +165,27 @@ def register(library: Any) -> None:
         tf.RegisterGradient(name)(function)
     for name in CONSTANT:
         tf.no_gradient(name)
+
+
+ACTIVATIONS: tuple[Callable[[tf.Tensor], tf.Tensor], ...] = (
+    tf.identity,
+    tf.nn.relu,
+    tf.nn.relu6,
+    lambda x: x * (tf.nn.relu6(x + 3.0) * (1.0 / 6.0)),
+)
+"""In the order in which `normalization.h` numbers them."""
+
+
+def _scaled(x, scale, offset, activation: int) -> tf.Tensor:
+    return ACTIVATIONS[activation](x * scale + offset)
+
+
+def _gradient_of(function, inputs, upstream):
+    """Gradients of a function of some inputs, which it computes anew."""
+    with tf.GradientTape() as tape:
+        tape.watch(list(inputs))
+        y = function(*inputs)
+    return tape.gradient(y, list(inputs), output_gradients=upstream)
 
 
 def _settings(operator, *names: str) -> dict[str, Any]:

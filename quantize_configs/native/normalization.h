@@ -71,6 +71,55 @@ void NormalizeRows(const float* x, float* y, const Shape& shape, const float* me
   });
 }
 
+// The same, quantized.
+template <int kActivation>
+void NormalizeQuantizeRows(const float* x, float* y, const Shape& shape, const float* mean,
+                           const float* scale, const float* offset, const Grid& grid,
+                           int64_t threads) {
+  const int64_t channels = shape.channels;
+  const float low = grid.low, high = grid.high, inverse = grid.inverse, step = grid.step();
+  Parallel(shape.rows, channels, threads, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      const float* from = x + row * channels;
+      float* to = y + row * channels;
+#pragma omp simd
+      for (int64_t c = 0; c < channels; ++c) {
+        const float value = Activated<kActivation>((from[c] - mean[c]) * scale[c] + offset[c]);
+        to[c] = std::rint(Clipped(value, low, high) * inverse) * step;
+      }
+    }
+  });
+}
+
+// Extremes of the channels of the same. Where the activation is monotonic, `lows` and `highs` are
+// those of x before.
+template <int kActivation>
+void NormalizedExtremes(const float* x, const Shape& shape, const float* mean, const float* scale,
+                        const float* offset, int64_t threads, float* lows, float* highs) {
+  const int64_t channels = shape.channels;
+  if (kActivation != kHardSwish) {  // monotonic, rounded or not: the ends stay the ends
+    for (int64_t c = 0; c < channels; ++c) {
+      const float one = Activated<kActivation>((lows[c] - mean[c]) * scale[c] + offset[c]);
+      const float other = Activated<kActivation>((highs[c] - mean[c]) * scale[c] + offset[c]);
+      lows[c] = std::min(one, other);
+      highs[c] = std::max(one, other);
+    }
+    return;
+  }
+  const ChannelReduction<0, true> found(
+      shape, threads, [&](int64_t row, float*, float* low, float* high) {
+        const float* values = x + row * channels;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) {
+          const float y = Activated<kActivation>((values[c] - mean[c]) * scale[c] + offset[c]);
+          low[c] = y < low[c] ? y : low[c];
+          high[c] = y > high[c] ? y : high[c];
+        }
+      });
+  std::copy_n(found.lows.begin(), channels, lows);
+  std::copy_n(found.highs.begin(), channels, highs);
+}
+
 // Mean and biased variance of the channels, and the extremes of x where kExtremes.
 template <bool kExtremes>
 ChannelReduction<2, kExtremes> Moments(const float* x, const Shape& shape, int64_t threads,

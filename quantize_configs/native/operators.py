@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from quantize_configs.native.building import NativeBuildError, build, is_built
-from quantize_configs.native.deferred import DeferredNormalization
+from quantize_configs.native.deferred import DeferredNormalization, DeferredScaling
 from quantize_configs.native.gradients import register
 
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6", "hard_swish")
@@ -125,6 +125,18 @@ class NativeOperators:
             self._library, x, gamma, beta, settings, lambda: self.normalize(*arguments)
         )
 
+    def scale(self, x, scale, offset, activation: str) -> DeferredScaling:
+        """The activation of `x * scale + offset`, for a reader that may quantize it.
+
+        Args:
+          x: float32 [..., C].
+          scale: float32 [C].
+          offset: float32 [C].
+          activation: One of `FUSED_ACTIVATIONS`.
+        """
+        settings = {"activation": FUSED_ACTIVATIONS.index(activation), "threads": self._threads}
+        return DeferredScaling(self._library, x, scale, offset, settings)
+
     def _normalization_settings(self, epsilon, activation, stop_constant) -> dict[str, Any]:
         return {
             "epsilon": epsilon,
@@ -219,7 +231,7 @@ def use_native_kernels() -> None:
       NativeBuildError: They cannot be built here.
     """
     if not _loaded:
-        _loaded.append(NativeOperators(_library(str(build())), _threads()))
+        _loaded.append(_new_operators())
 
 
 def native_operators() -> NativeOperators | None:
@@ -241,11 +253,12 @@ def without_native_kernels() -> Iterator[None]:
 def native_kernels_at_hand() -> Iterator[None]:
     """What is traced within uses native kernels if they are compiled already and there is no GPU.
 
-    For passes without gradients, whose results are the same to the last bit.
+    For passes without gradients, whose results are the same to the last bit where TensorFlow runs
+    graphs as they are written.
     """
     before = bool(_loaded)
-    if not before and _is_at_hand():
-        use_native_kernels()
+    if not before and (found := _operators_at_hand()) is not None:
+        _loaded.append(found)
     try:
         yield
     finally:
@@ -254,11 +267,18 @@ def native_kernels_at_hand() -> Iterator[None]:
 
 
 @functools.cache
-def _is_at_hand() -> bool:
+def _operators_at_hand() -> NativeOperators | None:
+    """Once for a process: what is asked for each subnet of a search must cost nothing."""
     try:
-        return is_built() and not tf.config.list_logical_devices("GPU")
+        if is_built() and not tf.config.list_logical_devices("GPU"):
+            return _new_operators()
     except NativeBuildError:
-        return False
+        pass
+    return None
+
+
+def _new_operators() -> NativeOperators:
+    return NativeOperators(_library(str(build())), _threads())
 
 
 def ignore_native_kernels() -> None:

@@ -41,39 +41,12 @@ void Extremes(void* kernel, TF_OpKernelContext* context) {
   const auto& settings = *static_cast<Settings*>(kernel);
   TF_Tensor* tensor = call.Input(0);
   const Shape shape(tensor);
-  const int64_t channels = shape.channels;
-  float* low = call.Output(0, {channels});
-  float* high = call.Output(1, {channels});
+  float* low = call.Output(0, {shape.channels});
+  float* high = call.Output(1, {shape.channels});
   if (!call.ok()) return;
   if (shape.rows == 0) return call.Refuse("Extremes of a tensor without values.");
   const float* x = static_cast<const float*>(TF_TensorData(tensor));
-  const int64_t parts = std::max<int64_t>(1, std::min(settings.threads, shape.rows));
-  std::vector<float> found(2 * parts * channels);
-  Parallel(parts, (shape.rows / parts) * channels, parts, [&](int64_t first, int64_t last) {
-    for (int64_t part = first; part < last; ++part) {
-      float* lows = &found[2 * part * channels];
-      float* highs = lows + channels;
-      const int64_t begin = shape.rows * part / parts, end = shape.rows * (part + 1) / parts;
-      std::copy(x + begin * channels, x + (begin + 1) * channels, lows);
-      std::copy(lows, lows + channels, highs);
-      for (int64_t row = begin + 1; row < end; ++row) {
-        const float* values = x + row * channels;
-#pragma omp simd
-        for (int64_t c = 0; c < channels; ++c) {
-          lows[c] = values[c] < lows[c] ? values[c] : lows[c];
-          highs[c] = values[c] > highs[c] ? values[c] : highs[c];
-        }
-      }
-    }
-  });
-  std::copy(found.begin(), found.begin() + channels, low);
-  std::copy(found.begin() + channels, found.begin() + 2 * channels, high);
-  for (int64_t part = 1; part < parts; ++part) {
-    for (int64_t c = 0; c < channels; ++c) {
-      low[c] = std::min(low[c], found[2 * part * channels + c]);
-      high[c] = std::max(high[c], found[(2 * part + 1) * channels + c]);
-    }
-  }
+  ChannelExtremes(x, shape, settings.threads, low, high);
 }
 
 // `grid_of_range`, and what BatchQuant learns of a grid.

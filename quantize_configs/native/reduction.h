@@ -77,6 +77,39 @@ struct ChannelReduction {
   }
 };
 
+// Smallest and largest value of each channel; there are rows.
+inline void ChannelExtremes(const float* x, const Shape& shape, int64_t threads, float* low,
+                            float* high) {
+  const int64_t channels = shape.channels;
+  const int64_t parts = std::max<int64_t>(1, std::min(threads, shape.rows));
+  std::vector<float> found(2 * parts * channels);
+  Parallel(parts, (shape.rows / parts) * channels, parts, [&](int64_t first, int64_t last) {
+    for (int64_t part = first; part < last; ++part) {
+      float* lows = &found[2 * part * channels];
+      float* highs = lows + channels;
+      const int64_t begin = shape.rows * part / parts, end = shape.rows * (part + 1) / parts;
+      std::copy(x + begin * channels, x + (begin + 1) * channels, lows);
+      std::copy(lows, lows + channels, highs);
+      for (int64_t row = begin + 1; row < end; ++row) {
+        const float* values = x + row * channels;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; ++c) {
+          lows[c] = values[c] < lows[c] ? values[c] : lows[c];
+          highs[c] = values[c] > highs[c] ? values[c] : highs[c];
+        }
+      }
+    }
+  });
+  std::copy(found.begin(), found.begin() + channels, low);
+  std::copy(found.begin() + channels, found.begin() + 2 * channels, high);
+  for (int64_t part = 1; part < parts; ++part) {
+    for (int64_t c = 0; c < channels; ++c) {
+      low[c] = std::min(low[c], found[2 * part * channels + c]);
+      high[c] = std::max(high[c], found[(2 * part + 1) * channels + c]);
+    }
+  }
+}
+
 }  // namespace qfa
 
 #endif  // QUANTIZE_CONFIGS_NATIVE_REDUCTION_H_

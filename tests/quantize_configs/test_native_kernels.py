@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from qfa_tf.layers.activations import extremes
 from qfa_tf.layers.arithmetic import FastArithmetic, NativeArithmetic, arithmetic_of
 from qfa_tf.layers.execution import EXECUTIONS
 from qfa_tf.layers.kernel_transform import KernelTransform
@@ -358,6 +359,54 @@ def test_products_of_channels_are_those_of_tensorflow(native, shape):
         np.testing.assert_array_equal(here, there)
 
 
+def scaled(arithmetic, x, activation, enabled, grid=(0.3, 3.0, 0.0, 7.0)):
+    """(map, extremes, quantized map, gradients of its input, scale and offset, of both)."""
+    mean, variance = tf.linspace(-1.0, 1.0, x.shape[-1]), tf.linspace(0.1, 3.0, x.shape[-1])
+    gamma, beta = tf.linspace(-0.5, 2.0, x.shape[-1]), tf.linspace(-1.0, 1.0, x.shape[-1])
+    upstream, step = tensor(x.shape, 1), tf.constant(grid[0])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch((x, gamma, beta, step))
+        y = arithmetic.normalize_by(x, (mean, variance), gamma, beta, 1e-2, activation)
+        low, high = tf.unstack(extremes(y))
+        y_hat = fake_quantize(
+            y, step, *grid[1:], integer_zero_point=True, enabled=tf.constant(enabled)
+        )
+        y = y if tf.is_tensor(y) else y.value()
+    return [y, low, high, y_hat], [
+        *tape.gradient(y, (x, gamma, beta), output_gradients=upstream),
+        *tape.gradient(y_hat, (x, gamma, beta, step), output_gradients=upstream),
+    ]
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", FUSED_ACTIVATIONS)
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("shape", [(3, 9, 12, 13), (2, 40, 40, 33), (5, 8)])
+def test_normalization_by_given_statistics_is_that_of_tensorflow(
+    native, activation, enabled, shape
+):
+    found, to_inputs = scaled(NativeArithmetic(), tensor(shape), activation, enabled)
+    with operators.without_native_kernels():
+        expected, gradients = scaled(NativeArithmetic(), tensor(shape), activation, enabled)
+    for here, there in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(here, there)
+    for here, there in zip(to_inputs, gradients, strict=True):
+        np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-5 * np.abs(there).max())
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", FUSED_ACTIVATIONS)
+def test_an_activation_that_waits_is_that_of_tensorflow(native, activation):
+    x = tensor((3, 9, 12, 13))
+    waiting = NativeArithmetic().activate(x, activation)
+    found = extremes(waiting), waiting if tf.is_tensor(waiting) else waiting.value()
+    with operators.without_native_kernels():
+        y = NativeArithmetic().activate(x, activation)
+        expected = extremes(y), y
+    for here, there in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
 @needs_compiler
 def test_results_do_not_depend_on_the_threads(native):
     alone = operators.NativeOperators(native._library, 1)
@@ -376,6 +425,10 @@ def test_results_do_not_depend_on_the_threads(native):
         gradients = tape.gradient(y, (x, gamma, beta), output_gradients=upstream)
         return y, *later.extremes(), *gradients
 
+    def waiting(kernels):
+        later = kernels.scale(x, gamma, beta, "hard_swish")
+        return later.value(), *later.extremes(), later.fake_quantize(grid)
+
     def results(kernels):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch((x, gamma, beta, grid, steps))
@@ -390,9 +443,10 @@ def test_results_do_not_depend_on_the_threads(native):
             *tape.gradient(on_grid, (x, grid), output_gradients=upstream),
             by_channel,
             *tape.gradient(by_channel, (x, steps), output_gradients=upstream),
-            *convolved(NativeArithmetic(kernels), x, kernel, 1, "SAME"),
+            *convolved(NativeArithmetic(), x, kernel, 1, "SAME"),
             *deferred(kernels),
             *kernels.extremes(x),
+            *waiting(kernels),
         ]
 
     for one, other in zip(results(alone), results(many), strict=True):

@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from masked_nets import SPACES
 
 from qfa_tf import QFASupernet
 from quantize_configs.keras_backend import keras
@@ -21,9 +22,20 @@ needs_compiler = pytest.mark.skipif(building.find_compiler() is None, reason="no
 @pytest.fixture
 def at_hand(monkeypatch):
     building.build()
-    monkeypatch.setattr(operators, "_is_at_hand", lambda: True)
+    monkeypatch.setattr(operators, "_operators_at_hand", operators._new_operators)
     yield
     operators.ignore_native_kernels()
+
+
+@pytest.fixture
+def graphs_as_written():
+    """As in the programs: rewriting moves the sixth of a hard-swish, and its last bit."""
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options(
+        {"disable_meta_optimizer": before.get("disable_meta_optimizer", False)}
+    )
 
 
 def measured(space, images, kernels, **options):
@@ -64,6 +76,18 @@ def test_evaluation_is_the_same_to_the_last_bit(small_space, at_hand, options):
 
 
 @needs_compiler
+@pytest.mark.parametrize("family", sorted(SPACES))
+def test_every_family_is_evaluated_to_the_last_bit(at_hand, graphs_as_written, family):
+    space = SPACES[family]()
+    size = space.resolutions[0]
+    images = tf.random.stateless_uniform([16, size, size, space.input_channels], [0, 1])
+    expected = measured(space, images, contextlib.nullcontext)
+    found = measured(space, images, native_kernels_at_hand)
+    for here, there in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
+@needs_compiler
 def test_what_was_chosen_before_stays(at_hand):
     operators.use_native_kernels()
     with native_kernels_at_hand():
@@ -77,6 +101,6 @@ def test_what_was_chosen_before_stays(at_hand):
 
 
 def test_without_them_nothing_changes(monkeypatch):
-    monkeypatch.setattr(operators, "_is_at_hand", lambda: False)
+    monkeypatch.setattr(operators, "_operators_at_hand", lambda: None)
     with native_kernels_at_hand():
         assert native_operators() is None
