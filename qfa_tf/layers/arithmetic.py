@@ -183,7 +183,7 @@ class NativeArithmetic(FastArithmetic):
         if native is None or activation == "linear":
             return super().activate(x, activation)
         width = tf.shape(x)[-1:]
-        return native.scale(x, tf.ones(width), tf.zeros(width), activation)
+        return native.scale(x, tf.ones(width), tf.fill(width, -0.0), activation)  # all bits stay
 
     def multiply_channels(self, x, matrix, inputs, outputs):
         """See `FastArithmetic.multiply_channels`."""

@@ -16,6 +16,7 @@ from qfa_tf.runs.workdir import Workdir
 from qfa_tf.search import Evaluation
 from qfa_tf.search.abandonment import is_hopeless
 from qfa_tf.space import Architecture, SearchSpace
+from quantize_configs.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -184,6 +185,11 @@ class Measurement:
             self._batches[split] = _tensors(getattr(self._data, split), EVALUATION_BATCH_SIZE)
         total = len(getattr(self._data, split))
         wanted = total if images is None else min(images, total)
+        if wanted < 1:
+            raise InvalidInputError(
+                f"A subnet is evaluated on at least one image. The split {split!r} has {total}; "
+                f"received images={images}."
+            )
         right, loss = np.zeros(0, bool), 0.0
         wanted_batches = _first_images(self._batches[split], wanted)
         with native_kernels_at_hand():
@@ -286,11 +292,11 @@ def _check_same(workdir: Workdir, found: str, wanted: str) -> None:
 def _first_images(batches: Iterable, count: int) -> Iterator[tuple["tf.Tensor", ...]]:
     """The batches that hold the first images, the last of them cut."""
     for batch in batches:
-        if count <= 0:
-            return
         size = len(batch[0])
         yield tuple(batch) if size <= count else tuple(tensor[:count] for tensor in batch)
         count -= size
+        if count <= 0:
+            return
 
 
 def _tensors(split: "Split", batch_size: int) -> Iterable:

@@ -12,7 +12,7 @@ from qfa_tf.network import Network
 from qfa_tf.space import Architecture
 from qfa_tf.supernet.calibration import Calibration, require_calibration
 from qfa_tf.supernet.protocol import Supernet
-from qfa_tf.supernet.tasks import GivenTask, Task
+from qfa_tf.supernet.tasks import Classes, GivenTask
 from quantize_configs.arguments import instance, iterable
 from quantize_configs.errors import InvalidInputError, StateError
 
@@ -140,14 +140,9 @@ def answers(
     iterable("dataset", dataset, "batches(split, 100)")
     require_calibration(calibration, net.space, arch)
     genome, statistics = net.as_genome(arch), tf.constant(calibration.statistics)
+    task = net.task
+    assert isinstance(task, Classes)
     for images, labels in dataset:
         logits, _ = net.forward_of(Mode.FROZEN)(net.check_images(images), genome, statistics)
-        hits, loss = _graded(net.task, net.task.read(labels), logits)
+        hits, loss = task.grade(task.read(labels), logits)
         yield hits.numpy() > 0, float(loss)
-
-
-@tf.function(autograph=False, reduce_retracing=True)
-def _graded(task: Task, labels: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Which images are right, float32 [N], and the sum of their losses."""
-    (hits,) = task.measured(labels, logits)
-    return hits, tf.reduce_sum(task.losses(labels, logits, tf.zeros_like(logits), 0.0, 0.0))

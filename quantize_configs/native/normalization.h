@@ -101,8 +101,8 @@ void NormalizedExtremes(const float* x, const Shape& shape, const float* mean, c
     for (int64_t c = 0; c < channels; ++c) {
       const float one = Activated<kActivation>((lows[c] - mean[c]) * scale[c] + offset[c]);
       const float other = Activated<kActivation>((highs[c] - mean[c]) * scale[c] + offset[c]);
-      lows[c] = std::min(one, other);
-      highs[c] = std::max(one, other);
+      lows[c] = Lower(one, other);
+      highs[c] = Higher(one, other);
     }
     return;
   }
@@ -112,8 +112,8 @@ void NormalizedExtremes(const float* x, const Shape& shape, const float* mean, c
 #pragma omp simd
         for (int64_t c = 0; c < channels; ++c) {
           const float y = Activated<kActivation>((values[c] - mean[c]) * scale[c] + offset[c]);
-          low[c] = y < low[c] ? y : low[c];
-          high[c] = y > high[c] ? y : high[c];
+          low[c] = Lower(low[c], y);
+          high[c] = Higher(high[c], y);
         }
       });
   std::copy_n(found.lows.begin(), channels, lows);
@@ -136,8 +136,8 @@ ChannelReduction<2, kExtremes> Moments(const float* x, const Shape& shape, int64
           sums[c] += distance;
           squares[c] += distance * distance;
           if (kExtremes) {
-            lows[c] = values[c] < lows[c] ? values[c] : lows[c];
-            highs[c] = values[c] > highs[c] ? values[c] : highs[c];
+            lows[c] = Lower(lows[c], values[c]);
+            highs[c] = Higher(highs[c], values[c]);
           }
         }
       });

@@ -31,6 +31,14 @@ struct Shape {
   int64_t blocks() const { return (rows + rows_of_block() - 1) / rows_of_block(); }
 };
 
+// The smaller and the larger of two numbers, or the one that is none, as in TensorFlow.
+inline float Lower(float one, float other) {
+  return (one <= other) | (one != one) ? one : other;
+}
+inline float Higher(float one, float other) {
+  return (one >= other) | (one != one) ? one : other;
+}
+
 // kSums sums per channel over all rows: of_row(row, sums, lows, highs) adds a row to them. Where
 // kExtremes, it also keeps the smallest and largest values of each channel.
 template <int kSums, bool kExtremes>
@@ -70,8 +78,8 @@ struct ChannelReduction {
       const double* total = sums.data() + kSums * group * channels;
       for (int64_t i = 0; i < kSums * channels; ++i) sums[i] += total[i];
       for (int64_t c = 0; kExtremes && c < channels; ++c) {
-        lows[c] = std::min(lows[c], lows[group * channels + c]);
-        highs[c] = std::max(highs[c], highs[group * channels + c]);
+        lows[c] = Lower(lows[c], lows[group * channels + c]);
+        highs[c] = Higher(highs[c], highs[group * channels + c]);
       }
     }
   }
@@ -94,8 +102,8 @@ inline void ChannelExtremes(const float* x, const Shape& shape, int64_t threads,
         const float* values = x + row * channels;
 #pragma omp simd
         for (int64_t c = 0; c < channels; ++c) {
-          lows[c] = values[c] < lows[c] ? values[c] : lows[c];
-          highs[c] = values[c] > highs[c] ? values[c] : highs[c];
+          lows[c] = Lower(lows[c], values[c]);
+          highs[c] = Higher(highs[c], values[c]);
         }
       }
     }
@@ -104,8 +112,8 @@ inline void ChannelExtremes(const float* x, const Shape& shape, int64_t threads,
   std::copy(found.begin() + channels, found.begin() + 2 * channels, high);
   for (int64_t part = 1; part < parts; ++part) {
     for (int64_t c = 0; c < channels; ++c) {
-      low[c] = std::min(low[c], found[2 * part * channels + c]);
-      high[c] = std::max(high[c], found[(2 * part + 1) * channels + c]);
+      low[c] = Lower(low[c], found[2 * part * channels + c]);
+      high[c] = Higher(high[c], found[(2 * part + 1) * channels + c]);
     }
   }
 }

@@ -408,6 +408,21 @@ def test_an_activation_that_waits_is_that_of_tensorflow(native, activation):
 
 
 @needs_compiler
+@pytest.mark.parametrize("activation", FUSED_ACTIVATIONS)
+@pytest.mark.parametrize("place", [0, 1, 8])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_no_number_is_seen_wherever_it_stands(native, activation, place, threads):
+    values = np.ones((9, 40, 40, 33), np.float32)
+    values[place, 1, 2, 5] = np.nan
+    kernels = operators.NativeOperators(native._library, threads)
+    waiting = kernels.scale(values, tf.ones([33]), tf.zeros([33]), activation)
+    gains = tf.ones([33]), tf.ones([33])
+    deferred = kernels.defer_normalization(tf.constant(values), *gains, 1e-2, activation, True)
+    for found in (*kernels.extremes(values), *waiting.extremes(), *deferred.extremes()):
+        np.testing.assert_array_equal(np.isnan(found), np.arange(33) == 5)
+
+
+@needs_compiler
 def test_results_do_not_depend_on_the_threads(native):
     alone = operators.NativeOperators(native._library, 1)
     many = operators.NativeOperators(native._library, 5)

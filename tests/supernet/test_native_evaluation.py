@@ -1,13 +1,17 @@
 """Passes without gradients on native kernels: the same bits, from graphs of their own."""
 
 import contextlib
+import gc
+import weakref
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from masked_nets import SPACES
 
-from qfa_tf import QFASupernet
+from qfa_tf import QFASupernet, SearchSpace
+from qfa_tf.supernet.tasks import Classes
+from quantize_configs.errors import StateError
 from quantize_configs.keras_backend import keras
 from quantize_configs.native import building, operators
 from quantize_configs.native.operators import (
@@ -85,6 +89,35 @@ def test_every_family_is_evaluated_to_the_last_bit(at_hand, graphs_as_written, f
     found = measured(space, images, native_kernels_at_hand)
     for here, there in zip(found, expected, strict=True):
         np.testing.assert_array_equal(here, there)
+
+
+@needs_compiler
+def test_pixels_that_are_no_numbers_are_told(at_hand, graphs_as_written):
+    """Without normalization, extremes alone see them."""
+    layers = keras.layers
+    model = keras.Sequential([
+        layers.Conv2D(4, 3, activation="relu", input_shape=(8, 8, 1)),
+        layers.Conv2D(4, 3, activation="relu"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(3),
+    ])  # fmt: skip
+    space = SearchSpace.from_model(model)
+    images = np.random.default_rng(0).random((8, 8, 8, 1), np.float32)
+    images[5, 2, 2] = np.nan
+    net = QFASupernet(space)
+    with native_kernels_at_hand(), pytest.raises(StateError, match="not finite"):
+        net.calibrate([images], space.largest(bits=8))
+
+
+def test_what_grades_answers_goes_with_its_task():
+    task = Classes(3)
+    hits, loss = task.grade(tf.constant([0, 2]), tf.constant([[9.0, 0, 0], [9.0, 0, 0]]))
+    assert hits.numpy().tolist() == [1, 0]
+    np.testing.assert_allclose(loss, 9.0, atol=1e-2)
+    gone = weakref.ref(task.grade)
+    del task
+    gc.collect()
+    assert gone() is None
 
 
 @needs_compiler
