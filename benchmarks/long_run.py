@@ -39,7 +39,8 @@ import numpy as np
 import results_file
 from ml_collections import ConfigDict
 
-from qfa_tf.compression.baselines import baselines
+from qfa_tf.compression.baselines import FLOAT, baselines
+from qfa_tf.compression.baselines import TFLITE as TFLITE_8
 from qfa_tf.cost import CostModel
 from qfa_tf.runs import Workdir, finetune, restore, train, write_architecture
 from qfa_tf.runs.architecture_files import architecture_text
@@ -214,15 +215,10 @@ class LongRun:
         )
         extracted = net.extract(eight, calibration, deployment_grids=False, float_sites="float32")
         model = float_counterpart(extracted)
-        accuracy, quantized = baselines(model, self._data)
-        assert quantized is not None, "TFLite's converter takes these networks"
-        images = len(self._data.test)
-        for kind, found, file_bytes in (
-            ("float", accuracy, ""),
-            ("tflite_8", quantized[1], quantized[0]),
-        ):
-            row = self._costs(eight) | {"file_bytes": file_bytes}
-            append(f"{size} 8 bits", kind, steps, images, found, row)
+        found, images = baselines(model, self._data), len(self._data.test)
+        for kind, baseline in (("float", found[FLOAT]), ("tflite_8", found[TFLITE_8])):
+            row = self._costs(eight) | {"file_bytes": len(baseline.flatbuffer)}
+            append(f"{size} 8 bits", kind, steps, images, baseline.accuracy, row)
 
     def _measured(self, workdir: Workdir, name: str) -> Evaluation:
         evaluator = workdir_evaluator(workdir, self._space, self._data)
