@@ -66,7 +66,7 @@ def estimate_range(
         "min_max": None,
         "least_error": None,
     }[estimator]
-    low, high = _extremes(x, axes, active)
+    low, high = extremes_over(x, axes, active)
     if estimator == "least_error":
         return least_error_range(x, tf.minimum(low, 0.0), tf.maximum(high, 0.0), levels, sampled)
     if ordered and estimator != "min_max":
@@ -77,15 +77,23 @@ def estimate_range(
     return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
 
-def _extremes(
+def extremes_over(
     x: tf.Tensor | DeferredMap, axes: list[int] | None, active: tf.Tensor | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Smallest and largest values over some axes, over all of them where `axes` is None."""
-    native, by_channel = native_operators(), axes == list(range(x.shape.rank - 1))
+    """Smallest and largest values over some axes, natively where that is at hand.
+
+    Args:
+      x: [..., C], or a map that is not computed yet.
+      axes: See `smallest_and_largest`.
+      active: See `smallest_and_largest`.
+    """
+    native = native_operators()
+    by_channel = axes is not None and axes == list(range(x.shape.rank - 1))
     if isinstance(x, DeferredMap):
         low, high = x.extremes()
         return (low, high) if by_channel else (tf.reduce_min(low), tf.reduce_max(high))
-    if native is None or active is not None or not (by_channel or axes is None):
+    usable = active is None and x.dtype == tf.float32 and (by_channel or axes is None)
+    if native is None or not usable:
         return smallest_and_largest(x, axes, active)
     low, high = native.extremes(x)
     return (low, high) if by_channel else (tf.reduce_min(low), tf.reduce_max(high))

@@ -2,9 +2,8 @@
 
 import tensorflow as tf
 
-from quantize_configs.active_channels import smallest_and_largest
 from quantize_configs.native.deferred import DeferredMap
-from quantize_configs.native.operators import native_operators
+from quantize_configs.range_estimation import extremes_over
 
 
 def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
@@ -24,14 +23,7 @@ def extremes(x: tf.Tensor | DeferredMap, active: tf.Tensor | None = None) -> tf.
       x: The tensor, or one that is not computed yet, of which all channels count.
       active: bool [C], which channels count; None for all.
     """
-    native = native_operators()
-    if isinstance(x, DeferredMap):
-        low, high = x.extremes()
-        return tf.stack([tf.reduce_min(low), tf.reduce_max(high)])
-    if native is not None and active is None and x.dtype == tf.float32:
-        low, high = native.extremes(x)
-        return tf.stack([tf.reduce_min(low), tf.reduce_max(high)])
-    return tf.cast(tf.stack(smallest_and_largest(x, None, active)), tf.float32)
+    return tf.cast(tf.stack(extremes_over(x, None, active)), tf.float32)
 
 
 ACTIVATIONS = {
