@@ -82,14 +82,10 @@ class BoundTraining:
         ]
         # What XLA compiles must be traced for it: gradients of conditions are others otherwise.
         traced: dict[str, Any] = {"autograph": False, "jit_compile": bool(net.jit_compile) or None}
-        import os
-
-        if os.environ.get("NOINLINE"):
-            traced["experimental_attributes"] = {"_noinline": True}
         self.subnet_gradients = tf.function(
             self._subnet_gradients, input_signature=signature, **traced
         )
-        # Not inlined either: TensorFlow rewrites chains of additions into another order.
+        # Not inlined: TensorFlow rewrites chains of additions into another order.
         self._sums = tf.function(
             lambda *pairs: tf.nest.map_structure(tf.add, *pairs),
             autograph=False,
