@@ -73,7 +73,14 @@ favours its probes of fewer bits."""
 
 
 class Rate(keras.optimizers.schedules.LearningRateSchedule):
-    """`rate min(1, (s + 1) / 100) (1 + cos(pi s / steps)) / 2` in each stage."""
+    """`rate min(1, (s + 1) / 100) (1 + cos(pi s / steps)) / 2` in each stage.
+
+    Args:
+      factor: Of the rates of all stages.
+    """
+
+    def __init__(self, factor: float = 1.0):
+        self._factor = factor
 
     def __call__(self, step):
         """Learning rate of a step, float32 scalar."""
@@ -82,13 +89,13 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):
         for steps, rate in zip(STAGE_STEPS, STAGE_RATES, strict=True):
             done = step - float(start)
             cosine = (1.0 + tf.cos(math.pi * done / steps)) / 2.0
-            rates.append(rate * tf.minimum(1.0, (done + 1.0) / WARMUP) * cosine)
+            rates.append(self._factor * rate * tf.minimum(1.0, (done + 1.0) / WARMUP) * cosine)
             start += steps
         return tf.where(step < float(STAGE_STEPS[0]), rates[0], rates[1])
 
     def get_config(self):
-        """Constructor arguments: none."""
-        return {}
+        """Constructor arguments."""
+        return {"factor": self._factor}
 
 
 class Images:
@@ -157,7 +164,7 @@ class Training:
             optimizer, total = GradientTerms, sum(STAGE_STEPS)
             options["changed"] = chosen.changed(self.net, total)
         self.net.compile(
-            optimizer=optimizer(Rate(), 0.9, nesterov=True, **options),
+            optimizer=optimizer(Rate(chosen.rate), 0.9, nesterov=True, **options),
             training=TrainingIdea(
                 stages=(TrainingStage(WITH_FLOAT, STAGE_STEPS[0]), TrainingStage(MIXED)),
                 **{

@@ -14,6 +14,9 @@ from qfa_tf import QFASupernet, QFATraining
 from qfa_tf.training.step import BoundTraining
 from quantize_configs.keras_backend import keras
 
+OTHER_DRAWS = 1_000_000
+"""What is added to the number of a step for subnets that the step itself does not draw."""
+
 Changed = Callable[[Sequence[tf.Tensor], Sequence[tf.Variable], tf.Tensor], list[tf.Tensor]]
 """From the gradients, their variables and the number of the step to other gradients."""
 
@@ -146,6 +149,9 @@ class TrainingIdea(QFATraining):
       rested: Share of the sites with two bits that have 3 instead, those whose weights stand most
         often at a rounding boundary; from half of the steps to 0.85 of them.
       steps: Of the whole training, for `rested`.
+      ends: What the smallest and the largest subnet of a step are: "sandwich" as the library has
+        them, with one random bit-width for the whole net; "free_bits" with bits of their own for
+        each site; "random" for two more random subnets in their places.
     """
 
     by_bits: float = 0.0
@@ -154,6 +160,7 @@ class TrainingIdea(QFATraining):
     least_depthwise_bits: int = 0
     rested: float = 0.0
     steps: int = 0
+    ends: str = "sandwich"
 
     def bind(self, net):
         """The training of one supernet."""
@@ -174,6 +181,12 @@ class _BoundIdea(BoundTraining):
 
     def genomes(self, step):
         genomes = super().genomes(step)
+        if self.recipe.ends != "sandwich":
+            drawn = self.sampler.draw(step + OTHER_DRAWS, self.stage_of(step))[-2:]
+            if self.recipe.ends == "free_bits":
+                bits = np.array([gene.is_bits for gene in self._net.space.genes])
+                drawn = tf.where(bits, drawn, genomes[:2])
+            genomes = tf.concat([drawn, genomes[2:]], 0)
         if self.recipe.least_depthwise_bits:
             raised = tf.maximum(genomes, self.recipe.least_depthwise_bits)
             genomes = tf.where(self._depthwise & (genomes > 0), raised, genomes)

@@ -27,6 +27,7 @@ class Variant:
       supernet: Options of `QFASupernet`.
       training: Options of `TrainingIdea`, among them those of `QFATraining`.
       optimizer: Options of the optimizer.
+      rate: What the learning rates are multiplied by.
       sites: Changes what the sites of the net compute, before it is compiled.
       changed: From the net and the number of all steps to what changes the gradients of a step.
       calibration_batches: Of each subnet that is measured.
@@ -38,6 +39,7 @@ class Variant:
     supernet: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    rate: float = 1.0
     sites: Callable[[QFASupernet], None] | None = None
     changed: Callable[[QFASupernet, int], Changed] | None = None
     calibration_batches: int = CALIBRATION_BATCHES
@@ -95,6 +97,9 @@ VARIANTS = {
         "float largest subnet as the teacher, in place of one random subnet",
         training={"distillation": "in_place", "random_subnets": 3},
     ),
+    "rate_half": Variant("half the learning rates", rate=0.5),
+    "rate_2": Variant("twice the learning rates", rate=2.0),
+    "rate_4": Variant("four times the learning rates", rate=4.0),
     "clip_10": Variant("clip norm 10", training={"clip_norm": 10.0}),
     "no_smoothing": Variant("labels not smoothed", training={"label_smoothing": 0.0}),
     "ema_0.98": Variant(
@@ -119,6 +124,14 @@ VARIANTS = {
     "teacher_softer_for_few_bits": Variant(
         "float largest subnet as the teacher, its logits divided by 4 / mean bits",
         training={"distillation": "in_place", "soft_labels": 1.0},
+    ),
+    "no_sandwich": Variant(
+        "six random subnets per step, none of them the smallest or largest",
+        training={"ends": "random"},
+    ),
+    "ends_with_free_bits": Variant(
+        "the smallest and the largest subnet of a step with bits of their own for each site",
+        training={"ends": "free_bits"},
     ),
     "depthwise_3_bits": Variant(
         "depthwise sites never below 3 bits, trained and measured so",

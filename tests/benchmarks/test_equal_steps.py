@@ -20,6 +20,7 @@ def test_rate(step):
     rate, done, steps = (0.08, step, 250) if first else (0.04, step - 250, 500)
     expected = rate * min(1, (done + 1) / 100) * (1 + math.cos(math.pi * done / steps)) / 2
     assert float(equal_steps.Rate()(step)) == pytest.approx(expected, rel=1e-5, abs=1e-8)
+    assert float(equal_steps.Rate(2.0)(step)) == pytest.approx(2 * expected, rel=1e-5, abs=1e-8)
 
 
 def test_summary_is_that_of_the_official_rows():

@@ -79,6 +79,23 @@ def test_few_bits_rest_at_depthwise_sites(net):
     assert (genomes[:, ~depthwise] == 2).any()
 
 
+@pytest.mark.parametrize("ends", ["free_bits", "random"])
+def test_ends_of_the_sandwich(net, ends):
+    """They differ from those of the library where their genes are free, the others never do."""
+    step = tf.constant(3, tf.int64)
+    recipes = (
+        ideas.TrainingIdea(STAGES, distillation="none", ends=one) for one in ("sandwich", ends)
+    )
+    before, after = (recipe.bind(net).genomes(step).numpy() for recipe in recipes)
+    np.testing.assert_array_equal(before[2:], after[2:])
+    differ = (before[:2] != after[:2]).any(0)
+    assert differ.any()
+    if ends == "free_bits":
+        assert not differ[[not gene.is_bits for gene in net.space.genes]].any()
+    bits = [gene.column for gene in net.space.genes if gene.is_bits]
+    assert len(np.unique(after[0, bits])) > len(np.unique(before[0, bits])) == 1
+
+
 @pytest.mark.parametrize(("step", "rests"), [(4, False), (6, True), (9, False)])
 def test_sites_rest_for_a_while(net, step, rests):
     without = ideas.TrainingIdea(STAGES, distillation="none").bind(net)
