@@ -8,7 +8,7 @@ import tensorflow as tf
 from qfa_tf import QFASupernet
 from qfa_tf.layers import ElasticSite, Mode
 from quantize_configs.fake_quantization import scale_gradient
-from quantize_configs.native.deferred import DeferredMap
+from quantize_configs.native.deferred import computed
 
 LEAST_FACTOR, LARGEST_FACTOR = 0.25, 4.0
 """How far the step of a channel may be from that of its tensor."""
@@ -72,7 +72,7 @@ def _matched(call, weight: float):
     def matched(x, choice, mode, stored=None, defer=False):
         if mode is not Mode.TRAIN:
             return call(x, choice, mode, stored, defer)
-        x = x.value() if isinstance(x, DeferredMap) else x
+        x = computed(x)
         y, recorded = call(x, choice, mode, stored, False)
         off = {
             name: dataclasses.replace(getattr(choice, name), enabled=tf.constant(False))

@@ -9,7 +9,7 @@ bit-width. The arithmetic is float32 under any compute dtype.
 import numpy as np
 import tensorflow as tf
 
-from quantize_configs.native.deferred import DeferredMap
+from quantize_configs.native.deferred import DeferredMap, computed
 from quantize_configs.native.operators import NativeOperators, native_operators
 
 FLOAT_BITS = 32
@@ -107,8 +107,7 @@ def fake_quantize(
     grid = scale, zero, qmin, qmax, enabled if switchable else tf.constant(True)
     if native is not None and on_integers:
         return quantize_natively(native, x, native.grid(*grid), pass_at_bounds)
-    if isinstance(x, DeferredMap):
-        x = x.value()
+    x = computed(x)
     if native is not None and not shifted and _is_of_channels(scale.shape, x.shape):
         by_channel = scale, qmin, qmax, grid[-1], pass_at_bounds
         x_hat = native.quantize_channels(tf.cast(x, tf.float32), *by_channel)
@@ -165,10 +164,9 @@ def quantize_natively(
     Returns:
       Tensor with the shape and dtype of `x`.
     """
-    if isinstance(x, DeferredMap):
-        if pass_at_bounds:
-            return x.fake_quantize(grid)
-        x = x.value()
+    if isinstance(x, DeferredMap) and pass_at_bounds:
+        return x.fake_quantize(grid)
+    x = computed(x)
     x_hat = native.fake_quantize(tf.cast(x, tf.float32), grid, pass_at_bounds)
     return tf.cast(x_hat, x.dtype)
 

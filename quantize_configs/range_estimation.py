@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from quantize_configs.active_channels import mean_of_active, smallest_and_largest
 from quantize_configs.errors import InvalidInputError
-from quantize_configs.native.deferred import DeferredMap
+from quantize_configs.native.deferred import DeferredMap, computed
 from quantize_configs.native.operators import native_operators
 from quantize_configs.ordered_sums import ordered_means
 from quantize_configs.quantizer_options import ESTIMATORS
@@ -55,8 +55,8 @@ def estimate_range(
       (low, high), float32 scalars with low <= 0 <= high.
     """
     check_estimator(estimator)
-    if isinstance(x, DeferredMap) and estimator not in BY_CHANNEL:
-        x = x.value()
+    if estimator not in BY_CHANNEL:
+        x = computed(x)
     if not isinstance(x, DeferredMap):
         x = tf.stop_gradient(tf.cast(x, tf.float32))
     rank = x.shape.rank

@@ -20,7 +20,7 @@ from quantize_configs.errors import StateError
 from quantize_configs.fake_quantization import FLOAT_BITS
 from quantize_configs.keras_backend import keras
 from quantize_configs.lsq_quantizer import LSQQuantizer
-from quantize_configs.native.deferred import DeferredMap
+from quantize_configs.native.deferred import DeferredMap, computed
 from quantize_configs.quantizer_registry import activation_quantizer as make_quantizer
 
 SMALLEST_GAMMA = 1e-3
@@ -301,7 +301,7 @@ class ElasticSite(keras.layers.Layer):
             return make(x, gamma, beta, *options), recorded
         if self.normalization and mode is Mode.FROZEN:
             x = self._normalize_by_stored(x, choice, stored)
-            return x if defer else _computed(x), recorded
+            return x if defer else computed(x), recorded
         if self.normalization:
             x, moments = self._normalize(x, choice)
             recorded |= moments
@@ -316,7 +316,7 @@ class ElasticSite(keras.layers.Layer):
                 recorded["linear"] = extremes(linear, choice.outputs.active)
             recorded["range"] = tf.stack([low, high])
             recorded["output"] = extremes(x, choice.outputs.active)
-        return x if defer else _computed(x), recorded
+        return x if defer else computed(x), recorded
 
     @property
     def quantizes_by_range(self) -> bool:
@@ -330,7 +330,7 @@ class ElasticSite(keras.layers.Layer):
         precision, active = choice.activation, choice.inputs.active
         quantizer = self.activation_quantizer if precision is not None else None
         if quantizer is None:
-            x = _computed(x)
+            x = computed(x)
         if quantizer is not None and quantizer.needs_range:
             if mode.takes_statistics:
                 low, high = tf.unstack(stored("range"))
@@ -425,10 +425,6 @@ class ElasticSite(keras.layers.Layer):
         return x, {
             name: choice.execution.pack(one, choice.outputs) for name, one in moments.items()
         }
-
-
-def _computed(x: tf.Tensor | DeferredMap) -> tf.Tensor:
-    return x.value() if isinstance(x, DeferredMap) else x
 
 
 def _block_diagonal(kernel: tf.Tensor, groups: int) -> tf.Tensor:

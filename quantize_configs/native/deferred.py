@@ -33,6 +33,11 @@ class DeferredMap(abc.ABC):
         """`NativeOperators.fake_quantize` of the map; values at bounds pass gradients."""
 
 
+def computed(x: tf.Tensor | DeferredMap) -> tf.Tensor:
+    """The map itself, for readers that do not quantize it."""
+    return x.value() if isinstance(x, DeferredMap) else x
+
+
 class DeferredNormalization(DeferredMap):
     """Batch normalization and activation of a map, not computed yet.
 

@@ -55,39 +55,41 @@ inline float Derivative(float y) {
   return 1.0f;
 }
 
-template <int kActivation>
-void NormalizeRows(const float* x, float* y, const Shape& shape, const float* mean,
-                   const float* scale, const float* offset, int64_t threads) {
+// `last` is what becomes of every value in the end.
+template <int kActivation, typename Last>
+void NormalizeEach(const float* x, float* y, const Shape& shape, const float* mean,
+                   const float* scale, const float* offset, int64_t threads, const Last& last) {
   const int64_t channels = shape.channels;
-  Parallel(shape.rows, channels, threads, [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row) {
+  Parallel(shape.rows, channels, threads, [&](int64_t first, int64_t end) {
+    for (int64_t row = first; row < end; ++row) {
       const float* from = x + row * channels;
       float* to = y + row * channels;
 #pragma omp simd
       for (int64_t c = 0; c < channels; ++c) {
-        to[c] = Activated<kActivation>((from[c] - mean[c]) * scale[c] + offset[c]);
+        to[c] = last(Activated<kActivation>((from[c] - mean[c]) * scale[c] + offset[c]));
       }
     }
   });
 }
 
-// The same, quantized.
+template <int kActivation>
+void NormalizeRows(const float* x, float* y, const Shape& shape, const float* mean,
+                   const float* scale, const float* offset, int64_t threads) {
+  NormalizeEach<kActivation>(x, y, shape, mean, scale, offset, threads,
+                             [](float value) { return value; });
+}
+
+// The same, quantized where the grid is enabled.
 template <int kActivation>
 void NormalizeQuantizeRows(const float* x, float* y, const Shape& shape, const float* mean,
                            const float* scale, const float* offset, const Grid& grid,
                            int64_t threads) {
-  const int64_t channels = shape.channels;
+  if (!grid.enabled) {
+    return NormalizeRows<kActivation>(x, y, shape, mean, scale, offset, threads);
+  }
   const float low = grid.low, high = grid.high, inverse = grid.inverse, step = grid.step();
-  Parallel(shape.rows, channels, threads, [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row) {
-      const float* from = x + row * channels;
-      float* to = y + row * channels;
-#pragma omp simd
-      for (int64_t c = 0; c < channels; ++c) {
-        const float value = Activated<kActivation>((from[c] - mean[c]) * scale[c] + offset[c]);
-        to[c] = std::rint(Clipped(value, low, high) * inverse) * step;
-      }
-    }
+  NormalizeEach<kActivation>(x, y, shape, mean, scale, offset, threads, [=](float value) {
+    return std::rint(Clipped(value, low, high) * inverse) * step;
   });
 }
 

@@ -50,13 +50,8 @@ void NormalizeQuantize(void* kernel, TF_OpKernelContext* context) {
   if (!call.ok()) return;
   const float* x = static_cast<const float*>(TF_TensorData(tensor));
   const std::vector<float> scale = Scale(gamma, variance, shape, settings.epsilon);
-  if (grid.enabled) {
-    const auto rows = WITH_ACTIVATION(NormalizeQuantizeRows, settings.activation);
-    rows(x, y, shape, mean, scale.data(), beta, grid, settings.threads);
-  } else {
-    const auto rows = WITH_ACTIVATION(NormalizeRows, settings.activation);
-    rows(x, y, shape, mean, scale.data(), beta, settings.threads);
-  }
+  const auto rows = WITH_ACTIVATION(NormalizeQuantizeRows, settings.activation);
+  rows(x, y, shape, mean, scale.data(), beta, grid, settings.threads);
 }
 
 // The gradient through normalization, activation and quantization, all computed anew.

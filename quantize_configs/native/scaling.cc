@@ -49,14 +49,8 @@ void ScaleQuantize(void* kernel, TF_OpKernelContext* context) {
   float* y = call.Like(0, tensor);
   if (!call.ok()) return;
   const float* x = static_cast<const float*>(TF_TensorData(tensor));
-  const std::vector<float> mean = NoMean(shape);
-  if (grid.enabled) {
-    const auto rows = WITH_ACTIVATION(NormalizeQuantizeRows, settings.activation);
-    rows(x, y, shape, mean.data(), scale, offset, grid, settings.threads);
-  } else {
-    const auto rows = WITH_ACTIVATION(NormalizeRows, settings.activation);
-    rows(x, y, shape, mean.data(), scale, offset, settings.threads);
-  }
+  const auto rows = WITH_ACTIVATION(NormalizeQuantizeRows, settings.activation);
+  rows(x, y, shape, NoMean(shape).data(), scale, offset, grid, settings.threads);
 }
 
 void ScaleExtremes(void* kernel, TF_OpKernelContext* context) {
