@@ -22,7 +22,8 @@ The uniform nets against those of the search are in benchmarks/results/long_run_
 Accuracies are those on the 10,000 test images, by which nothing is chosen. Differences from the
 supernet are paired, image by image, with their 95 % interval. Replaces the row of each part in
 benchmarks/results/long_run.csv; what the probes saw during the training goes into
-benchmarks/results/long_run_curve.csv.
+benchmarks/results/long_run_curve.csv. Supernets of other numbers of steps keep rows of their own:
+a column says how many steps the supernet had.
 """
 
 import argparse
@@ -61,6 +62,8 @@ SIZES = ("smallest", "largest")
 RANDOM, EPOCHS, SEED = 7, 2, 0
 """Random subnets, epochs of a fine-tuning, seed of the random subnets."""
 SUPERNET, ALONE, FINETUNED, TFLITE = "supernet", "alone", "finetuned", "tflite"
+PROBED = ("step", "subnet", "bits", "accuracy")
+"""What is kept of a probe."""
 
 
 class LongRun:
@@ -73,6 +76,7 @@ class LongRun:
     def __init__(self, workdir: Workdir):
         self._workdir = workdir
         self._config = workdir.config()
+        self._steps = total_steps(self._config)
         self._space = build_space(self._config)
         self._data = open_data(workdir, self._config)
         self._folder = workdir.path / "long_run"
@@ -133,14 +137,13 @@ class LongRun:
             if not self._answers_file(name, SUPERNET).exists():
                 self._write(name, SUPERNET, architecture, self._measured(self._workdir, name), 0)
         self._write_front()
-        write_curve(self._workdir)
+        self._write_curve()
 
     def _write_front(self) -> None:
         """Each uniform net against the best net of the search that costs no more."""
         nets = self.nets()
         costs = {name: self._mflops(self._space.encode(net)) for name, net in nets.items()}
         searched = [name for name in nets if name.startswith("searched")]
-        rows = []
         for name in nets:
             cheaper = [rival for rival in searched if costs[rival] <= costs[name]]
             if not name.endswith("bits") or not cheaper:
@@ -149,18 +152,25 @@ class LongRun:
                 self._answers_file(one, SUPERNET).read_bytes() for one in (name, cheaper[-1])
             ]
             accuracies = [100 * np.mean(np.frombuffer(one, np.uint8) > 0) for one in answers]
-            rows.append(
-                {
-                    "uniform": name,
-                    "mflops_8bit": round(costs[name], 4),
-                    "accuracy": round(float(accuracies[0]), 2),
-                    "searched": cheaper[-1],
-                    "searched_mflops_8bit": round(costs[cheaper[-1]], 4),
-                    "searched_accuracy": round(float(accuracies[1]), 2),
-                    **paired(*answers),
-                }
-            )
-        results_file.write("long_run_front", [results_file.dated(row) for row in rows])
+            row = {
+                "supernet_steps": self._steps,
+                "uniform": name,
+                "mflops_8bit": round(costs[name], 4),
+                "accuracy": round(float(accuracies[0]), 2),
+                "searched": cheaper[-1],
+                "searched_mflops_8bit": round(costs[cheaper[-1]], 4),
+                "searched_accuracy": round(float(accuracies[1]), 2),
+                **paired(*answers),
+            }
+            results_file.replace("long_run_front", ("supernet_steps", "uniform"), row)
+
+    def _write_curve(self) -> None:
+        """Copies what the probes of the training saw."""
+        with open(self._workdir.probes_csv, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                kept = {key: row[key] for key in PROBED}
+                row = {"supernet_steps": self._steps, **kept}
+                results_file.replace("long_run_curve", ("supernet_steps", *PROBED[:-1]), row)
 
     def train_alone(self, name: str) -> None:
         """A net from scratch, as the supernet was trained."""
@@ -171,8 +181,7 @@ class LongRun:
             config.training.probe_epochs = 0
         workdir = Workdir(self._folder / f"alone {name}".replace(" ", "_"))
         train(config, workdir)
-        steps = total_steps(config)
-        self._write(name, ALONE, architecture, self._measured(workdir, name), steps)
+        self._write(name, ALONE, architecture, self._measured(workdir, name), self._steps)
 
     def finetune(self, name: str) -> None:
         """A net from the weights of the supernet."""
@@ -193,13 +202,12 @@ class LongRun:
         """A net in float, and TFLite's file of it."""
         config = ConfigDict(self._config.to_dict())
         architecture = getattr(self._space, size)(bits=FLOAT_BITS)
-        steps = total_steps(config)
         with config.ignore_type():
             config.training.update(
                 {
                     "architecture": architecture_text(architecture),
                     "stage_bits": ((FLOAT_BITS,),),
-                    "stage_steps": (steps,),
+                    "stage_steps": (self._steps,),
                     "probe_epochs": 0,
                 }
             )
@@ -218,7 +226,7 @@ class LongRun:
         found, images = baselines(model, self._data), len(self._data.test)
         for kind, baseline in (("float", found[FLOAT]), ("tflite_8", found[TFLITE_8])):
             row = self._costs(eight) | {"file_bytes": len(baseline.flatbuffer)}
-            append(f"{size} 8 bits", kind, steps, images, baseline.accuracy, row)
+            self._append(f"{size} 8 bits", kind, self._steps, images, baseline.accuracy, row)
 
     def _measured(self, workdir: Workdir, name: str) -> Evaluation:
         evaluator = workdir_evaluator(workdir, self._space, self._data)
@@ -247,10 +255,36 @@ class LongRun:
                 raise SystemExit(f"Run the part {SUPERNET!r} first: {before} is missing.")
             difference = paired(before.read_bytes(), found.answers)
         row = self._costs(architecture) | difference
-        append(name, kind, steps, found.images, found.accuracy, row)
+        self._append(name, kind, steps, found.images, found.accuracy, row)
         file = self._answers_file(name, kind)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(file, found.answers)
+
+    def _append(
+        self,
+        name: str,
+        kind: str,
+        steps: int,
+        images: int,
+        accuracy: float,
+        columns: Mapping[str, Any],
+    ) -> None:
+        """Puts a row in its place in the results file."""
+        low, high = wilson(accuracy, images)
+        row = {
+            "supernet_steps": self._steps,
+            "net": name,
+            "kind": kind,
+            "steps": steps,
+            "test_images": images,
+            "accuracy": round(100 * accuracy, 2),
+            "low": round(100 * low, 2),
+            "high": round(100 * high, 2),
+            **dict.fromkeys(("difference", "difference_low", "difference_high"), ""),
+            **columns,
+        }
+        print(f"{name}, {kind}: {row['accuracy']:.2f} %", flush=True)
+        results_file.replace("long_run", ("supernet_steps", "net", "kind"), row)
 
 
 def paired(before: bytes, after: bytes) -> dict[str, float]:
@@ -261,37 +295,6 @@ def paired(before: bytes, after: bytes) -> dict[str, float]:
     keys = ("difference", "difference_low", "difference_high")
     found = zip(keys, (mean, mean - half, mean + half), strict=True)
     return {key: round(100 * float(value), 2) for key, value in found}
-
-
-def append(
-    name: str, kind: str, steps: int, images: int, accuracy: float, columns: Mapping[str, Any]
-) -> None:
-    """Puts a row in its place in the results file."""
-    low, high = wilson(accuracy, images)
-    row = {
-        "row": f"{name}, {kind}",
-        "net": name,
-        "kind": kind,
-        "steps": steps,
-        "test_images": images,
-        "accuracy": round(100 * accuracy, 2),
-        "low": round(100 * low, 2),
-        "high": round(100 * high, 2),
-        **dict.fromkeys(("difference", "difference_low", "difference_high"), ""),
-        **columns,
-    }
-    print(f"{row['row']}: {row['accuracy']:.2f} %", flush=True)
-    results_file.replace("long_run", "row", row)
-
-
-def write_curve(workdir: Workdir) -> None:
-    """Copies what the probes of the training saw."""
-    with open(workdir.probes_csv, newline="", encoding="utf-8") as file:
-        rows = [
-            {key: row[key] for key in ("step", "subnet", "bits", "accuracy")}
-            for row in csv.DictReader(file)
-        ]
-    results_file.write("long_run_curve", rows)
 
 
 def main() -> None:

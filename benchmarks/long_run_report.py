@@ -10,23 +10,31 @@ from study_plots import draw_long_run
 from study_report import PAGE, PLOTS, rank_correlation, read
 
 RESULTS = PAGE.parents[1] / "benchmarks" / "results"
+SEARCHED = "searched"
+LEVEL = 0.95
+"""Of the interval of the rank correlation."""
 
 
 class LongRunResults:
-    """The rows of the long run.
+    """The rows of the supernet of one number of steps.
 
     Attributes:
+      steps: Of the supernet.
       nets: Rows of all kinds by net, then by kind.
       curve: Rows of the probes during the training.
       front: Uniform nets against nets of the search.
     """
 
-    def __init__(self):
+    def __init__(self, steps: int):
+        def own(name):
+            return [row for row in read(RESULTS / f"{name}.csv") if row["supernet_steps"] == steps]
+
+        self.steps = steps
         self.nets: dict[str, dict[str, dict]] = {}
-        for row in read(RESULTS / "long_run.csv"):
+        for row in own("long_run"):
             self.nets.setdefault(row["net"], {})[row["kind"]] = row
-        self.curve = read(RESULTS / "long_run_curve.csv")
-        self.front = read(RESULTS / "long_run_front.csv")
+        self.curve = own("long_run_curve")
+        self.front = own("long_run_front")
 
     def of(self, prefix: str) -> dict[str, dict[str, dict]]:
         """Nets whose name starts so."""
@@ -36,61 +44,95 @@ class LongRunResults:
         """Nets with the same bits everywhere."""
         return {name: rows for name, rows in self.nets.items() if name.endswith("bits")}
 
-    @property
-    def has_pairs(self) -> bool:
-        """Whether enough nets were trained alone for an order."""
-        return len(self.pairs()[0]) > 2
+    def fixed(self) -> dict[str, dict[str, dict]]:
+        """Nets that are the same in every run: all but those that a search found in it."""
+        found = self.of(SEARCHED)
+        return {name: rows for name, rows in self.nets.items() if name not in found}
 
-    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Accuracies of the nets that were trained alone: in the supernet, alone."""
-        found = [rows for rows in self.nets.values() if ALONE in rows]
-        return tuple(
-            np.array([rows[kind]["accuracy"] for rows in found]) for kind in (SUPERNET, ALONE)
+    def pairs(self, alone: "LongRunResults | None" = None) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracies of nets: in this supernet, and trained alone.
+
+        Args:
+          alone: The run whose nets were trained alone, this one by default.
+        """
+        other = self if alone is None or alone is self else alone
+        known = self.nets if other is self else self.fixed()
+        names = [name for name in known if ALONE in other.nets.get(name, {})]
+        return (
+            np.array([self.nets[name][SUPERNET]["accuracy"] for name in names]),
+            np.array([other.nets[name][ALONE]["accuracy"] for name in names]),
         )
+
+
+def all_runs() -> list[LongRunResults]:
+    """The runs, that of the fewest steps first."""
+    rows = read(RESULTS / "long_run.csv")
+    return [LongRunResults(steps) for steps in sorted({row["supernet_steps"] for row in rows})]
 
 
 def nets_table(results: LongRunResults) -> list[list[str]]:
-    """Every net but the random ones, cheapest first."""
-    head = ["net", "mflops_8bit", "bytes", "supernet, no retraining", "fine-tuned", "alone"]
-    rows = [[*head, "alone - supernet", "float, alone", "TFLite 8 bits of it"]]
-    chosen = results.uniform() | results.of("searched")
-    for name, kinds in sorted(chosen.items(), key=lambda item: item[1][SUPERNET]["mflops_8bit"]):
-        known = kinds[SUPERNET]
-        rows.append(
-            [
-                name,
-                f"{known['mflops_8bit']:.3f}",
-                f"{known['file_bytes']:,}",
-                *(accuracy(kinds.get(kind)) for kind in (SUPERNET, FINETUNED, ALONE)),
-                difference(kinds.get(ALONE)),
-                *(accuracy(kinds.get(kind)) for kind in ("float", "tflite_8")),
-            ]
-        )
+    """Every net of a run but the random ones, cheapest first."""
+    kinds = {SUPERNET: "supernet, no retraining", FINETUNED: "fine-tuned", ALONE: "alone"}
+    kinds |= {"float": "float, alone", "tflite_8": "TFLite 8 bits of it"}
+    chosen = results.uniform() | results.of(SEARCHED)
+    kinds = {
+        kind: title for kind, title in kinds.items() if any(kind in net for net in chosen.values())
+    }
+    rows = [["net", "mflops_8bit", "bytes", *kinds.values()]]
+    if ALONE in kinds:
+        rows[0].append("alone - supernet")
+    for name, found in sorted(chosen.items(), key=lambda item: item[1][SUPERNET]["mflops_8bit"]):
+        known = found[SUPERNET]
+        row = [name, f"{known['mflops_8bit']:.3f}", f"{known['file_bytes']:,}"]
+        row += [accuracy(found.get(kind)) for kind in kinds]
+        if ALONE in kinds:
+            row.append(difference(found.get(ALONE)))
+        rows.append(row)
     return rows
 
 
-def ranks_table(results: LongRunResults) -> list[list[str]]:
-    """What the order of nets in the supernet tells of their order alone."""
-    supernet, alone = results.pairs()
-    tau, low, high, p_value = rank_correlation(supernet, alone)
-    gap = alone - supernet
-    return [
-        ["nets", "in the supernet", "alone", "alone - supernet", "Kendall tau"],
-        [
-            str(len(alone)),
-            f"{supernet.mean():.2f}",
-            f"{alone.mean():.2f}",
-            f"{gap.mean():+.2f} [{gap.min():+.2f}, {gap.max():+.2f}]",
-            f"{tau:.2f} [{low:.2f}, {high:.2f}], p = {p_value:.2g}",
-        ],
-    ]
+def steps_table(runs: list[LongRunResults]) -> list[list[str]]:
+    """The nets that all runs have, in their supernets and alone."""
+    head = ["net", *(f"supernet, {run.steps:,} steps" for run in runs)]
+    alone = [run for run in runs if any(ALONE in rows for rows in run.fixed().values())]
+    rows = [[*head, *(f"alone, {run.steps:,} steps" for run in alone)]]
+    columns = [(run, SUPERNET) for run in runs] + [(run, ALONE) for run in alone]
+    for name in runs[0].fixed():
+        found = [run.nets.get(name, {}).get(kind) for run, kind in columns]
+        rows.append([name, *("-" if row is None else f"{row['accuracy']:.2f}" for row in found)])
+    return rows
+
+
+def ranks_table(runs: list[LongRunResults]) -> list[list[str]]:
+    """What the order of nets in a supernet tells of their order alone."""
+    head = ["supernet", "alone", "nets", "in the supernet", "alone", "alone - supernet"]
+    rows = [[*head, "Kendall tau"]]
+    for run in runs:
+        for other in runs:
+            supernet, alone = run.pairs(other)
+            if len(alone) < 3:
+                continue
+            tau, low, high, p_value = rank_correlation(supernet, alone, LEVEL)
+            gap = alone - supernet
+            rows.append(
+                [
+                    f"{run.steps:,} steps",
+                    f"{other.steps:,} steps",
+                    str(len(alone)),
+                    f"{supernet.mean():.2f}",
+                    f"{alone.mean():.2f}",
+                    f"{gap.mean():+.2f} [{gap.min():+.2f}, {gap.max():+.2f}]",
+                    f"{tau:.2f} [{low:.2f}, {high:.2f}], p = {p_value:.2g}",
+                ]
+            )
+    return rows
 
 
 def front_table(results: LongRunResults) -> list[list[str]]:
     """Each uniform net against the best net of the search that costs no more."""
     head = ["uniform net", "mflops_8bit", "%", "net of the search", "mflops_8bit", "%"]
     rows = [[*head, "difference"]]
-    for row in results.front:
+    for row in sorted(results.front, key=lambda row: row["mflops_8bit"]):
         rows.append(
             [
                 row["uniform"],
@@ -105,18 +147,20 @@ def front_table(results: LongRunResults) -> list[list[str]]:
     return rows
 
 
-def curve_table(results: LongRunResults) -> list[list[str]]:
+def curve_table(runs: list[LongRunResults]) -> list[list[str]]:
     """What the probes saw, on search-validation images."""
-    probes = list(dict.fromkeys((row["subnet"], row["bits"]) for row in results.curve))
-    rows = [["step", *(f"{size}, {bits} bits" for size, bits in probes)]]
-    for step in dict.fromkeys(row["step"] for row in results.curve):
-        seen = {
-            (row["subnet"], row["bits"]): row["accuracy"]
-            for row in results.curve
-            if row["step"] == step
-        }
-        cells = (f"{100 * seen[probe]:.1f}" if probe in seen else "-" for probe in probes)
-        rows.append([str(step), *cells])
+    curves = [row for run in runs for row in run.curve]
+    probes = list(dict.fromkeys((row["subnet"], row["bits"]) for row in curves))
+    rows = [["steps", "step", *(f"{size}, {bits} bits" for size, bits in probes)]]
+    for run in runs:
+        for step in dict.fromkeys(row["step"] for row in run.curve):
+            seen = {
+                (row["subnet"], row["bits"]): row["accuracy"]
+                for row in run.curve
+                if row["step"] == step
+            }
+            cells = (f"{100 * seen[probe]:.1f}" if probe in seen else "-" for probe in probes)
+            rows.append([f"{run.steps:,}", f"{step:,}", *cells])
     return rows
 
 
@@ -135,17 +179,19 @@ def difference(row: dict | None) -> str:
 
 def main() -> None:
     """Writes the tables and the plots."""
-    results = LongRunResults()
+    runs = all_runs()
     tables = {
-        "long_run": nets_table(results),
-        "long_run_front": front_table(results),
-        "long_run_curve": curve_table(results),
+        "long_run_steps": steps_table(runs),
+        "long_run_ranks": ranks_table(runs),
+        "long_run_curve": curve_table(runs),
     }
-    if results.has_pairs:
-        tables["long_run_ranks"] = ranks_table(results)
+    for run in runs:
+        tables[f"long_run_{run.steps}"] = nets_table(run)
+        if run.front:
+            tables[f"long_run_front_{run.steps}"] = front_table(run)
     fill(PAGE, tables)
     PLOTS.mkdir(exist_ok=True)
-    draw_long_run(results, PLOTS)
+    draw_long_run(runs, PLOTS)
     print(f"Wrote {len(tables)} tables of {PAGE.name} and its plots.")
 
 

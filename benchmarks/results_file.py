@@ -5,6 +5,7 @@ import datetime
 import io
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from quantize_configs.files import write_text
@@ -34,14 +35,22 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
     write_text(RESULTS / f"{name}.csv", text.getvalue())
 
 
-def replace(name: str, key: str, row: dict[str, Any]) -> None:
-    """Puts a row, with date and machine, in the place of the one with the same `row[key]`."""
+def replace(name: str, key: str | Sequence[str], row: dict[str, Any]) -> None:
+    """Puts a row, with date and machine, in the place of the one with the same `row[key]`.
+
+    Args:
+      name: Of the file, see `append`.
+      key: A column, or several that name a row together.
+      row: Its columns.
+    """
     path = RESULTS / f"{name}.csv"
+    columns = [key] if isinstance(key, str) else key
     rows: list[dict[str, Any]] = []
     if path.exists():
         with open(path, newline="", encoding="utf-8") as file:
-            rows = [kept for kept in csv.DictReader(file) if kept[key] != str(row[key])]
-    write(name, [*rows, dated(row)])
+            rows = list(csv.DictReader(file))
+    others = [one for one in rows if any(one[column] != str(row[column]) for column in columns)]
+    write(name, [*others, dated(row)])
 
 
 def dated(row: dict[str, Any]) -> dict[str, Any]:

@@ -29,11 +29,12 @@ def draw_all(results, folder: pathlib.Path) -> None:
     _save(_ranks(*study_report.paired_alone(results)), folder / "alone.png")
 
 
-def draw_long_run(results, folder: pathlib.Path) -> None:
-    """Draws the plots of a `long_run_report.LongRunResults`."""
-    _save(_front(results), folder / "long_run.png")
-    if results.has_pairs:
-        _save(_ranks(*results.pairs()), folder / "long_run_alone.png")
+def draw_long_run(runs, folder: pathlib.Path) -> None:
+    """Draws the plots of `long_run_report.LongRunResults`: the longest one, and nets alone."""
+    _save(_front(runs[-1]), folder / "long_run.png")
+    pairs = max((run.pairs() for run in runs), key=lambda pair: len(pair[0]))
+    if len(pairs[0]) > 2:
+        _save(_ranks(*pairs), folder / "long_run_alone.png")
 
 
 def _figure(size) -> Figure:
@@ -133,7 +134,7 @@ def _front(results) -> Figure:
     axes.set_xscale("log")
     axes.set_xlabel("mflops_8bit")
     axes.set_ylabel("test accuracy (%), no retraining")
-    axes.set_title("one supernet; bars are 95 % intervals")
+    axes.set_title(f"one supernet of {results.steps:,} steps; bars are 95 % intervals")
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     return figure

@@ -178,13 +178,15 @@ def paired_alone(results: Results) -> tuple[np.ndarray, np.ndarray]:
     return np.array(supernet), np.array([row["accuracy"] for row in rows])
 
 
-def rank_correlation(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float]:
-    """Kendall tau, its 90 % bootstrap interval over architectures, and the p-value."""
+def rank_correlation(
+    x: np.ndarray, y: np.ndarray, level: float = 0.9
+) -> tuple[float, float, float, float]:
+    """Kendall tau, its bootstrap interval over architectures at a level, and the p-value."""
     tau, p_value = kendalltau(x, y)
     rng = np.random.default_rng(0)
     draws = [rng.integers(len(x), size=len(x)) for _ in range(2000)]
     taus = np.array([kendalltau(x[draw], y[draw])[0] for draw in draws])
-    low, high = np.nanquantile(taus, (0.05, 0.95))
+    low, high = np.nanquantile(taus, ((1 - level) / 2, (1 + level) / 2))
     return float(tau), float(low), float(high), float(p_value)
 
 
