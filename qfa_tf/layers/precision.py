@@ -62,7 +62,7 @@ class PrecisionBank(keras.layers.Layer):
         kernels: Callable[[str], Sequence[tf.Tensor]] | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.sites = dict(sites)
         self._kernels = kernels
         self._weights = _Tables({name: (site.weight, site) for name, site in sites.items()})

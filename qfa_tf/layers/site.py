@@ -142,7 +142,7 @@ class ElasticSite(keras.layers.Layer):
         arithmetic: FastArithmetic | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.dilation = dilation
         self.kernel_width = kernel_width
         self.groups = groups

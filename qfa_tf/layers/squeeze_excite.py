@@ -47,7 +47,7 @@ class SqueezeExcite(keras.layers.Layer):
         arithmetic: FastArithmetic = FastArithmetic(),  # noqa: B008, it has no state
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.arithmetic = arithmetic
         self.width = width
         self.squeeze_width = squeeze_width

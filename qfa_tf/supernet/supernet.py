@@ -80,7 +80,8 @@ class QFASupernet(keras.Model):
         **options: Any,
     ):
         chosen = {key: options.pop(key) for key in options_of(SupernetOptions) if key in options}
-        super().__init__(name=name, **options)
+        # Whatever the global policy of Keras is: `compute_dtype` of the training says what computes.
+        super().__init__(name=name, **{"dtype": "float32", **options})
         if not isinstance(space, SearchSpace):
             raise InvalidTypeError(
                 f"space must be a SearchSpace. Received: {space!r}. "

@@ -339,6 +339,30 @@ def test_compile_as_in_keras():
 
 
 @pytest.mark.usefixtures("eager_functions")
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_the_global_policy_changes_nothing(policy):
+    """What a supernet computes in is an option of its training."""
+
+    def trained_and_extracted():
+        net = compiled()
+        history = net.fit(IMAGES, LABELS, batch_size=32, verbose=0).history
+        architecture = SPACE.largest(bits=4)
+        calibration = net.calibrate([(IMAGES, LABELS)], architecture)
+        measured = net.evaluate_architecture(architecture, [HELD_OUT], calibration)
+        model = net.extract(architecture, calibration)
+        return history, measured, model(HELD_OUT[0], training=False)
+
+    expected = trained_and_extracted()
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        found = trained_and_extracted()
+    finally:
+        keras.mixed_precision.set_global_policy(None)
+    assert found[:2] == expected[:2]
+    assert found[2].dtype == tf.float32
+    np.testing.assert_array_equal(found[2], expected[2])
+
+
 def test_calls_that_come_too_early():
     net = QFASupernet(SPACE)
     with pytest.raises(StateError, match="Call compile"):
