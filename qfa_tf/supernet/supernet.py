@@ -80,7 +80,7 @@ class QFASupernet(keras.Model):
         **options: Any,
     ):
         chosen = {key: options.pop(key) for key in options_of(SupernetOptions) if key in options}
-        # Whatever the global policy of Keras is: `compute_dtype` of the training says what computes.
+        # Whatever the global policy of Keras: `compute_dtype` of the training says what computes.
         super().__init__(name=name, **{"dtype": "float32", **options})
         if not isinstance(space, SearchSpace):
             raise InvalidTypeError(

@@ -1,14 +1,9 @@
 """The recipe of the comparison with the official release, without training anything."""
 
 import math
-import pathlib
-import sys
-
-import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 
 import equal_steps
+import pytest
 
 from qfa_tf import SearchSpace
 

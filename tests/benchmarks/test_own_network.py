@@ -1,15 +1,10 @@
 """The experiment with a ResNet-20, for a few steps on images of stripes."""
 
 import csv
-import pathlib
-import sys
 
 import numpy as np
-import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
-
 import own_network
+import pytest
 import results_file
 
 pytestmark = pytest.mark.slow

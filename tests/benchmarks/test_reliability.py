@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import mutations
 import pytest
 
 from qfa_tf.space import SearchSpace
@@ -24,16 +25,7 @@ print(json.dumps(judge_flatbuffers([mutated(content, rng) for _ in range(100)], 
 """
 
 
-@pytest.fixture(scope="module")
-def mutations():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        import mutations
-
-        yield mutations
-
-
-def test_mutated_genomes_are_refused_or_members(mutations):
+def test_mutated_genomes_are_refused_or_members():
     counts = mutations.judge_genomes(SearchSpace.from_preset("digits_tiny"), 100, seed=1)
     assert sum(counts.values()) == 100
     assert set(counts) <= {"sentence", "member"}

@@ -1,29 +1,13 @@
 """The study: its runs, its subnets, and the tables that are made of its rows."""
 
-import pathlib
-import sys
-
 import numpy as np
+import page_tables
 import pytest
-
-BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def modules():
-    """`study_runs`, `study_report` and `page_tables`, imported as their programs import them."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import page_tables
-        import study_report
-        import study_runs
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return study_runs, study_report, page_tables
+import study_report
+import study_runs
 
 
-def test_runs_come_after_their_parents(modules):
-    study_runs, _, _ = modules
+def test_runs_come_after_their_parents():
     runs = study_runs.all_runs(3)
     assert len(set(runs)) == len(runs)
     for position, run in enumerate(runs):
@@ -32,8 +16,7 @@ def test_runs_come_after_their_parents(modules):
     assert sum(run.subnet is not None for run in runs) == study_runs.ALONE
 
 
-def test_recipes_differ_in_what_their_names_say(modules):
-    study_runs, _, _ = modules
+def test_recipes_differ_in_what_their_names_say():
     get_config = study_runs.RECIPE.get_config
     steps = {name: sum(get_config(f"{name}-0").training.stage_steps) for name in ("qfa", "float")}
     phases = [sum(get_config(f"oqa_w{bits}-0").training.stage_steps) for bits in (2, 3, 4)]
@@ -46,8 +29,7 @@ def test_recipes_differ_in_what_their_names_say(modules):
 
 
 @pytest.mark.parametrize("bits", [2, 4, 32])
-def test_one_bit_width_changes_nothing_else(bits, modules):
-    study_runs, _, _ = modules
+def test_one_bit_width_changes_nothing_else(bits):
     space = study_runs.RECIPE.study_space(None if bits == 32 else bits)
     for subnet in study_runs.fixed_subnets():
         uniform = study_runs.with_bits(subnet, space, bits)
@@ -57,15 +39,13 @@ def test_one_bit_width_changes_nothing_else(bits, modules):
         assert elastic == {(bits, bits)}
 
 
-def test_tracked_rows_make_the_page(modules):
+def test_tracked_rows_make_the_page():
     """The page and the rows in the repository belong together."""
-    _, study_report, page_tables = modules
     page = study_report.PAGE.read_text(encoding="utf-8")
     assert page_tables.filled(page, study_report.tables(study_report.Results())) == page
 
 
-def test_tables_take_the_place_of_the_old_ones(modules):
-    _, _, page_tables = modules
+def test_tables_take_the_place_of_the_old_ones():
     page = "before\n<!-- a -->\nold\n<!-- end -->\nafter\n"
     filled = page_tables.filled(page, {"a": [["x", "y"], ["1", "2"]]})
     assert filled == (
@@ -75,8 +55,7 @@ def test_tables_take_the_place_of_the_old_ones(modules):
         page_tables.filled(page, {"b": [["x"]]})
 
 
-def test_spread_and_rank_correlation(modules):
-    _, study_report, _ = modules
+def test_spread_and_rank_correlation():
     assert study_report.spread({0: 1.0, 1: 2.0, 2: 6.0}) == "3.00 [1.00, 6.00]"
     assert study_report.spread({0: 1.0, 1: np.nan}) == "-"
     assert study_report.gain({0: 1.0, 1: 2.0}, {1: 2.5, 2: 9.0}) == "+0.50 [+0.50, +0.50]"

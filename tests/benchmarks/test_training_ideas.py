@@ -1,15 +1,9 @@
 """The ideas that `equal_steps.py` tries, on a network of a few steps."""
 
-import pathlib
-import sys
-
 import numpy as np
 import pytest
-import tensorflow as tf
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
-
 import site_ideas
+import tensorflow as tf
 import training_ideas as ideas
 
 from qfa_tf import QFASupernet, QFATraining, SearchSpace, TrainingStage

@@ -1,13 +1,7 @@
 """The contract of a family over networks of tf_keras.applications; minutes for each."""
 
-import pathlib
-import sys
-
-import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
-
 import own_families
+import pytest
 import results_file
 
 BLOCKS = {

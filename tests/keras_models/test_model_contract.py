@@ -1,11 +1,9 @@
 """What every model that became a supernet fulfils: function, training, costs, export, search."""
 
-import pathlib
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from own_families import Planted, count
 from small_models import MODELS, made
 
 import tflite_tools
@@ -15,10 +13,6 @@ from qfa_tf.search import ExactNSGA2, search
 from qfa_tf.search.diagram import draw
 from qfa_tf.space import Architecture
 from quantize_configs.keras_backend import keras
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
-
-from own_families import Planted, count
 
 
 @pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)

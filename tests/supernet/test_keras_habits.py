@@ -1,22 +1,16 @@
 """A supernet is fitted, evaluated, saved and shown as any Keras model."""
 
-import pathlib
-import sys
-
 import keras as keras_3
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_recipe import small_space
 
 from qfa_tf import OQATraining, QFASupernet, QFATraining, TrainingStage
 from qfa_tf.supernet.epoch_means import StepMeans
 from qfa_tf.supernet.validation import validated_subnets
 from quantize_configs.errors import InvalidInputError, InvalidTypeError, StateError
 from quantize_configs.keras_backend import keras
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
-
-from small_recipe import small_space
 
 CLASSES = 4
 SPACE = small_space(CLASSES, "habits")

@@ -1,10 +1,8 @@
 """Whatever happened to the bytes of a file: the readers of it raise nothing but our sentences."""
 
-import pathlib
-import sys
-
 import numpy as np
 import pytest
+from byte_mutations import mutated
 
 from quantize_configs.errors import QFAError
 from tflite_tools.flatbuffer.emitter import emit
@@ -41,18 +39,8 @@ def content():
     return emit(graph)
 
 
-@pytest.fixture(scope="module")
-def mutated():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(pathlib.Path(__file__).parents[2] / "benchmarks"))
-        from byte_mutations import mutated
-
-        yield mutated
-    sys.modules.pop("byte_mutations")
-
-
 @pytest.mark.parametrize("name", READERS)
-def test_only_sentences(name, content, mutated):
+def test_only_sentences(name, content):
     READERS[name](content)
     rng, refused = np.random.default_rng(0), 0
     for _ in range(COUNT):
