@@ -70,10 +70,15 @@ def small_table(rows: list[dict]) -> list[list[str]]:
     return table
 
 
+def tables() -> dict[str, list[list[str]]]:
+    """All tables of the page by name."""
+    rows = read(results_file.RESULTS / "equal_steps.csv")
+    return {"equal_steps": official_table(rows), "equal_steps_small": small_table(rows)}
+
+
 def main() -> None:
     """Writes the tables."""
-    rows = read(results_file.RESULTS / "equal_steps.csv")
-    fill(PAGE, {"equal_steps": official_table(rows), "equal_steps_small": small_table(rows)})
+    fill(PAGE, tables())
 
 
 if __name__ == "__main__":

@@ -177,22 +177,27 @@ def difference(row: dict | None) -> str:
     return f"{row['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-def main() -> None:
-    """Writes the tables and the plots."""
-    runs = all_runs()
-    tables = {
+def tables(runs: list[LongRunResults]) -> dict[str, list[list[str]]]:
+    """All tables of the page by name."""
+    found = {
         "long_run_steps": steps_table(runs),
         "long_run_ranks": ranks_table(runs),
         "long_run_curve": curve_table(runs),
     }
     for run in runs:
-        tables[f"long_run_{run.steps}"] = nets_table(run)
+        found[f"long_run_{run.steps}"] = nets_table(run)
         if run.front:
-            tables[f"long_run_front_{run.steps}"] = front_table(run)
-    fill(PAGE, tables)
+            found[f"long_run_front_{run.steps}"] = front_table(run)
+    return found
+
+
+def main() -> None:
+    """Writes the tables and the plots."""
+    runs = all_runs()
+    fill(PAGE, tables(runs))
     PLOTS.mkdir(exist_ok=True)
     draw_long_run(runs, PLOTS)
-    print(f"Wrote {len(tables)} tables of {PAGE.name} and its plots.")
+    print(f"Wrote the tables of the long run in {PAGE.name} and its plots.")
 
 
 if __name__ == "__main__":

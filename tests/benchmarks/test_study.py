@@ -1,5 +1,7 @@
 """The study: its runs, its subnets, and the tables that are made of its rows."""
 
+import equal_steps_report
+import long_run_report
 import numpy as np
 import page_tables
 import pytest
@@ -39,10 +41,19 @@ def test_one_bit_width_changes_nothing_else(bits):
         assert elastic == {(bits, bits)}
 
 
-def test_tracked_rows_make_the_page():
+@pytest.mark.parametrize(
+    "tables",
+    [
+        lambda: study_report.tables(study_report.Results()),
+        lambda: equal_steps_report.tables(),
+        lambda: long_run_report.tables(long_run_report.all_runs()),
+    ],
+    ids=["study", "equal_steps", "long_run"],
+)
+def test_tracked_rows_make_the_page(tables):
     """The page and the rows in the repository belong together."""
     page = study_report.PAGE.read_text(encoding="utf-8")
-    assert page_tables.filled(page, study_report.tables(study_report.Results())) == page
+    assert page_tables.filled(page, tables()) == page
 
 
 def test_tables_take_the_place_of_the_old_ones():
