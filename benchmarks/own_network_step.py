@@ -10,12 +10,12 @@ medians. Appends to benchmarks/results/own_network_step.csv.
 
 import argparse
 import os
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import results_file
+from timed_steps import TimedSteps, measure_in_turns
 
 from qfa_tf import CostModel, QFASupernet, QFATraining, SearchSpace, TrainingStage
 from qfa_tf.runs.startup import skip_graph_rewriting
@@ -56,30 +56,20 @@ def read(model: keras.Model) -> SearchSpace:
     return SearchSpace.from_model(model, **options, elastic=table)
 
 
-class Measured:
-    """A compiled supernet and the times of its steps."""
+def timed(net: QFASupernet) -> TimedSteps:
+    """The steps of a supernet, which is compiled for it."""
+    rng = np.random.default_rng(0)
+    batch = (
+        rng.random((BATCH, SIZE, SIZE, 3), np.float32),
+        rng.integers(0, CLASSES, BATCH).astype(np.int32),
+    )
 
-    def __init__(self, net: QFASupernet):
-        start = time.perf_counter()
-        self._net = net
-        rng = np.random.default_rng(0)
-        self._images = rng.random((BATCH, SIZE, SIZE, 3), np.float32)
-        self._labels = rng.integers(0, CLASSES, BATCH).astype(np.int32)
+    def compiled() -> QFASupernet:
         training = QFATraining(stages=(TrainingStage(BITS),), random_subnets=0)
         net.compile(keras.optimizers.SGD(1e-3), training=training)
-        self.wall: list[float] = []
-        self.processor: list[float] = []
-        self.step()
-        self.start_seconds = time.perf_counter() - start
-        self.wall.clear()
-        self.processor.clear()
+        return net
 
-    def step(self) -> None:
-        """Takes a step and notes its seconds."""
-        start, used = time.perf_counter(), time.process_time()
-        self._net.train_on_batch(self._images, self._labels)
-        self.wall.append(time.perf_counter() - start)
-        self.processor.append(time.process_time() - used)
+    return TimedSteps(compiled, batch)
 
 
 def main() -> None:
@@ -100,12 +90,10 @@ def main() -> None:
     if not np.array_equal(macs["read"], macs["family"]):
         raise SystemExit(f"The two are not of the same sizes: {macs}")
     nets = {
-        "read": Measured(QFASupernet.from_model(model, spaces["read"])),
-        "family": Measured(QFASupernet(spaces["family"])),
+        "read": timed(QFASupernet.from_model(model, spaces["read"])),
+        "family": timed(QFASupernet(spaces["family"])),
     }
-    for _ in range(args.rounds):
-        for net in nets.values():
-            net.step()
+    measure_in_turns(nets.values(), args.rounds, 1)
     row = {
         "pixels": SIZE,
         "batch": BATCH,
@@ -113,8 +101,8 @@ def main() -> None:
         "smallest_macs": int(macs["read"][0]),
         "largest_macs": int(macs["read"][1]),
     }
-    for kind in ("wall", "processor"):
-        found = {name: float(np.median(getattr(net, kind))) for name, net in nets.items()}
+    for kind, figure in (("wall", "seconds"), ("processor", "processor_seconds")):
+        found = {name: net.median(figure) for name, net in nets.items()}
         row |= {f"{kind}_{name}": round(value, 4) for name, value in found.items()}
         row[f"{kind}_ratio"] = round(found["read"] / found["family"], 3)
     row |= {f"start_{name}": round(net.start_seconds, 1) for name, net in nets.items()}

@@ -11,13 +11,13 @@ Replaces the rows of benchmarks/results/qat_step.csv.
 
 import argparse
 import os
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import results_file
 import tensorflow_model_optimization as tfmot
+from timed_steps import TimedSteps, measure_in_turns
 
 from quantize_configs import BitPolicy, calibrate, quantize, use_native_kernels
 from quantize_configs.keras_backend import keras
@@ -25,31 +25,11 @@ from quantize_configs.keras_backend import keras
 PIXELS, BATCH, CLASSES, RATE, MOMENTUM = 96, 32, 10, 1e-3, 0.9
 
 
-class Measured:
-    """A compiled model and the times of its steps."""
-
-    def __init__(self, name: str, model: keras.Model, batch: tuple[np.ndarray, np.ndarray]):
-        self.name, self._model, self._batch = name, model, batch
-        loss = keras.losses.SparseCategoricalCrossentropy()
-        model.compile(keras.optimizers.SGD(RATE, momentum=MOMENTUM), loss)
-        start = time.perf_counter()
-        self._model.train_on_batch(*batch)
-        self.start_seconds = time.perf_counter() - start
-        self.wall: list[float] = []
-        self.processor: list[float] = []
-
-    def measure(self, steps: int) -> None:
-        """Runs some steps and notes the seconds of each."""
-        for _ in range(steps):
-            start, used = time.perf_counter(), time.process_time()
-            self._model.train_on_batch(*self._batch)
-            self.wall.append(time.perf_counter() - start)
-            self.processor.append(time.process_time() - used)
-
-    def forget(self) -> None:
-        """Forgets the times so far, of steps that warmed up."""
-        self.wall.clear()
-        self.processor.clear()
+def timed(model: keras.Model, batch: tuple[np.ndarray, np.ndarray]) -> TimedSteps:
+    """The steps of a model, which is compiled for it."""
+    loss = keras.losses.SparseCategoricalCrossentropy()
+    model.compile(keras.optimizers.SGD(RATE, momentum=MOMENTUM), loss)
+    return TimedSteps(lambda: model, batch)
 
 
 def network() -> keras.Model:
@@ -75,22 +55,17 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = rng.uniform(-1, 1, (BATCH, PIXELS, PIXELS, 3)).astype(np.float32)
     batch = images, rng.integers(0, CLASSES, BATCH)
-    found = [
-        Measured("float", network(), batch),
-        Measured("ours 8/8, TensorFlow's operators", quantized(images), batch),
-        Measured("TFMOT 8/8", tfmot.quantization.keras.quantize_model(network()), batch),
-    ]
+    measured = {
+        "float": timed(network(), batch),
+        "ours 8/8, TensorFlow's operators": timed(quantized(images), batch),
+        "TFMOT 8/8": timed(tfmot.quantization.keras.quantize_model(network()), batch),
+    }
     use_native_kernels()  # models that are traced from here on
-    found.insert(1, Measured("ours 8/8, native kernels", quantized(images), batch))
-    for one in found:
-        one.measure(1)
-        one.forget()
-    for _ in range(args.rounds):
-        for one in found:
-            one.measure(args.steps)
+    measured["ours 8/8, native kernels"] = timed(quantized(images), batch)
+    measure_in_turns(measured.values(), args.rounds, args.steps)
     wall, processor = (
-        {one.name: float(np.median(getattr(one, kind))) for one in found}
-        for kind in ("wall", "processor")
+        {name: one.median(figure) for name, one in measured.items()}
+        for figure in ("seconds", "processor_seconds")
     )
     for name in wall:
         row = {
@@ -99,7 +74,7 @@ def main() -> None:
             "wall_ratio": round(wall[name] / wall["float"], 3),
             "processor": round(processor[name], 4),
             "processor_ratio": round(processor[name] / processor["float"], 3),
-            "start_seconds": round(next(o for o in found if o.name == name).start_seconds, 1),
+            "start_seconds": round(measured[name].start_seconds, 1),
             "rounds": args.rounds,
             "steps": args.steps,
         }

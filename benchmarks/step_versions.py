@@ -21,7 +21,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -108,6 +107,8 @@ def measure(at_once: int, steps: int) -> dict:
       at_once: Subnets side by side; 0 for a version that has neither these nor native kernels.
       steps: How many count.
     """
+    from timed_steps import TimedSteps
+
     from qfa_tf import QFASupernet, QFATraining, SearchSpace, TrainingStage
     from qfa_tf.runs.startup import skip_graph_rewriting
     from quantize_configs.keras_backend import keras
@@ -128,23 +129,20 @@ def measure(at_once: int, steps: int) -> dict:
     rng = np.random.default_rng(0)
     images = rng.random((BATCH, PIXELS, PIXELS, 3), np.float32)
     labels = rng.integers(0, space.num_classes, BATCH).astype(np.int32)
-    began = time.perf_counter()
-    net = QFASupernet(space)
-    net.compile(optimizer=keras.optimizers.SGD(1e-3), training=recipe, **options)
-    net.train_on_batch(images, labels)
-    start = time.perf_counter() - began
-    net.train_on_batch(images, labels)
-    wall, used = [], []
-    for _ in range(steps):
-        began, before = time.perf_counter(), time.process_time()
-        net.train_on_batch(images, labels)
-        wall.append(time.perf_counter() - began)
-        used.append(time.process_time() - before)
+
+    def compiled() -> QFASupernet:
+        net = QFASupernet(space)
+        net.compile(optimizer=keras.optimizers.SGD(1e-3), training=recipe, **options)
+        return net
+
+    timed = TimedSteps(compiled, (images, labels))
+    timed.warm_up()
+    timed.measure(steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {
-        "seconds": round(statistics.median(wall), 3),
-        "processor_seconds": round(statistics.median(used), 3),
-        "start_seconds": round(start, 1),
+        "seconds": round(timed.median("seconds"), 3),
+        "processor_seconds": round(timed.median("processor_seconds"), 3),
+        "start_seconds": round(timed.start_seconds, 1),
         "peak_gib": round(peak, 2),
     }
 

@@ -27,13 +27,13 @@ benchmarks/results/train_step_at_once.csv.
 import argparse
 import os
 import resource
-import time
 
 import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import results_file
+from timed_steps import TimedSteps, measure_in_turns
 
 from qfa_tf import QFASupernet, QFATraining, SearchSpace, TrainingStage
 from qfa_tf.runs.startup import skip_graph_rewriting
@@ -50,41 +50,37 @@ EXECUTIONS = {"sliced": ("sliced", False), "masked": ("masked", False), "xla": (
 """Execution and whether XLA compiles the step."""
 
 
-class Measured:
-    """A compiled supernet and the times of its steps."""
+class Supernets:
+    """Makes supernets whose steps are timed, all on one batch and by one recipe.
 
-    def __init__(
+    Args:
+      recipe: Of the training.
+      batch: Images and labels.
+    """
+
+    def __init__(self, recipe: QFATraining, batch: tuple[np.ndarray, np.ndarray]):
+        self._recipe, self._batch = recipe, batch
+
+    def timed(
         self,
         space: SearchSpace,
-        images,
-        labels,
-        recipe: QFATraining,
         execution: str = "sliced",
         jit_compile: bool = False,
         at_once: int = 1,
-    ):
-        start = time.perf_counter()
-        self.net = QFASupernet(space, execution=execution)
-        optimizer = keras.optimizers.SGD(1e-3)
-        self.net.compile(
-            optimizer=optimizer, training=recipe, jit_compile=jit_compile, subnets_at_once=at_once
-        )
-        self._data = images, labels
-        self._step()
-        self.start_seconds = time.perf_counter() - start
-        self.seconds: list[float] = []
-        self.processor_seconds: list[float] = []
+    ) -> TimedSteps:
+        """The steps of a supernet of a space."""
 
-    def _step(self) -> None:
-        self.net.train_on_batch(*self._data)
+        def compiled() -> QFASupernet:
+            net = QFASupernet(space, execution=execution)
+            net.compile(
+                optimizer=keras.optimizers.SGD(1e-3),
+                training=self._recipe,
+                jit_compile=jit_compile,
+                subnets_at_once=at_once,
+            )
+            return net
 
-    def measure(self, steps: int) -> None:
-        """Runs some steps and notes the seconds of each."""
-        for _ in range(steps):
-            start, used = time.perf_counter(), time.process_time()
-            self._step()
-            self.seconds.append(time.perf_counter() - start)
-            self.processor_seconds.append(time.process_time() - used)
+        return TimedSteps(compiled, self._batch)
 
 
 def main() -> None:
@@ -130,43 +126,37 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = rng.random((args.batch, size, size, space.input_channels), np.float32)
     labels = rng.integers(0, space.num_classes, args.batch).astype(np.int32)
+    supernets = Supernets(recipe, (images, labels))
 
     subnets = 2 + args.random_subnets + (not args.no_teacher)
     case = {"space": space.name, "resolution": size, "batch": args.batch, "subnets": subnets}
     if args.execution == "masked":
-        kinds = {"sliced": ("sliced", False), "masked": ("masked", False), "xla": ("masked", True)}
-        found = {
-            name: Measured(space, images, labels, recipe, *kind) for name, kind in kinds.items()
-        }
+        found = {name: supernets.timed(space, *kind) for name, kind in EXECUTIONS.items()}
         compare(case, found, args.rounds, args.steps, "train_step_execution")
         return
     if args.at_once:
-        compare_at_once(case, space, images, labels, recipe, args)
+        compare_at_once(case, space, supernets, args)
         return
-    quantized = Measured(space, images, labels, recipe)
-    quantized.measure(1)
+    quantized = supernets.timed(space)
+    quantized.warm_up()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    quantized.seconds.clear()
-    quantized.processor_seconds.clear()
-    floating = Measured(float_space, images, labels, recipe)
-    for _ in range(args.rounds):
-        quantized.measure(args.steps)
-        floating.measure(args.steps)
+    floating = supernets.timed(float_space)
+    measure_in_turns((quantized, floating), args.rounds, args.steps)
     official = OFFICIAL_SECONDS.get((args.space, size, args.batch, subnets))
-    with_quantizers, without = np.median(quantized.seconds), np.median(floating.seconds)
+    with_quantizers, without = quantized.median("seconds"), floating.median("seconds")
     row = {
         **case,
         "kernels": "native" if args.native else "tensorflow",
-        "seconds_per_step": round(float(with_quantizers), 4),
-        "seconds_per_float_step": round(float(without), 4),
-        "ratio": round(float(with_quantizers / without), 3),
+        "seconds_per_step": round(with_quantizers, 4),
+        "seconds_per_float_step": round(without, 4),
+        "ratio": round(with_quantizers / without, 3),
         "start_seconds": round(quantized.start_seconds, 1),
         "float_start_seconds": round(floating.start_seconds, 1),
-        "processor_seconds": round(float(np.median(quantized.processor_seconds)), 4),
-        "processor_seconds_float": round(float(np.median(floating.processor_seconds)), 4),
+        "processor_seconds": round(quantized.median("processor_seconds"), 4),
+        "processor_seconds_float": round(floating.median("processor_seconds"), 4),
         "peak_gib": round(peak, 2),
         "official_seconds": official or "",
-        "traces": quantized.net.trace_counts()["subnet_gradients"],
+        "traces": quantized.model.trace_counts()["subnet_gradients"],
     }
     for name, value in row.items():
         print(f"{name:24} {value}")
@@ -176,19 +166,19 @@ def main() -> None:
     results_file.append("train_step", row)
 
 
-def compare_at_once(case: dict, space: SearchSpace, images, labels, recipe, args) -> None:
+def compare_at_once(case: dict, space: SearchSpace, supernets: Supernets, args) -> None:
     """Measures one step with different numbers of subnets side by side."""
     found, peaks = {}, {}
     for number in args.at_once:
         name = f"{number}_at_once"
-        found[name] = Measured(space, images, labels, recipe, at_once=number)
-        found[name].measure(1)
+        found[name] = supernets.timed(space, at_once=number)
+        found[name].warm_up()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         peaks[f"peak_gib_{name}"] = round(peak, 2)
     case = {
         **case,
         "kernels": "native" if args.native else "tensorflow",
-        "operators_of_subnet": operators(found[name].net),
+        "operators_of_subnet": operators(found[name].model),
         **peaks,
     }
     compare(case, found, args.rounds, args.steps, "train_step_at_once")
@@ -200,19 +190,15 @@ def operators(net: QFASupernet) -> int:
     return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
 
 
-def compare(case: dict, measured: dict[str, Measured], rounds: int, steps: int, file: str) -> None:
+def compare(
+    case: dict, measured: dict[str, TimedSteps], rounds: int, steps: int, file: str
+) -> None:
     """Measures the steps in turns, and their ratios to the first one."""
-    for one in measured.values():
-        one.measure(1)
-        one.seconds.clear()
-        one.processor_seconds.clear()
-    for _ in range(rounds):
-        for one in measured.values():
-            one.measure(steps)
+    measure_in_turns(measured.values(), rounds, steps)
     row = dict(case)
     first, *others = measured
     for title in ("seconds", "processor_seconds"):
-        found = {name: float(np.median(getattr(one, title))) for name, one in measured.items()}
+        found = {name: one.median(title) for name, one in measured.items()}
         row |= {f"{title}_{name}": round(value, 4) for name, value in found.items()}
         row |= {f"{title}_{name}_ratio": round(found[name] / found[first], 3) for name in others}
     row |= {f"start_seconds_{name}": round(one.start_seconds, 1) for name, one in measured.items()}
