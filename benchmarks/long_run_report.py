@@ -3,6 +3,8 @@
 python benchmarks/long_run_report.py
 """
 
+import itertools
+
 import numpy as np
 from long_run import ALONE, FINETUNED, SUPERNET
 from page_tables import fill
@@ -49,18 +51,18 @@ class LongRunResults:
         found = self.of(SEARCHED)
         return {name: rows for name, rows in self.nets.items() if name not in found}
 
-    def pairs(self, alone: "LongRunResults | None" = None) -> tuple[np.ndarray, np.ndarray]:
+    def pairs(self, alone: "LongRunResults", searched: bool) -> tuple[np.ndarray, np.ndarray]:
         """Accuracies of nets: in this supernet, and trained alone.
 
         Args:
-          alone: The run whose nets were trained alone, this one by default.
+          alone: The run whose nets were trained alone.
+          searched: Whether nets of the search count, which only one run has.
         """
-        other = self if alone is None or alone is self else alone
-        known = self.nets if other is self else self.fixed()
-        names = [name for name in known if ALONE in other.nets.get(name, {})]
+        known = self.nets if searched and alone.steps == self.steps else self.fixed()
+        names = [name for name in known if ALONE in alone.nets.get(name, {})]
         return (
             np.array([self.nets[name][SUPERNET]["accuracy"] for name in names]),
-            np.array([other.nets[name][ALONE]["accuracy"] for name in names]),
+            np.array([alone.nets[name][ALONE]["accuracy"] for name in names]),
         )
 
 
@@ -107,24 +109,25 @@ def ranks_table(runs: list[LongRunResults]) -> list[list[str]]:
     """What the order of nets in a supernet tells of their order alone."""
     head = ["supernet", "alone", "nets", "in the supernet", "alone", "alone - supernet"]
     rows = [[*head, "Kendall tau"]]
-    for run in runs:
-        for other in runs:
-            supernet, alone = run.pairs(other)
-            if len(alone) < 3:
-                continue
-            tau, low, high, p_value = rank_correlation(supernet, alone, LEVEL)
-            gap = alone - supernet
-            rows.append(
-                [
-                    f"{run.steps:,} steps",
-                    f"{other.steps:,} steps",
-                    str(len(alone)),
-                    f"{supernet.mean():.2f}",
-                    f"{alone.mean():.2f}",
-                    f"{gap.mean():+.2f} [{gap.min():+.2f}, {gap.max():+.2f}]",
-                    f"{tau:.2f} [{low:.2f}, {high:.2f}], p = {p_value:.2g}",
-                ]
-            )
+    for run, other, searched in itertools.product(runs, runs, (True, False)):
+        if searched and run is not other:
+            continue
+        supernet, alone = run.pairs(other, searched)
+        if len(alone) < 3:
+            continue
+        tau, low, high, p_value = rank_correlation(supernet, alone, LEVEL)
+        gap = alone - supernet
+        rows.append(
+            [
+                f"{run.steps:,} steps",
+                f"{other.steps:,} steps",
+                f"{len(alone)}{'' if searched else ', none of the search'}",
+                f"{supernet.mean():.2f}",
+                f"{alone.mean():.2f}",
+                f"{gap.mean():+.2f} [{gap.min():+.2f}, {gap.max():+.2f}]",
+                f"{tau:.2f} [{low:.2f}, {high:.2f}], p = {p_value:.2g}",
+            ]
+        )
     return rows
 
 
