@@ -3,6 +3,7 @@
 python benchmarks/equal_steps_report.py
 """
 
+import argparse
 import statistics
 
 import results_file
@@ -78,6 +79,7 @@ def tables() -> dict[str, list[list[str]]]:
 
 def main() -> None:
     """Writes the tables."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     fill(PAGE, tables())
 
 

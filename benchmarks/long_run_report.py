@@ -3,6 +3,7 @@
 python benchmarks/long_run_report.py
 """
 
+import argparse
 import itertools
 
 import numpy as np
@@ -51,19 +52,28 @@ class LongRunResults:
         found = self.of(SEARCHED)
         return {name: rows for name, rows in self.nets.items() if name not in found}
 
-    def pairs(self, alone: "LongRunResults", searched: bool) -> tuple[np.ndarray, np.ndarray]:
+    def pairs(self, alone: "LongRunResults", group: str) -> tuple[np.ndarray, np.ndarray]:
         """Accuracies of nets: in this supernet, and trained alone.
 
         Args:
           alone: The run whose nets were trained alone.
-          searched: Whether nets of the search count, which only one run has.
+          group: See `GROUPS`.
         """
-        known = self.nets if searched and alone.steps == self.steps else self.fixed()
-        names = [name for name in known if ALONE in alone.nets.get(name, {})]
+        names = [name for name in GROUPS[group](self) if ALONE in alone.nets.get(name, {})]
         return (
             np.array([self.nets[name][SUPERNET]["accuracy"] for name in names]),
             np.array([alone.nets[name][ALONE]["accuracy"] for name in names]),
         )
+
+
+ALL, FIXED = "all", "none of the search"
+GROUPS = {
+    ALL: lambda run: run.nets,
+    FIXED: lambda run: run.fixed(),
+    "uniform bits": lambda run: run.uniform(),
+    "random": lambda run: run.of("random"),
+}
+"""Nets that are put in order; a search finds other nets in each supernet."""
 
 
 def all_runs() -> list[LongRunResults]:
@@ -109,10 +119,10 @@ def ranks_table(runs: list[LongRunResults]) -> list[list[str]]:
     """What the order of nets in a supernet tells of their order alone."""
     head = ["supernet", "alone", "nets", "in the supernet", "alone", "alone - supernet"]
     rows = [[*head, "Kendall tau"]]
-    for run, other, searched in itertools.product(runs, runs, (True, False)):
-        if searched and run is not other:
+    for run, other, group in itertools.product(runs, runs, GROUPS):
+        if group == ALL and run is not other:
             continue
-        supernet, alone = run.pairs(other, searched)
+        supernet, alone = run.pairs(other, group)
         if len(alone) < 3:
             continue
         tau, low, high, p_value = rank_correlation(supernet, alone, LEVEL)
@@ -121,7 +131,7 @@ def ranks_table(runs: list[LongRunResults]) -> list[list[str]]:
             [
                 f"{run.steps:,} steps",
                 f"{other.steps:,} steps",
-                f"{len(alone)}{'' if searched else ', none of the search'}",
+                f"{len(alone)}, {group}",
                 f"{supernet.mean():.2f}",
                 f"{alone.mean():.2f}",
                 f"{gap.mean():+.2f} [{gap.min():+.2f}, {gap.max():+.2f}]",
@@ -196,6 +206,7 @@ def tables(runs: list[LongRunResults]) -> dict[str, list[list[str]]]:
 
 def main() -> None:
     """Writes the tables and the plots."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     runs = all_runs()
     fill(PAGE, tables(runs))
     PLOTS.mkdir(exist_ok=True)

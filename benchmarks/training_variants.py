@@ -62,7 +62,7 @@ VARIANTS = {
         "gradient of constant channels passed", supernet={"constant_channels": "passed"}
     ),
     "as_landed": Variant(
-        "all three as before",
+        "classifier by fan-out, epsilon 1e-5, constant channels passed",
         supernet={
             "classifier_start": "fan_out",
             "norm_epsilon": 1e-5,
@@ -80,7 +80,7 @@ VARIANTS = {
         "residual branches start at a quarter", supernet={"residual_gain": 0.25}
     ),
     "starts_of_the_paper": Variant(
-        "all of these as in the release",
+        "grids over the range, weight steps by LSQ, residual branches in full: as in the release",
         supernet={"factor_start": "range", "weight_start": "lsq", "residual_gain": 1.0},
     ),
     "fractional": Variant("fractional zero points", supernet={"zero_point": "fractional"}),

@@ -82,3 +82,24 @@ class StagedCosine(keras.optimizers.schedules.LearningRateSchedule):
     def from_config(cls, config):
         """Rebuilds what `get_config` described."""
         return cls([CosineSegment(**segment) for segment in config["segments"]])
+
+
+def current_rate(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
+    """The learning rate of the next step, float32 scalar."""
+    rate = optimizer.learning_rate
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = rate(optimizer.iterations)
+    return tf.cast(tf.convert_to_tensor(rate), tf.float32)
+
+
+def check_rate(optimizer: keras.optimizers.Optimizer) -> None:
+    """Refuses a first learning rate that no training can have.
+
+    Raises:
+      InvalidInputError: It is not finite, or below 0.
+    """
+    rate = float(current_rate(optimizer))
+    if not math.isfinite(rate) or rate < 0:
+        raise InvalidInputError(
+            f"The learning rate of the optimizer must be finite and at least 0. Received: {rate}."
+        )

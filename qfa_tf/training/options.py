@@ -58,7 +58,7 @@ class TrainingOptions:
         "of activations and convolutions; quantizers, statistics, loss and weights stay in float32",
         choices=COMPUTE_DTYPES,
     )
-    seed: int = option(0, "of the subnets and of dropout")
+    seed: int = option(0, "of the subnets and of dropout", minimum=0, maximum=2**32 - 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from qfa_tf.layers import Mode
 from qfa_tf.training.driver import TrainingDriver, without_driver
 from qfa_tf.training.fixed_subnet import FixedSubnet
 from qfa_tf.training.guard import StepGuard, all_finite
+from qfa_tf.training.learning_rate import check_rate, current_rate
 from qfa_tf.training.memory import default_subnets_at_once
 from qfa_tf.training.recipe import Recipe
 from qfa_tf.training.sampling import SubnetSampler
@@ -43,6 +44,8 @@ class BoundTraining:
     """
 
     def __init__(self, recipe: Recipe, net):
+        if getattr(net, "optimizer", None) is not None:
+            check_rate(net.optimizer)
         self.recipe = recipe
         self._net = net
         space = net.space
@@ -233,7 +236,9 @@ class BoundTraining:
                 total = self._sums(total, gradients)
                 results = tf.tensor_scatter_nd_update(results, [[row]], [measured])
             if self._learns_in_place:
-                teacher_logits = tf.where(position == 0, first[2], teacher_logits)
+                # A single image would broadcast to an unknown number of them.
+                chosen = tf.where(position == 0, first[2], teacher_logits)
+                teacher_logits = tf.ensure_shape(chosen, teacher_logits.shape)
             return end, total, teacher_logits, results
 
         # A loop with one function, not one per subnet: the graph holds a single subnet.
@@ -360,5 +365,6 @@ class BoundTraining:
         ]
         gradients, norm = tf.clip_by_global_norm(gradients, self.recipe.clip_norm)
         # The norm is finite if all gradients are.
-        self.guard.apply(net.optimizer, gradients, variables, all_finite([norm, losses]), batch)
+        is_finite = all_finite([norm, losses, current_rate(net.optimizer)])
+        self.guard.apply(net.optimizer, gradients, variables, is_finite, batch)
         return norm

@@ -9,6 +9,7 @@ from small_recipe import small_space
 from qfa_tf import OQATraining, QFASupernet, QFATraining, TrainingStage
 from qfa_tf.supernet.epoch_means import StepMeans
 from qfa_tf.supernet.validation import validated_subnets
+from qfa_tf.training import DivergedError
 from quantize_configs.errors import InvalidInputError, InvalidTypeError, StateError
 from quantize_configs.keras_backend import keras
 
@@ -355,6 +356,33 @@ def test_the_global_policy_changes_nothing(policy):
     assert found[:2] == expected[:2]
     assert found[2].dtype == tf.float32
     np.testing.assert_array_equal(found[2], expected[2])
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -0.1])
+def test_rates_that_cannot_be_are_refused(rate):
+    with pytest.raises(InvalidInputError, match="learning rate of the optimizer must be finite"):
+        QFASupernet(SPACE).compile(keras.optimizers.SGD(rate), training=RECIPE)
+
+
+def test_a_rate_that_becomes_no_number_is_not_applied(net):
+    """Loss and gradient are finite in the step before; the weights would not be behind it."""
+    kernels = [variable.numpy() for variable in net.trainable_variables]
+    net.optimizer.learning_rate = float("nan")
+    try:
+        with pytest.raises(DivergedError):
+            net.fit(IMAGES, LABELS, batch_size=8, verbose=0)
+    finally:
+        net.optimizer.learning_rate = 0.05
+    for before, variable in zip(kernels, net.trainable_variables, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), before)
+
+
+def test_a_single_image_is_a_batch():
+    """Alone, or as the last one of an epoch; with a teacher in place, too."""
+    net = compiled(training=QFATraining(random_subnets=1))
+    assert np.isfinite(net.train_on_batch(IMAGES[:1], LABELS[:1], return_dict=True)["largest_loss"])
+    history = net.fit(IMAGES[:5], LABELS[:5], batch_size=4, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
 
 
 def test_calls_that_come_too_early():

@@ -95,3 +95,6 @@ def test_recipe_errors():
         TrainingStage((2,), steps=0)
     with pytest.raises(ValueError, match="random_subnets"):
         QFATraining(random_subnets=-1)
+    for seed in (-1, 2**40):
+        with pytest.raises(ValueError, match="seed must be at"):
+            QFATraining(seed=seed)
