@@ -333,7 +333,6 @@ def test_compile_as_in_keras():
         net.compile(keras_3.optimizers.SGD(), training=RECIPE)
 
 
-@pytest.mark.usefixtures("eager_functions")
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
 def test_the_global_policy_changes_nothing(policy):
     """What a supernet computes in is an option of its training."""
@@ -385,6 +384,7 @@ def test_a_single_image_is_a_batch():
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.usefixtures("eager_functions")
 def test_calls_that_come_too_early():
     net = QFASupernet(SPACE)
     with pytest.raises(StateError, match="Call compile"):
