@@ -167,10 +167,11 @@ class LongRun:
     def _write_curve(self) -> None:
         """Copies what the probes of the training saw."""
         with open(self._workdir.probes_csv, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                kept = {key: row[key] for key in PROBED}
-                row = {"supernet_steps": self._steps, **kept}
-                results_file.replace("long_run_curve", ("supernet_steps", *PROBED[:-1]), row)
+            rows = [
+                {"supernet_steps": self._steps} | {key: row[key] for key in PROBED}
+                for row in csv.DictReader(file)
+            ]
+        results_file.replace("long_run_curve", ("supernet_steps", *PROBED[:-1]), *rows)
 
     def train_alone(self, name: str) -> None:
         """A net from scratch, as the supernet was trained."""

@@ -14,6 +14,7 @@ from study_report import PAGE, PLOTS, rank_correlation, read
 
 RESULTS = PAGE.parents[1] / "benchmarks" / "results"
 SEARCHED = "searched"
+ALL, FIXED = "all", "none of the search"
 LEVEL = 0.95
 """Of the interval of the rank correlation."""
 
@@ -52,7 +53,7 @@ class LongRunResults:
         found = self.of(SEARCHED)
         return {name: rows for name, rows in self.nets.items() if name not in found}
 
-    def pairs(self, alone: "LongRunResults", group: str) -> tuple[np.ndarray, np.ndarray]:
+    def pairs(self, alone: "LongRunResults", group: str = ALL) -> tuple[np.ndarray, np.ndarray]:
         """Accuracies of nets: in this supernet, and trained alone.
 
         Args:
@@ -66,7 +67,6 @@ class LongRunResults:
         )
 
 
-ALL, FIXED = "all", "none of the search"
 GROUPS = {
     ALL: lambda run: run.nets,
     FIXED: lambda run: run.fixed(),

@@ -35,22 +35,27 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
     write_text(RESULTS / f"{name}.csv", text.getvalue())
 
 
-def replace(name: str, key: str | Sequence[str], row: dict[str, Any]) -> None:
-    """Puts a row, with date and machine, in the place of the one with the same `row[key]`.
+def replace(name: str, key: str | Sequence[str], *rows: dict[str, Any]) -> None:
+    """Puts rows, with date and machine, in the places of those with the same `row[key]`.
 
     Args:
       name: Of the file, see `append`.
       key: A column, or several that name a row together.
-      row: Its columns.
+      *rows: Their columns.
     """
     path = RESULTS / f"{name}.csv"
     columns = [key] if isinstance(key, str) else key
-    rows: list[dict[str, Any]] = []
+    known: list[dict[str, Any]] = []
     if path.exists():
         with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    others = [one for one in rows if any(one[column] != str(row[column]) for column in columns)]
-    write(name, [*others, dated(row)])
+            known = list(csv.DictReader(file))
+
+    def named(row: dict[str, Any]) -> tuple[str, ...]:
+        return tuple(str(row[column]) for column in columns)
+
+    taken = {named(row) for row in rows}
+    kept = [row for row in known if named(row) not in taken]
+    write(name, [*kept, *(dated(row) for row in rows)])
 
 
 def dated(row: dict[str, Any]) -> dict[str, Any]:

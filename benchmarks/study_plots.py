@@ -32,7 +32,7 @@ def draw_all(results, folder: pathlib.Path) -> None:
 def draw_long_run(runs, folder: pathlib.Path) -> None:
     """Draws the plots of `long_run_report.LongRunResults`: the longest one, and nets alone."""
     _save(_front(runs[-1]), folder / "long_run.png")
-    pairs = max((run.pairs(run, "all") for run in runs), key=lambda pair: len(pair[0]))
+    pairs = max((run.pairs(run) for run in runs), key=lambda pair: len(pair[0]))
     if len(pairs[0]) > 2:
         _save(_ranks(*pairs), folder / "long_run_alone.png")
 
