@@ -14,7 +14,7 @@ from study_report import PAGE, PLOTS, rank_correlation, read
 
 RESULTS = PAGE.parents[1] / "benchmarks" / "results"
 SEARCHED = "searched"
-ALL, FIXED = "all", "none of the search"
+ALL = "all"
 LEVEL = 0.95
 """Of the interval of the rank correlation."""
 
@@ -69,7 +69,7 @@ class LongRunResults:
 
 GROUPS = {
     ALL: lambda run: run.nets,
-    FIXED: lambda run: run.fixed(),
+    "none of the search": lambda run: run.fixed(),
     "uniform bits": lambda run: run.uniform(),
     "random": lambda run: run.of("random"),
 }

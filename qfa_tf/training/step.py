@@ -44,7 +44,7 @@ class BoundTraining:
     """
 
     def __init__(self, recipe: Recipe, net):
-        if getattr(net, "optimizer", None) is not None:
+        if net.optimizer is not None:
             check_rate(net.optimizer)
         self.recipe = recipe
         self._net = net
